@@ -1,0 +1,85 @@
+# memtrace: `make` builds build/memtrace; `make help` lists the rest.
+#
+# Knobs: DEBUG=1 (-O0), ASAN=1 (address and undefined behaviour sanitizers; the tracer is built
+# without), DEVELOPER=1 (strict warnings are errors), O=DIR (build folder), V=1 (print commands).
+
+O ?= build
+CC ?= gcc
+Q := $(if $(V),,@)
+
+ROOMS := base capture attach inject record symbolize analysis reporters cmds
+SOURCES := $(foreach room,$(ROOMS),$(wildcard $(room)/*.c))
+ASM := $(foreach room,$(ROOMS),$(wildcard $(room)/*.S))
+OBJECTS := $(SOURCES:%.c=$(O)/%.o) $(ASM:%.S=$(O)/%.o)
+TRACER_SOURCES := $(wildcard inject/tracer/*.c)
+WEB_ASSETS := $(wildcard reporters/web/dist/*)
+
+CSTD := -std=gnu17 -D_GNU_SOURCE
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
+	-Wwrite-strings -Wvla
+ifdef DEVELOPER
+WARNINGS += -Werror -Wformat=2 -Wundef -Wold-style-definition -Wno-format-nonliteral
+endif
+OPT := $(if $(DEBUG),-O0 -g3,-O2 -g)
+ifdef ASAN
+SANITIZE := -fsanitize=address,undefined -fno-omit-frame-pointer
+endif
+HARDEN := $(if $(ASAN),,-D_FORTIFY_SOURCE=$(if $(DEBUG),0,2)) -fstack-protector-strong
+
+CFLAGS ?=
+ALL_CFLAGS = $(CSTD) $(OPT) $(WARNINGS) $(SANITIZE) $(HARDEN) -I. -MD -MP $(CFLAGS)
+LIBS := -lunwind-ptrace -lunwind-x86_64 -lunwind -ldw -lelf -lzstd -liberty -lpthread -lm
+
+# The tracer runs inside the target: no libc, no stack protector (it would use the target's
+# canary), frame pointers (the hooks find their caller by them), nothing exported by accident.
+TRACER_CFLAGS := -std=gnu17 -O2 -g $(WARNINGS) -I. -MD -MP -fPIC -ffreestanding -fvisibility=hidden \
+	-fno-stack-protector -fno-omit-frame-pointer -fno-asynchronous-unwind-tables -fcf-protection \
+	-funwind-tables -fno-plt -fno-tree-loop-distribute-patterns -ftls-model=initial-exec
+TRACER_LDFLAGS := -shared -nostdlib -Wl,-z,defs -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack \
+	-Wl,--hash-style=gnu -Wl,-soname,memtrace-tracer.so -Wl,--build-id=sha1
+
+.PHONY: all help clean
+all: $(O)/memtrace
+
+help:
+	@echo "make            build $(O)/memtrace"
+	@echo "make demo       install what is missing, build, profile the example service"
+	@echo "make check      install what the tests need, build, run all tests"
+	@echo "make deps       install the Debian packages that building and testing need"
+	@echo "make bench      measure; prints figures and the commands that made them"
+	@echo "make check-includes check-headers lint   structure and static checks"
+	@echo "make clean      remove $(O)/"
+
+$(O)/memtrace: $(OBJECTS)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $(OBJECTS) $(LDFLAGS) $(LIBS)
+
+$(O)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC      $<"
+	$(Q)$(CC) $(ALL_CFLAGS) -c -o $@ $<
+
+$(O)/%.o: %.S
+	@mkdir -p $(@D)
+	@echo "  AS      $<"
+	$(Q)$(CC) -I. -I$(O) -MD -MP -c -o $@ $<
+
+$(O)/tracer/%.o: inject/tracer/%.c
+	@mkdir -p $(@D)
+	@echo "  CC [T]  $<"
+	$(Q)$(CC) $(TRACER_CFLAGS) -c -o $@ $<
+
+$(O)/memtrace-tracer.so: $(TRACER_SOURCES:inject/tracer/%.c=$(O)/tracer/%.o)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(TRACER_LDFLAGS) -o $@ $^
+	$(Q)strip --strip-unneeded -o $@.stripped $@
+
+$(O)/inject/tracer_blob.o: $(O)/memtrace-tracer.so
+$(O)/reporters/assets.o: $(WEB_ASSETS)
+
+-include $(OBJECTS:.o=.d) $(wildcard $(O)/tracer/*.d)
+
+clean:
+	rm -rf $(O)
+
+include tests/tests.mk

@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* attach/proc.h - what /proc says about a process. Reads only, stops nothing.
+ *
+ * Every function takes the pid as this process sees it. A process that is gone gives
+ * MT_ERROR_GONE. */
+#ifndef MT_ATTACH_PROC_H
+#define MT_ATTACH_PROC_H
+
+#include "base/array.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct proc_status {
+	char comm[64];
+	char state;		/* R S D T t Z X */
+	pid_t tgid, ppid, tracer, ns_tgid;	/* ns_tgid: as the process sees itself */
+	uid_t uid, euid;
+	int threads;
+	int seccomp;		/* 0 off, 1 strict, 2 filter */
+	bool shadow_stack;	/* x86_Thread_features has shstk */
+	uint64_t start_time;	/* /proc/PID/stat field 22: guards against a reused pid */
+	bool kernel_thread;
+	uint64_t rss, rss_anon, rss_file, rss_shmem, swap;	/* bytes */
+};
+
+struct proc_map {
+	uint64_t start, end, offset;
+	uint32_t dev_major, dev_minor;
+	uint64_t inode;
+	int prot;		/* PROT_* */
+	bool shared;
+	char *path;		/* "" for anonymous memory; as the kernel prints it */
+};
+
+struct proc_maps {
+	MT_ARRAY(struct proc_map) maps;		/* ascending */
+};
+
+struct proc_tids {
+	MT_ARRAY(pid_t) tids;
+};
+
+struct mt_error *proc_status_read(pid_t pid, struct proc_status *ret) MT_MUST_CHECK;
+/* Of one thread: state, and the system call it sits in (-1: in user code or not known). */
+struct mt_error *proc_thread_state(pid_t pid, pid_t tid, char *state_ret, long *syscall_ret)
+	MT_MUST_CHECK;
+struct mt_error *proc_thread_name(pid_t pid, pid_t tid, char *ret, size_t size) MT_MUST_CHECK;
+
+struct mt_error *proc_maps_read(pid_t pid, struct proc_maps *ret) MT_MUST_CHECK;
+void proc_maps_deinit(struct proc_maps *maps);
+/* Parses the text of a maps file, for tests and the fuzzer. */
+struct mt_error *proc_maps_parse(const char *text, size_t size, struct proc_maps *ret)
+	MT_MUST_CHECK;
+/* The map that holds the address, or NULL. */
+const struct proc_map *proc_maps_find(const struct proc_maps *maps, uint64_t address);
+
+struct mt_error *proc_tids_read(pid_t pid, struct proc_tids *ret) MT_MUST_CHECK;
+void proc_tids_deinit(struct proc_tids *tids);
+
+/* Arguments separated by NUL, *size_ret bytes; the caller frees. */
+struct mt_error *proc_cmdline(pid_t pid, char **ret, size_t *size_ret) MT_MUST_CHECK;
+struct mt_error *proc_exe(pid_t pid, char **ret) MT_MUST_CHECK;	/* the caller frees */
+struct mt_error *proc_auxv(pid_t pid, uint64_t type, uint64_t *ret) MT_MUST_CHECK;
+
+#endif

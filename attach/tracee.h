@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* attach/tracee.h - a live process: its memory, and its threads stopped and let go.
+ *
+ *	tracee_open(pid, &t)			nothing is stopped
+ *	tracee_read(t, ...)			works while it runs
+ *	tracee_stop_all(t, ...)			every thread stopped
+ *	tracee_release_all(t)			every thread as it was: running, group-stopped
+ *	tracee_close(t)				releases what is still held
+ *
+ * Stopping is PTRACE_SEIZE + PTRACE_INTERRUPT; every wait is bounded; signals that arrive
+ * meanwhile are delivered, group-stops are kept. A thread that exits meanwhile is not an error.
+ * All ptrace calls of one tracee must come from one thread of this process. */
+#ifndef MT_ATTACH_TRACEE_H
+#define MT_ATTACH_TRACEE_H
+
+#include "attach/proc.h"
+#include "base/cleanup.h"
+#include "base/error.h"
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/user.h>
+
+struct tracee;
+
+struct mt_error *tracee_open(pid_t pid, struct tracee **ret) MT_MUST_CHECK;
+void tracee_close(struct tracee *t);	/* NULL accepted */
+MT_DEFINE_CLEANUP(tracee, struct tracee *, tracee_close)
+#define auto_tracee mt_auto(mt_cleanup_tracee)
+
+pid_t tracee_pid(const struct tracee *t);
+/* False once the process is gone or its pid belongs to another process. Cheap. */
+bool tracee_alive(const struct tracee *t);
+
+/* ---- memory (attach/memory.c): process_vm_readv, else /proc/PID/mem ---- */
+/* All or nothing; the error's address is the first byte that could not be read. */
+struct mt_error *tracee_read(const struct tracee *t, uint64_t address, void *buf, size_t size)
+	MT_MUST_CHECK;
+/* Bytes read up to the first unreadable page; for snapshots of stacks. */
+size_t tracee_read_some(const struct tracee *t, uint64_t address, void *buf, size_t size);
+/* A NUL-terminated string of at most max bytes; the caller frees. */
+struct mt_error *tracee_read_string(const struct tracee *t, uint64_t address, size_t max,
+				    char **ret) MT_MUST_CHECK;
+/* Through /proc/PID/mem: reaches read-only pages too. Needs ptrace permission, not a stop. */
+struct mt_error *tracee_write(const struct tracee *t, uint64_t address, const void *buf,
+			      size_t size) MT_MUST_CHECK;
+
+/* ---- threads (attach/stop.c) ---- */
+struct tracee_thread {
+	pid_t tid;
+	bool held;		/* seized by us and in a ptrace-stop */
+	bool seized;		/* seized by us, maybe running */
+	bool group_stopped;	/* was stopped by job control: is left so */
+};
+
+/* Seizes and stops one thread. MT_ERROR_BUSY when it does not stop within the bound (D state,
+ * vfork parent); it is let go then. MT_ERROR_GONE when it exited. */
+struct mt_error *tracee_stop_thread(struct tracee *t, pid_t tid, struct tracee_thread **ret)
+	MT_MUST_CHECK;
+/* Lets one thread go as it was; the handle is invalid afterwards. */
+void tracee_release_thread(struct tracee *t, struct tracee_thread *thread);
+/* Stops every thread, new ones included, or none (error: all released again). */
+struct mt_error *tracee_stop_all(struct tracee *t, int timeout_ms) MT_MUST_CHECK;
+void tracee_release_all(struct tracee *t);
+/* Releases all held threads but this one. */
+void tracee_release_others(struct tracee *t, const struct tracee_thread *keep);
+/* The threads held now. */
+struct tracee_thread **tracee_threads(struct tracee *t, size_t *count_ret);
+
+struct mt_error *tracee_regs(struct tracee *t, struct tracee_thread *thread,
+			     struct user_regs_struct *ret) MT_MUST_CHECK;
+
+/* A thread that the caller has already seized and that is in a ptrace-stop (run: the child at its
+ * entry point). Takes it over; tracee_release_thread() detaches it. */
+struct mt_error *tracee_adopt_thread(struct tracee *t, pid_t tid, struct tracee_thread **ret)
+	MT_MUST_CHECK;
+/* Forgets the thread without detaching it: the caller goes on tracing it. */
+void tracee_disown_thread(struct tracee *t, struct tracee_thread *thread);
+
+#endif

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* capture/format.h - the capture file, version 1.
+ *
+ * header (64 bytes, fixed) | block | block | ... | index block | end mark (24 bytes, fixed)
+ *
+ * A block stands alone: fixed head with a checksum over head and stored bytes, payload compressed
+ * with zstd. A file that was cut (killed controller, full disk) has no index and no end mark; the
+ * reader then walks the blocks from the start and keeps all that are whole. Numbers in fixed
+ * structures are little endian; payloads are prefix varints (base/varint.h) unless said otherwise.
+ * memtrace-capture(5) is the same for people. */
+#ifndef MT_CAPTURE_FORMAT_H
+#define MT_CAPTURE_FORMAT_H
+
+#include <stdint.h>
+
+#define CAPTURE_MAGIC "memtrace"
+#define CAPTURE_VERSION 1u
+#define CAPTURE_MIN_READER 1u	/* oldest reader version that understands what is written now */
+
+enum capture_feature {		/* bits a reader must know are in the low half */
+	CAPTURE_FEATURE_NATIVE = 1 << 0,
+	CAPTURE_FEATURE_PYTHON = 1 << 1,
+	CAPTURE_FEATURE_SYMBOLS = 1 << 2,
+};
+
+struct capture_file_header {
+	char magic[8];
+	uint16_t version;
+	uint16_t min_reader;
+	uint32_t features;
+	uint8_t byte_order;	/* 1: little endian */
+	uint8_t pointer_size;
+	uint16_t machine;	/* ELF e_machine */
+	uint32_t zero;
+	uint8_t reserved[24];
+	uint64_t page_size;
+	uint64_t checksum;	/* XXH3 of the 56 bytes before */
+};
+
+enum capture_block_type {
+	CAPTURE_BLOCK_META = 1,		/* key/value pairs; a later block overrides keys */
+	CAPTURE_BLOCK_MODULES,
+	CAPTURE_BLOCK_EVENTS,		/* frames, nodes, stacks and events, in order */
+	CAPTURE_BLOCK_CODE,		/* Python code objects */
+	CAPTURE_BLOCK_THREADS,
+	CAPTURE_BLOCK_SAMPLES,		/* memory samples and clock pairs */
+	CAPTURE_BLOCK_COUNTERS,		/* conservation: last block of a whole capture */
+	CAPTURE_BLOCK_SYMBOLS,		/* after `memtrace symbolize` */
+	CAPTURE_BLOCK_INDEX,
+};
+
+#define CAPTURE_BLOCK_MAGIC 0x4b4c424du	/* "MBLK" */
+
+struct capture_block_head {
+	uint32_t magic;
+	uint8_t type;		/* enum capture_block_type */
+	uint8_t compression;	/* 0: stored, 1: zstd */
+	uint16_t zero;
+	uint32_t stored_size;	/* bytes after this head */
+	uint32_t raw_size;
+	uint64_t sequence;	/* 0, 1, ... */
+	uint64_t checksum;	/* XXH3 of the head with this field 0, seeded into that of the bytes */
+};
+
+#define CAPTURE_BLOCK_RAW_MAX (64u << 20)	/* larger sizes are damage */
+
+struct capture_end {		/* the last bytes of a whole file */
+	char magic[8];		/* "mtindex1" */
+	uint64_t index_offset;	/* of the index block's head */
+	uint64_t checksum;	/* XXH3 of the 16 bytes before */
+};
+
+/* INDEX payload: count, then per block: type, offset delta, raw size. */
+
+/* META payload: count, then pairs of (length, bytes) strings. Keys: */
+#define CAPTURE_META_COMMAND	"command_line"	/* arguments separated by NUL */
+#define CAPTURE_META_PID	"pid"
+#define CAPTURE_META_EXE	"executable"
+#define CAPTURE_META_HOST	"hostname"
+#define CAPTURE_META_KERNEL	"kernel"
+#define CAPTURE_META_START	"start_time_ns"	/* CLOCK_REALTIME, decimal */
+#define CAPTURE_META_END	"end_time_ns"
+#define CAPTURE_META_LIBC	"libc"		/* "glibc 2.36" */
+#define CAPTURE_META_ALLOCATOR	"allocator"	/* file that defines malloc */
+#define CAPTURE_META_PYTHON	"python_version"	/* "3.11", absent: none */
+#define CAPTURE_META_PYTHON_ALLOCATOR "python_allocator"
+#define CAPTURE_META_PYTHON_EVAL "python_eval"	/* "start-end,..." hex addresses of eval loops */
+#define CAPTURE_META_OPTIONS	"options"	/* "native,python" */
+#define CAPTURE_META_MODE	"mode"		/* "attach" or "run" */
+#define CAPTURE_META_TOOL	"memtrace_version"
+#define CAPTURE_META_TSC_HZ	"ticks_per_second"	/* decimal, of event times */
+#define CAPTURE_META_START_TICKS "start_ticks"
+#define CAPTURE_META_END_REASON	"end_reason"	/* "duration", "exit", "interrupt", "detach", ... */
+#define CAPTURE_META_MAIN_TID	"main_thread_id"
+#define CAPTURE_META_NOTE	"note"		/* what the reader of a report should know */
+
+/* MODULES payload: count, then per module: id (0, 1, ...), load ticks, unload ticks (0: none),
+ * start, end, bias, path (length, bytes), build-id (length, bytes), segment count, then per
+ * segment: vaddr, memory size, file offset, flags (PF_*). A module seen again overrides. */
+
+/* EVENTS payload. Prologue: first frame id, first node id, first stack id (what the next new ones
+ * of this block get, so that a lost block shifts nothing), base ticks, event count. Then records:
+ * byte tag, varints. Ids start at 1; node 0 is the empty stack. */
+enum capture_record {
+	CAPTURE_REC_FRAME_NATIVE = 1,	/* module id + 1 (0: none), address: pc - bias. The address
+					 * is inside the call instruction, not after it */
+	CAPTURE_REC_FRAME_PYTHON,	/* code id << 1 | entry, instruction offset + 1 */
+	CAPTURE_REC_NODE,		/* parent node, frame id */
+	CAPTURE_REC_STACK,		/* native node, Python node, flags (enum wire_stack_flags of
+					 * native << 0, of Python << 4) */
+	CAPTURE_REC_THREAD,		/* thread index of the events that follow; 0 at block start */
+	/* 8..31: an event, the tag is enum wire_record: tick delta to the previous event of the
+	 * block, pointer (zigzag delta to the previous pointer of the block, see
+	 * WIRE_TAG_ALIGNED); allocations: size, stack id (zigzag delta to the previous one);
+	 * MUNMAP, MREMAP_UNMAP, BRK_SHRINK: size */
+};
+
+/* CODE payload: count, then per object: id, first line, first traceable offset, file name
+ * (length, UTF-8 bytes), qualified name, line table (bytes of the interpreter's own encoding).
+ *
+ * THREADS payload: count, then per entry: thread index, tid, ticks, name. A later entry of the
+ * same index is a renaming.
+ *
+ * SAMPLES payload: count, then per sample: ticks, CLOCK_MONOTONIC ns, CLOCK_REALTIME ns, RSS
+ * bytes, anonymous RSS, file RSS, shmem RSS, swap bytes.
+ *
+ * COUNTERS payload: count, then pairs of (length, bytes) name and value. Names: */
+#define CAPTURE_COUNTER_PRODUCED "produced"
+#define CAPTURE_COUNTER_WRITTEN	 "written"
+#define CAPTURE_COUNTER_DROPPED	 "dropped"
+#define CAPTURE_COUNTER_NESTED	 "nested"
+#define CAPTURE_COUNTER_WAITS	 "waits"
+#define CAPTURE_COUNTER_WAIT_TICKS "wait_ticks"
+
+/* SYMBOLS payload: string count, strings (length, bytes); then module notes: count, per module:
+ * module id, status (enum capture_symbol_status), path used (string); then locations: count, per
+ * native frame id: frame id, line count (innermost inline first), per line: function, file
+ * (strings; 0: none), line number (0: none). String 0 is empty. */
+enum capture_symbol_status {
+	CAPTURE_SYMBOLS_NONE,		/* no file, no symbols */
+	CAPTURE_SYMBOLS_TABLE,		/* symbol table only */
+	CAPTURE_SYMBOLS_DWARF,
+	CAPTURE_SYMBOLS_MISMATCH,	/* a file was there with another build-id: not used */
+};
+
+_Static_assert(sizeof(struct capture_file_header) == 64, "file header layout");
+_Static_assert(sizeof(struct capture_block_head) == 32, "block head layout");
+_Static_assert(sizeof(struct capture_end) == 24, "end mark layout");
+
+#endif
