@@ -3,9 +3,9 @@
  *
  * capture_writer_create() opens the file (O_CREAT|O_EXCL, mode 0600, never through a symlink);
  * with `overwrite` a regular file that is there is replaced. Then any number of put calls; events
- * in ascending time. capture_writer_finish() writes the rest, index and end mark and closes.
- * capture_writer_destroy() without finish leaves a cut file that is readable up to the last
- * flushed block.
+ * in ascending time (an earlier one gets the time of the one before). capture_writer_finish()
+ * writes the rest, index and end mark and closes the file. capture_writer_destroy() always frees;
+ * without finish it leaves a cut file that is readable up to the last flushed block.
  *
  * Errors of the disk (full, quota, I/O) are returned by the call that met them; the writer is
  * then failed: further puts return the same kind of error, destroy still closes. What was flushed
@@ -13,8 +13,10 @@
 #ifndef MT_CAPTURE_WRITER_H
 #define MT_CAPTURE_WRITER_H
 
+#include "base/cleanup.h"
 #include "base/error.h"
 #include "capture/format.h"
+#include "capture/wire.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -61,9 +63,25 @@ struct capture_event {
 	uint8_t kind;		/* enum wire_record, 8..31 */
 };
 
+/* Kinds 8..23 allocate and have size and stack; of the others those that release a range have a
+ * size. */
+static inline bool capture_kind_allocates(unsigned kind)
+{
+	return kind < WIRE_REC_FREE;
+}
+
+static inline bool capture_kind_has_size(unsigned kind)
+{
+	const uint32_t mask = 0x00ffff00u | 1u << WIRE_REC_MUNMAP | 1u << WIRE_REC_MREMAP_UNMAP |
+			      1u << WIRE_REC_BRK_SHRINK;
+	return mask >> kind & 1;
+}
+
 struct mt_error *capture_writer_create(const char *path, bool overwrite, uint32_t features,
 				       struct capture_writer **ret) MT_MUST_CHECK;
 void capture_writer_destroy(struct capture_writer *w);	/* NULL accepted */
+MT_DEFINE_CLEANUP(capture_writer, struct capture_writer *, capture_writer_destroy)
+#define auto_capture_writer mt_auto(mt_cleanup_capture_writer)
 
 /* `value` is bytes; meta is written with the next flush. */
 struct mt_error *capture_writer_meta(struct capture_writer *w, const char *key, const void *value,
@@ -98,8 +116,15 @@ struct mt_error *capture_writer_finish(struct capture_writer *w) MT_MUST_CHECK;
 uint64_t capture_writer_bytes(const struct capture_writer *w);	/* in the file so far */
 uint64_t capture_writer_events(const struct capture_writer *w);
 
-/* A raw block, for tools that copy or extend captures (symbolize). */
+/* For tools that copy or extend captures (symbolize). A raw block is packed and written as it is;
+ * a stored block (head and payload, from capture_block()) is checked and written with a new
+ * sequence number; an index block is left out, finish writes one. set_header takes page size,
+ * pointer size and machine from the capture that is copied. */
 struct mt_error *capture_writer_raw_block(struct capture_writer *w, enum capture_block_type type,
 					  const void *raw, size_t size) MT_MUST_CHECK;
+struct mt_error *capture_writer_copy_block(struct capture_writer *w, const void *stored,
+					   size_t size) MT_MUST_CHECK;
+struct mt_error *capture_writer_set_header(struct capture_writer *w,
+					   const struct capture_file_header *from) MT_MUST_CHECK;
 
 #endif

@@ -1,0 +1,591 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* capture/writer.c - writes a capture file as it goes.
+ * Knows: the file, which block comes before which. Does not know: where events come from.
+ * Called by record/, symbolize/ and cmds/; calls capture/block and the kernel. */
+#include "capture/writer.h"
+#include "base/array.h"
+#include "base/buf.h"
+#include "base/cleanup.h"
+#include "base/varint.h"
+#include "capture/block.h"
+#include "capture/wire.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define BLOCK_SIZE (1u << 20)
+#define PROLOGUE_MAX 64u	/* five varints */
+#define RECORD_MAX 64u		/* a thread record and an event of five varints */
+#define BLOCK_TYPES (CAPTURE_BLOCK_INDEX + 1)
+
+#if defined(__x86_64__)
+#define THIS_MACHINE EM_X86_64
+#elif defined(__aarch64__)
+#define THIS_MACHINE EM_AARCH64
+#else
+#define THIS_MACHINE EM_NONE
+#endif
+
+struct pending {		/* records of a block that is not written yet */
+	struct mt_buf buf;
+	uint64_t count;
+};
+
+struct index_entry {
+	uint64_t offset;
+	uint32_t raw_size;
+	uint8_t type;
+};
+
+struct event_block {		/* the deltas of the block being filled, zero at its start */
+	uint64_t ticks, address;
+	uint32_t stack, thread;
+	uint32_t first_frame, first_node, first_stack;
+	uint64_t base_ticks, count;
+};
+
+struct capture_writer {
+	/* hot */
+	uint8_t *pos;
+	uint8_t *limit;		/* pos beyond it: the slow path; NULL once failed */
+	struct event_block block;
+	uint32_t next_frame, next_node, next_stack;
+	uint64_t event_count;
+	uint8_t *buffer;
+
+	int fd;
+	int failed;		/* errno of the write that failed, 0: none */
+	char *path;
+	uint64_t size, sequence;
+	struct capture_file_header header;
+	struct pending pending[BLOCK_TYPES];
+	struct mt_buf scratch;
+	struct block_packer packer;
+	MT_ARRAY(struct index_entry) index;
+};
+
+/* ---- the file ---- */
+
+static struct mt_error *writer_failed(const struct capture_writer *w)
+{
+	struct mt_error *err = mt_error_os(w->failed, "cannot write '%s'", w->path);
+	if (w->failed == ENOSPC || w->failed == EDQUOT || w->failed == EFBIG)
+		return mt_error_hint(err, "free some space or choose another place with -o; what "
+					  "was recorded until then is in the file");
+	return err;
+}
+
+static struct mt_error *writer_write_at(struct capture_writer *w, uint64_t offset,
+					const void *data, size_t size)
+{
+	const uint8_t *p = data;
+	for (size_t done = 0; done < size;) {
+		ssize_t n = pwrite(w->fd, p + done, size - done, (off_t)(offset + done));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			w->failed = n < 0 ? errno : ENOSPC;
+			w->limit = NULL;
+			return writer_failed(w);
+		}
+		done += (size_t)n;
+	}
+	return NULL;
+}
+
+/* Appends; what was written of it before an error is cut off again, so that the file ends whole. */
+static struct mt_error *writer_append(struct capture_writer *w, const void *data, size_t size)
+{
+	struct mt_error *err = writer_write_at(w, w->size, data, size);
+	if (!err)
+		w->size += size;
+	else if (ftruncate(w->fd, (off_t)w->size) < 0)
+		return err;	/* the reader finds the torn block by itself */
+	return err;
+}
+
+static struct mt_error *writer_put_block(struct capture_writer *w, enum capture_block_type type,
+					 const void *raw, size_t size)
+{
+	if (w->failed)
+		return writer_failed(w);
+	size_t stored;
+	struct mt_error *err = block_pack(&w->packer, type, w->sequence, raw, size, &stored);
+	if (err)
+		return err;
+	struct index_entry entry = { w->size, (uint32_t)size, (uint8_t)type };
+	if (!mt_array_reserve(&w->index, w->index.len + 1))
+		return &mt_enomem;
+	err = writer_append(w, w->packer.out, stored);
+	if (err)
+		return err;
+	w->index.items[w->index.len++] = entry;
+	w->sequence++;
+	return NULL;
+}
+
+static struct mt_error *create_error(const char *path, int errnum)
+{
+	struct stat st;
+	if (errnum == EEXIST) {
+		if (!lstat(path, &st) && !S_ISREG(st.st_mode))
+			return mt_error_hint(mt_error_create(MT_ERROR_EXISTS,
+							     "'%s' exists and is %s", path,
+							     S_ISDIR(st.st_mode) ? "a directory" :
+							     S_ISLNK(st.st_mode) ? "a symbolic link" :
+							     "not a regular file"),
+					     "choose another file with -o");
+		return mt_error_hint(mt_error_create(MT_ERROR_EXISTS, "'%s' exists", path),
+				     "use -f to overwrite it");
+	}
+	return mt_error_hint(mt_error_os(errnum, "cannot create '%s'", path),
+			     errnum == ENOENT || errnum == ENOTDIR ?
+				     "create the directory or choose another file with -o" :
+				     "choose another file with -o");
+}
+
+/* Opens a new file. An old one is unlinked, never opened: whoever reads it keeps it, and a
+ * symbolic link is never followed. */
+static struct mt_error *create_file(const char *path, bool overwrite, int *ret)
+{
+	int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+	int fd = open(path, flags, 0600);
+	struct stat st;
+	if (fd < 0 && errno == EEXIST && overwrite && !lstat(path, &st) && S_ISREG(st.st_mode)) {
+		if (unlink(path) < 0 && errno != ENOENT)
+			return mt_error_hint(mt_error_os(errno, "cannot replace '%s'", path),
+					     "choose another file with -o");
+		fd = open(path, flags, 0600);
+	} else if (fd < 0) {
+		return create_error(path, errno);
+	}
+	if (fd < 0)
+		return create_error(path, errno);
+	*ret = fd;
+	return NULL;
+}
+
+static struct mt_error *writer_put_header(struct capture_writer *w)
+{
+	struct capture_file_header *h = &w->header;
+	h->checksum = block_hash(h, offsetof(struct capture_file_header, checksum));
+	struct mt_error *err = writer_write_at(w, 0, h, sizeof(*h));
+	if (!err && !w->size)
+		w->size = sizeof(*h);
+	return err;
+}
+
+static void event_block_begin(struct capture_writer *w)
+{
+	w->pos = w->buffer + PROLOGUE_MAX;
+	w->limit = w->buffer + BLOCK_SIZE - RECORD_MAX;
+	w->block = (struct event_block){
+		.ticks = w->block.ticks,
+		.base_ticks = w->block.ticks,
+		.first_frame = w->next_frame,
+		.first_node = w->next_node,
+		.first_stack = w->next_stack,
+	};
+}
+
+struct mt_error *capture_writer_create(const char *path, bool overwrite, uint32_t features,
+				       struct capture_writer **ret)
+{
+	struct capture_writer *w = calloc(1, sizeof(*w));
+	if (!w)
+		return &mt_enomem;
+	struct mt_error *err = &mt_enomem;
+	w->fd = -1;
+	w->path = strdup(path);
+	w->buffer = malloc(BLOCK_SIZE);
+	if (!w->path || !w->buffer)
+		goto fail;
+	w->next_frame = w->next_node = w->next_stack = 1;
+	w->header = (struct capture_file_header){
+		.magic = CAPTURE_MAGIC,
+		.version = CAPTURE_VERSION,
+		.min_reader = CAPTURE_MIN_READER,
+		.features = features,
+		.byte_order = 1,
+		.pointer_size = sizeof(void *),
+		.machine = THIS_MACHINE,
+		.page_size = (uint64_t)sysconf(_SC_PAGESIZE),
+	};
+	event_block_begin(w);
+	err = create_file(path, overwrite, &w->fd);
+	if (err)
+		goto fail;
+	err = writer_put_header(w);
+	if (err) {		/* a file without a header helps nobody */
+		unlink(path);
+		goto fail;
+	}
+	*ret = w;
+	return NULL;
+fail:
+	capture_writer_destroy(w);
+	return err;
+}
+
+void capture_writer_destroy(struct capture_writer *w)
+{
+	if (!w)
+		return;
+	mt_cleanup_close(&w->fd);
+	for (size_t i = 0; i < BLOCK_TYPES; i++)
+		mt_buf_deinit(&w->pending[i].buf);
+	mt_buf_deinit(&w->scratch);
+	block_packer_deinit(&w->packer);
+	mt_array_deinit(&w->index);
+	free(w->buffer);
+	free(w->path);
+	free(w);
+}
+
+struct mt_error *capture_writer_set_header(struct capture_writer *w,
+					   const struct capture_file_header *from)
+{
+	w->header.pointer_size = from->pointer_size;
+	w->header.machine = from->machine;
+	w->header.page_size = from->page_size;
+	if (w->failed)
+		return writer_failed(w);
+	return writer_put_header(w);
+}
+
+/* ---- blocks gathered beside the events ---- */
+
+static struct mt_error *pending_write(struct capture_writer *w, enum capture_block_type type)
+{
+	struct pending *p = &w->pending[type];
+	if (!p->count)
+		return NULL;
+	if (p->buf.failed || w->scratch.failed)
+		return &mt_enomem;
+	mt_buf_clear(&w->scratch);
+	mt_buf_put_varint(&w->scratch, p->count);
+	mt_buf_put(&w->scratch, p->buf.data, p->buf.len);
+	if (w->scratch.failed)
+		return &mt_enomem;
+	struct mt_error *err = writer_put_block(w, type, w->scratch.data, w->scratch.len);
+	if (err)
+		return err;
+	mt_buf_clear(&p->buf);
+	p->count = 0;
+	return NULL;
+}
+
+/* Events name modules, code and threads: those are in the file first. */
+static struct mt_error *pending_write_all(struct capture_writer *w)
+{
+	for (unsigned type = 1; type < CAPTURE_BLOCK_COUNTERS; type++) {
+		struct mt_error *err = pending_write(w, type);
+		if (err)
+			return err;
+	}
+	return NULL;
+}
+
+/* One more record was put into w->pending[type]. */
+static struct mt_error *pending_done(struct capture_writer *w, enum capture_block_type type)
+{
+	struct pending *p = &w->pending[type];
+	if (w->failed)
+		return writer_failed(w);
+	if (p->buf.failed)
+		return &mt_enomem;
+	p->count++;
+	return p->buf.len >= BLOCK_SIZE ? pending_write(w, type) : NULL;
+}
+
+struct mt_error *capture_writer_meta(struct capture_writer *w, const char *key, const void *value,
+				     size_t size)
+{
+	struct mt_buf *b = &w->pending[CAPTURE_BLOCK_META].buf;
+	mt_buf_put_lstr(b, key, strlen(key));
+	mt_buf_put_lstr(b, value, size);
+	return pending_done(w, CAPTURE_BLOCK_META);
+}
+
+struct mt_error *capture_writer_module(struct capture_writer *w, const struct capture_module *m)
+{
+	struct mt_buf *b = &w->pending[CAPTURE_BLOCK_MODULES].buf;
+	mt_buf_put_varint(b, m->id);
+	mt_buf_put_varint(b, m->load_ticks);
+	mt_buf_put_varint(b, m->unload_ticks);
+	mt_buf_put_varint(b, m->start);
+	mt_buf_put_varint(b, m->end);
+	mt_buf_put_varint(b, m->bias);
+	mt_buf_put_lstr(b, m->path, strlen(m->path));
+	mt_buf_put_lstr(b, m->build_id, m->build_id_size);
+	mt_buf_put_varint(b, m->segment_count);
+	for (size_t i = 0; i < m->segment_count; i++) {
+		const struct capture_segment *s = &m->segments[i];
+		mt_buf_put_varint(b, s->vaddr);
+		mt_buf_put_varint(b, s->size);
+		mt_buf_put_varint(b, s->file_offset);
+		mt_buf_put_varint(b, s->flags);
+	}
+	return pending_done(w, CAPTURE_BLOCK_MODULES);
+}
+
+struct mt_error *capture_writer_code(struct capture_writer *w, const struct capture_code *c)
+{
+	struct mt_buf *b = &w->pending[CAPTURE_BLOCK_CODE].buf;
+	mt_buf_put_varint(b, c->id);
+	mt_buf_put_varint(b, c->first_line);
+	mt_buf_put_varint(b, c->first_traceable);
+	mt_buf_put_lstr(b, c->file, c->file_size);
+	mt_buf_put_lstr(b, c->name, c->name_size);
+	mt_buf_put_lstr(b, c->line_table, c->line_table_size);
+	return pending_done(w, CAPTURE_BLOCK_CODE);
+}
+
+struct mt_error *capture_writer_thread(struct capture_writer *w, uint32_t index, uint32_t tid,
+				       uint64_t ticks, const char *name)
+{
+	struct mt_buf *b = &w->pending[CAPTURE_BLOCK_THREADS].buf;
+	mt_buf_put_varint(b, index);
+	mt_buf_put_varint(b, tid);
+	mt_buf_put_varint(b, ticks);
+	mt_buf_put_lstr(b, name, strlen(name));
+	return pending_done(w, CAPTURE_BLOCK_THREADS);
+}
+
+struct mt_error *capture_writer_sample(struct capture_writer *w, const struct capture_sample *s)
+{
+	struct mt_buf *b = &w->pending[CAPTURE_BLOCK_SAMPLES].buf;
+	const uint64_t fields[] = { s->ticks, s->monotonic_ns, s->realtime_ns, s->rss,
+				    s->rss_anon, s->rss_file, s->rss_shmem, s->swap };
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+		mt_buf_put_varint(b, fields[i]);
+	return pending_done(w, CAPTURE_BLOCK_SAMPLES);
+}
+
+struct mt_error *capture_writer_counter(struct capture_writer *w, const char *name, uint64_t value)
+{
+	struct mt_buf *b = &w->pending[CAPTURE_BLOCK_COUNTERS].buf;
+	mt_buf_put_lstr(b, name, strlen(name));
+	mt_buf_put_varint(b, value);
+	return pending_done(w, CAPTURE_BLOCK_COUNTERS);
+}
+
+/* ---- events ---- */
+
+static struct mt_error *events_write(struct capture_writer *w)
+{
+	if (w->failed)
+		return writer_failed(w);
+	struct mt_error *err = pending_write_all(w);
+	if (err)
+		return err;
+	if (w->pos == w->buffer + PROLOGUE_MAX)
+		return NULL;
+	/* The prologue is known only now; it is put right before the records. */
+	uint8_t tmp[5 * VARINT_MAX], *p = tmp;
+	p = varint_put(p, w->block.first_frame);
+	p = varint_put(p, w->block.first_node);
+	p = varint_put(p, w->block.first_stack);
+	p = varint_put(p, w->block.base_ticks);
+	p = varint_put(p, w->block.count);
+	size_t n = (size_t)(p - tmp);
+	uint8_t *start = w->buffer + PROLOGUE_MAX - n;
+	memcpy(start, tmp, n);
+	err = writer_put_block(w, CAPTURE_BLOCK_EVENTS, start, (size_t)(w->pos - start));
+	if (err)
+		return err;
+	event_block_begin(w);
+	return NULL;
+}
+
+/* Room for one more record. */
+static inline struct mt_error *events_reserve(struct capture_writer *w)
+{
+	if (__builtin_expect(w->pos > w->limit, 0))
+		return events_write(w);
+	return NULL;
+}
+
+static struct mt_error *put_record(struct capture_writer *w, enum capture_record tag, uint32_t *id,
+				   const uint64_t *fields, size_t count, uint32_t *id_ret)
+{
+	struct mt_error *err = events_reserve(w);
+	if (err)
+		return err;
+	if (*id == UINT32_MAX)
+		return mt_error_create(MT_ERROR_OTHER, "the capture has too many different stacks");
+	uint8_t *p = w->pos;
+	*p++ = (uint8_t)tag;
+	for (size_t i = 0; i < count; i++)
+		p = varint_put(p, fields[i]);
+	w->pos = p;
+	*id_ret = (*id)++;
+	return NULL;
+}
+
+struct mt_error *capture_writer_frame_native(struct capture_writer *w, uint32_t module_plus_1,
+					     uint64_t address, uint32_t *id_ret)
+{
+	return put_record(w, CAPTURE_REC_FRAME_NATIVE, &w->next_frame,
+			  (uint64_t[]){ module_plus_1, address }, 2, id_ret);
+}
+
+struct mt_error *capture_writer_frame_python(struct capture_writer *w, uint32_t code, bool entry,
+					     uint32_t instr_plus_1, uint32_t *id_ret)
+{
+	return put_record(w, CAPTURE_REC_FRAME_PYTHON, &w->next_frame,
+			  (uint64_t[]){ (uint64_t)code << 1 | entry, instr_plus_1 }, 2, id_ret);
+}
+
+struct mt_error *capture_writer_node(struct capture_writer *w, uint32_t parent, uint32_t frame,
+				     uint32_t *id_ret)
+{
+	return put_record(w, CAPTURE_REC_NODE, &w->next_node, (uint64_t[]){ parent, frame }, 2,
+			  id_ret);
+}
+
+struct mt_error *capture_writer_stack(struct capture_writer *w, uint32_t native_node,
+				      uint32_t python_node, uint32_t flags, uint32_t *id_ret)
+{
+	return put_record(w, CAPTURE_REC_STACK, &w->next_stack,
+			  (uint64_t[]){ native_node, python_node, flags }, 3, id_ret);
+}
+
+struct mt_error *capture_writer_event(struct capture_writer *w, const struct capture_event *ev)
+{
+	struct mt_error *err = events_reserve(w);
+	if (__builtin_expect(err != NULL, 0))
+		return err;
+	struct event_block *b = &w->block;
+	uint8_t *p = w->pos;
+	if (ev->thread != b->thread) {
+		*p++ = CAPTURE_REC_THREAD;
+		p = varint_put(p, ev->thread);
+		b->thread = ev->thread;
+	}
+	/* The first event of a block stands at its base; time never runs backwards. */
+	uint64_t ticks = ev->ticks > b->ticks ? ev->ticks : b->ticks;
+	if (!b->count++)
+		b->base_ticks = b->ticks = ticks;
+	int64_t delta = (int64_t)(ev->address - b->address);
+	bool aligned = !(delta & 15);
+	*p++ = aligned ? ev->kind | WIRE_TAG_ALIGNED : ev->kind;
+	p = varint_put(p, ticks - b->ticks);
+	p = varint_put(p, varint_zigzag(aligned ? delta >> 4 : delta));
+	if (capture_kind_has_size(ev->kind))
+		p = varint_put(p, ev->size);
+	if (capture_kind_allocates(ev->kind)) {
+		p = varint_put(p, varint_zigzag((int64_t)ev->stack - (int64_t)b->stack));
+		b->stack = ev->stack;
+	}
+	b->ticks = ticks;
+	b->address = ev->address;
+	w->pos = p;
+	w->event_count++;
+	return NULL;
+}
+
+/* ---- flush and finish ---- */
+
+struct mt_error *capture_writer_flush(struct capture_writer *w)
+{
+	return events_write(w);
+}
+
+static struct mt_error *writer_put_end(struct capture_writer *w)
+{
+	mt_buf_clear(&w->scratch);
+	mt_buf_put_varint(&w->scratch, w->index.len);
+	uint64_t last = 0;
+	for (size_t i = 0; i < w->index.len; i++) {
+		mt_buf_put_varint(&w->scratch, w->index.items[i].type);
+		mt_buf_put_varint(&w->scratch, w->index.items[i].offset - last);
+		mt_buf_put_varint(&w->scratch, w->index.items[i].raw_size);
+		last = w->index.items[i].offset;
+	}
+	if (w->scratch.failed)
+		return &mt_enomem;
+	struct capture_end end = { .magic = "mtindex", .index_offset = w->size };
+	end.magic[7] = '1';
+	end.checksum = block_hash(&end, offsetof(struct capture_end, checksum));
+	struct mt_error *err = writer_put_block(w, CAPTURE_BLOCK_INDEX, w->scratch.data,
+						w->scratch.len);
+	if (err)
+		return err;
+	return writer_append(w, &end, sizeof(end));
+}
+
+struct mt_error *capture_writer_finish(struct capture_writer *w)
+{
+	struct mt_error *err = events_write(w);
+	if (!err)
+		err = pending_write(w, CAPTURE_BLOCK_COUNTERS);
+	if (!err)
+		err = writer_put_end(w);
+	if (err)
+		return err;
+	/* Some file systems tell only now that the disk was full. */
+	if (close(take_fd(&w->fd)) < 0) {
+		w->failed = errno;
+		return writer_failed(w);
+	}
+	w->failed = EBADF;
+	w->limit = NULL;
+	return NULL;
+}
+
+uint64_t capture_writer_bytes(const struct capture_writer *w)
+{
+	return w->size;
+}
+
+uint64_t capture_writer_events(const struct capture_writer *w)
+{
+	return w->event_count;
+}
+
+/* ---- raw blocks ---- */
+
+struct mt_error *capture_writer_raw_block(struct capture_writer *w, enum capture_block_type type,
+					  const void *raw, size_t size)
+{
+	struct mt_error *err = events_write(w);
+	return err ? err : writer_put_block(w, type, raw, size);
+}
+
+struct mt_error *capture_writer_copy_block(struct capture_writer *w, const void *stored,
+					   size_t size)
+{
+	struct capture_block_head head;
+	if (size < sizeof(head))
+		return mt_error_corrupt(0, "a block of %zu bytes is too short", size);
+	memcpy(&head, stored, sizeof(head));
+	const uint8_t *payload = (const uint8_t *)stored + sizeof(head);
+	if (!block_head_sane(&head) || head.stored_size != size - sizeof(head))
+		return mt_error_corrupt(0, "the head of a block is damaged");
+	if (head.checksum != block_checksum(&head, payload))
+		return mt_error_corrupt(0, "the checksum of a block does not match");
+	if (head.type == CAPTURE_BLOCK_INDEX)	/* finish writes one for this file */
+		return NULL;
+	struct mt_error *err = events_write(w);
+	if (err)
+		return err;
+	head.sequence = w->sequence;
+	head.checksum = block_checksum(&head, payload);
+	struct index_entry entry = { w->size, head.raw_size, head.type };
+	if (!mt_array_reserve(&w->index, w->index.len + 1))
+		return &mt_enomem;
+	err = writer_write_at(w, w->size + sizeof(head), payload, head.stored_size);
+	if (!err)
+		err = writer_write_at(w, w->size, &head, sizeof(head));
+	if (err)
+		return err;
+	w->size += size;
+	w->index.items[w->index.len++] = entry;
+	w->sequence++;
+	return NULL;
+}
