@@ -350,7 +350,7 @@ def compile_c(source, name=None, flags=(), compiler=None, out_dir=None):
 
 def folded(capture, *options):
     """`transform folded` as a list of ([root, ..., leaf], value)."""
-    return parse_folded(memtrace("transform", "folded", capture, "-o", "/dev/stdout", "-f",
+    return parse_folded(memtrace("transform", "folded", capture,
                                  *options).out)
 
 
