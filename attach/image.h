@@ -48,7 +48,8 @@ struct image {
 };
 
 struct images {
-	MT_ARRAY(struct image *) list;	/* by id; sorted access: images_find() */
+	MT_ARRAY(struct image *) list;		/* by id, unloaded ones too */
+	MT_ARRAY(struct image *) by_start;	/* the loaded ones, ascending */
 };
 
 struct mt_error *images_read(struct tracee *t, struct images *ret) MT_MUST_CHECK;

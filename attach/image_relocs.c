@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* attach/image_relocs.c - relocations of a loaded image that name a symbol.
+ * Knows: RELA tables, the dynamic symbol table. Does not know: which symbols matter.
+ * Called by inject/; reads through attach/image_lazy.c. */
+#include "attach/image_private.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define CHUNK 1024u		/* entries read at once */
+
+struct walk {
+	struct tracee *t;
+	struct image *img;
+	struct image_lazy symbols, strings;
+	struct mt_error *(*fn)(const struct image_relocation *rel, void *arg);
+	void *arg;
+};
+
+static struct mt_error *walk_entry(struct walk *w, const Elf64_Rela *r)
+{
+	const struct image *img = w->img;
+	uint32_t type = ELF64_R_TYPE(r->r_info);
+	uint64_t index = ELF64_R_SYM(r->r_info);
+	struct image_relocation rel = {
+		.slot = r->r_offset + img->bias,
+		.type = type,
+		.addend = r->r_addend,
+	};
+	if (!index || !image_holds(img, rel.slot, 8) ||
+	    (type != R_X86_64_JUMP_SLOT && type != R_X86_64_GLOB_DAT && type != R_X86_64_64))
+		return NULL;
+	const Elf64_Sym *sym = image_lazy_symbol(&w->symbols, index);
+	if (!sym || !sym->st_name)
+		return NULL;
+	rel.symbol = image_lazy_string(&w->strings, sym->st_name);
+	if (!rel.symbol)
+		return NULL;
+	rel.in_relro = rel.slot >= img->relro_start && rel.slot < img->relro_end;
+	return w->fn(&rel, w->arg);
+}
+
+static struct mt_error *walk_table(struct walk *w, uint64_t address, uint64_t size)
+{
+	Elf64_Rela chunk[CHUNK];
+	uint64_t left = size / sizeof(chunk[0]);
+	if (!address || !left)
+		return NULL;
+	if (!image_holds(w->img, address, size))
+		return mt_error_create(MT_ERROR_CORRUPT,
+				       "the relocation table of '%s' is outside its memory",
+				       w->img->path);
+	while (left) {
+		size_t n = left < CHUNK ? left : CHUNK;
+		struct mt_error *err = tracee_read(w->t, address, chunk, n * sizeof(chunk[0]));
+		for (size_t i = 0; !err && i < n; i++)
+			err = walk_entry(w, &chunk[i]);
+		if (err)
+			return err;
+		address += n * sizeof(chunk[0]);
+		left -= n;
+	}
+	return NULL;
+}
+
+struct mt_error *image_each_relocation(struct tracee *t, struct image *img,
+	struct mt_error *(*fn)(const struct image_relocation *rel, void *arg), void *arg)
+{
+	struct walk w = { .t = t, .img = img, .fn = fn, .arg = arg };
+	uint64_t rela = img->rela, size = img->rela_size, skip;
+	struct mt_error *err = NULL;
+	if (img->unloaded || (!img->jmprel && !img->rela))
+		return NULL;
+	/* Some linkers let DT_RELASZ run over DT_JMPREL. */
+	if (img->jmprel > rela && img->jmprel < rela + size)
+		size = img->jmprel - rela;
+	else if (img->jmprel == rela && img->jmprel)
+		size = 0;
+	/* The relative ones come first and have no symbol: most of a PIE program's table. */
+	if (!__builtin_mul_overflow(img->rela_count, sizeof(Elf64_Rela), &skip) && skip <= size) {
+		rela += skip;
+		size -= skip;
+	}
+	if (image_lazy_init(&w.symbols, t, img, img->symtab, UINT64_MAX) &&
+	    image_lazy_init(&w.strings, t, img, img->strtab, img->strsz)) {
+		err = walk_table(&w, img->jmprel, img->jmprel_size);
+		if (!err)
+			err = walk_table(&w, rela, size);
+	}
+	image_lazy_deinit(&w.symbols);
+	image_lazy_deinit(&w.strings);
+	return err;
+}
