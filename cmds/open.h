@@ -28,7 +28,8 @@ struct open_args {
 	bool force;			/* -f */
 	enum view_kind view;
 	bool view_given;
-	uint32_t temporary_threshold;	/* 0: the default */
+	uint32_t temporary_threshold;
+	bool threshold_given;
 	enum report_metric metric;
 	bool split_threads, no_native;
 	MT_ARRAY(const char *) debug_dirs;
