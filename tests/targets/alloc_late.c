@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/targets/alloc_late.c - a library that is loaded late and allocates in every way it can.
+ * Knows: its sites, tells them to its loader. Does not know: memtrace.
+ * Loaded by alloc_dlopen.c. */
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A relocation in data (R_X86_64_64), not a jump slot. */
+static void *(*volatile by_pointer)(size_t) = malloc;
+void (*late_free)(void *) = free;
+
+__attribute__((constructor)) static void in_constructor(void)
+{
+	free(malloc(4242));
+}
+
+#define NOTE(size) note(__func__, __LINE__, size, p)
+
+/* The loader's function writes the block into its ledger. */
+__attribute__((noinline)) void late_work(void (*note)(const char *, int, size_t, void *))
+{
+	void *p = malloc(1001); NOTE(1001);
+	p = by_pointer(1002); NOTE(1002);
+	p = calloc(10, 103); NOTE(1030);
+	p = strdup("late"); NOTE(5);
+	for (int i = 0; i < 3; i++) {
+		p = malloc(50); NOTE(50);
+	}
+}
