@@ -61,7 +61,7 @@ enum wire_function {
  * program counter, the native and the Python stack. A record never crosses the end of the ring:
  * WIRE_REC_PAD means "go on at the start".
  *
- * Event records: tag, time delta (TSC ticks since the previous event of this ring), then
+ * Event records: tag, time delta (TSC ticks since the previous event of this ring, zigzag), then
  *   allocation	pointer (zigzag delta to the last pointer of this ring, see WIRE_TAG_ALIGNED), size
  *   release	pointer
  *   realloc	is written as two events: WIRE_REC_REALLOC_FREE of the old block, stamped before the
@@ -71,7 +71,8 @@ enum wire_function {
  *   NATIVE	keep (frames kept from the root), flags << 1 | more, count, then count program
  *		counters root to leaf, each a zigzag delta to the previous one of this ring
  *   PYTHON	keep, flags << 1 | more, count, then per frame: code id << 1 | entry, instruction
- *		offset in bytes from the first instruction + 1 (0: before the first)
+ *		offset in bytes from the first instruction + 1 (0: before the first). Code id 0 is
+ *		a shim: the frame above it is the first of its C-level eval loop
  *   CODE	a Python code object, see below; has no order relation to anything
  * An event has the stacks that stand when it is decoded. */
 enum wire_record {
@@ -181,7 +182,7 @@ struct wire_python {
 	uint16_t str_length, str_state, str_ascii_data, str_compact_data;
 	uint16_t frame_tag_mask;	/* low bits of frame_code to clear (3.14+) */
 	uint16_t owner_shim;		/* owner value from which a frame is a shim, 0xff: none */
-	uint16_t instr_is_next;		/* 1: frame_instr points after the executed one */
+	uint16_t str_kind_shift;	/* of the 3 kind bits in state; then compact, ascii */
 	uint16_t pad[3];
 };
 
@@ -193,6 +194,8 @@ struct wire_code {
 	uint32_t lock;			/* T */
 };
 #define WIRE_CODE_SLOTS 65536u
+#define WIRE_CODE_UNKNOWN 0xffffffffu	/* code id when the table is full or the object unreadable */
+#define WIRE_MODULE_COUNT_BITS 20
 
 /* ---- slots -----------------------------------------------------------------------------------
  * Every pointer that was changed, for the way back; also after the controller was killed. */
@@ -237,7 +240,8 @@ struct wire_thunk_page {
 /* ---- ring ------------------------------------------------------------------------------------ */
 enum wire_ring_state {
 	WIRE_RING_FREE = 0,
-	WIRE_RING_OWNED = 1,		/* T */
+	WIRE_RING_TAKING,		/* T: the owner's id is being written */
+	WIRE_RING_OWNED,		/* T */
 };
 
 struct wire_ring {
@@ -278,7 +282,10 @@ struct wire_header {
 	_Atomic uint32_t patches_wanted;	/* C: entries of the patch list to be applied */
 	_Atomic uint32_t patches_applied;	/* T */
 	_Atomic uint32_t patch_lock;		/* T */
-	_Atomic uint32_t modules_current;	/* C: which of the module lists holds */
+	/* C: the module list that holds, offset << 20 | count: struct wire_module[count],
+	 * ascending by start. One word, so that it cannot be seen half changed; a list is not
+	 * overwritten before many later ones were published. */
+	_Atomic uint64_t module_list;
 
 	_Alignas(64) _Atomic uint32_t wake;	/* futex the controller sleeps on; T bumps */
 	_Atomic uint32_t asleep;		/* C: 1 while the controller sleeps on it */
@@ -310,11 +317,6 @@ struct wire_header {
 	uint64_t rules_offset;		/* struct wire_rule[] */
 	uint64_t call_stack_offset, call_stack_size;	/* stack of the borrowed thread */
 	uint64_t main_stack_end;	/* highest address of the main thread's stack, 0: unknown */
-	struct {
-		_Atomic uint64_t offset;	/* struct wire_module[count], ascending by start */
-		_Atomic uint32_t count;
-		uint32_t pad;
-	} modules[2];
 	struct wire_python python;
 	uint64_t original[WIRE_FN_COUNT][WIRE_VARIANTS];
 };

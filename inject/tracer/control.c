@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* inject/tracer/control.c - start, slot patching and stop, called on a borrowed thread.
+ * Knows: the shared header, page protections. Does not know: which slots and why.
+ * Called by the controller's remote calls and after dlopen; calls the kernel. */
+#include "inject/tracer/tracer.h"
+
+#define PAGE 4096ull
+#define LOAD_WAIT_SLICES 20
+#define LOAD_WAIT_NS 10000000ll
+
+#define EXPORT __attribute__((visibility("default")))
+
+long memtrace_start(struct wire_header *header);
+long memtrace_stop(void);
+
+EXPORT long memtrace_start(struct wire_header *header)
+{
+	tracer.header = header;
+	tracer.base = (uint8_t *)header;
+	tracer.rings = (struct wire_ring *)(tracer.base + header->rings_offset);
+	tracer.patches = (struct wire_patch *)(tracer.base + header->patches_offset);
+	tracer.codes = (struct wire_code *)(tracer.base + header->code_offset);
+	tracer.rules = (const struct wire_rule *)(tracer.base + header->rules_offset);
+	tracer.ring_size = header->ring_size;
+	tracer.local_size = sizeof(struct local) + header->ring_count * sizeof(struct thread *);
+	tracer.local = sys_map(tracer.local_size);
+	if (!tracer.local)
+		return -ENOMEM;
+	/* Kernels before 4.14 cannot wipe on fork; children there would write into our rings. */
+	long rc = sys_call(SYS_madvise, tracer.local, tracer.local_size, MADV_WIPEONFORK, 0);
+	if (rc < 0) {
+		sys_call(SYS_munmap, tracer.local, tracer.local_size, 0, 0);
+		tracer.local = NULL;
+		return rc;
+	}
+	tracer.local->alive = 1;
+	return 0;
+}
+
+/* The hooks are out of use when this is called: disarmed, unpatched, no thread inside. */
+EXPORT long memtrace_stop(void)
+{
+	if (!tracer.local)
+		return 0;
+	if (tracer.local->alive)	/* not in a forked child, whose table was wiped */
+		threads_unmap();
+	sys_call(SYS_munmap, tracer.local, tracer.local_size, 0, 0);
+	tracer.local = NULL;
+	return 0;
+}
+
+static void apply_patch(struct wire_patch *p)
+{
+	uint64_t page = p->slot & ~(PAGE - 1);
+	/* Always asked: a page that is gone (dlclose in another thread) answers ENOMEM here and
+	 * would be a fault below. */
+	if (sys_call(SYS_mprotect, page, PAGE, p->protection | PROT_WRITE, 0) < 0) {
+		p->state = WIRE_PATCH_MISSED;
+		return;
+	}
+	uint64_t old = p->old_value;
+	bool done = __atomic_compare_exchange_n((uint64_t *)p->slot, &old, p->new_value, false,
+						__ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
+	if (!(p->protection & PROT_WRITE))
+		sys_call(SYS_mprotect, page, PAGE, p->protection, 0);
+	__atomic_store_n(&p->state, done ? WIRE_PATCH_DONE : WIRE_PATCH_MISSED, __ATOMIC_RELEASE);
+}
+
+EXPORT long memtrace_apply_patches(void)
+{
+	struct wire_header *h = tracer.header;
+	uint32_t unlocked = 0;
+	if (!__atomic_compare_exchange_n((uint32_t *)&h->patch_lock, &unlocked, 1, false,
+					 __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		return 0;	/* another thread is at it */
+	uint32_t wanted;
+	while (h->patches_applied <
+	       (wanted = __atomic_load_n((uint32_t *)&h->patches_wanted, __ATOMIC_ACQUIRE))) {
+		for (uint32_t i = h->patches_applied; i < wanted; i++)
+			if (tracer.patches[i].state == WIRE_PATCH_WANTED)
+				apply_patch(&tracer.patches[i]);
+		__atomic_store_n((uint32_t *)&h->patches_applied, wanted, __ATOMIC_RELEASE);
+	}
+	__atomic_store_n((uint32_t *)&h->patch_lock, 0, __ATOMIC_RELEASE);
+	return 0;
+}
+
+/* Asks the controller to take new libraries in and waits for it, but not long and not for a dead
+ * one. */
+void tracer_after_load(void)
+{
+	struct wire_header *h = tracer.header;
+	uint32_t mine = __atomic_add_fetch((uint32_t *)&h->loads_requested, 1, __ATOMIC_SEQ_CST);
+	tracer_wake_controller();
+	for (int i = 0; i < LOAD_WAIT_SLICES && tracer_armed(); i++) {
+		uint32_t done = __atomic_load_n((uint32_t *)&h->loads_done, __ATOMIC_ACQUIRE);
+		if ((int32_t)(done - mine) >= 0)
+			break;
+		struct sys_timespec ts = { 0, LOAD_WAIT_NS };
+		sys_call(SYS_futex, &h->loads_done, FUTEX_WAIT, done, &ts);
+	}
+	if (tracer_armed())
+		memtrace_apply_patches();
+}
+
+/* The compiler may call these for copies it does not expand. */
+void *memcpy(void *to, const void *from, size_t n);
+void *memset(void *to, int c, size_t n);
+
+void *memcpy(void *to, const void *from, size_t n)
+{
+	void *ret = to;
+	__asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(n) : : "memory");
+	return ret;
+}
+
+void *memset(void *to, int c, size_t n)
+{
+	void *ret = to;
+	__asm__ volatile("rep stosb" : "+D"(to), "+c"(n) : "a"(c) : "memory");
+	return ret;
+}

@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* inject/tracer/hooks.c - the functions that stand in for malloc and its family.
+ * Knows: what each function allocates or releases. Does not know: how it is recorded.
+ * Called by the target through the thunk page; calls the originals.
+ *
+ * Order of time stamps: a release is stamped before the real call, an allocation after it, so no
+ * block is seen allocated twice at once. While a stamp is out and not yet published the ring says
+ * `busy`, and the controller does not order past it. The body of a hook runs once a thread:
+ * what the original calls in turn (reallocarray -> realloc, malloc -> mmap) passes through. */
+#include "inject/tracer/tracer.h"
+
+__thread struct thread *tracer_self __attribute__((tls_model("initial-exec")));
+
+struct tracer tracer;
+
+/* ---- in and out ---- */
+
+static inline __attribute__((always_inline)) struct thread *hook_enter(void)
+{
+	struct thread *t = tracer_self;
+	if (unlikely(!t)) {
+		t = thread_register();
+		if (!t)
+			return NULL;
+	}
+	struct wire_ring *ring = t->ring;
+	if (unlikely(!ring))
+		return NULL;		/* forked child */
+	if (unlikely(__atomic_load_n((uint32_t *)&ring->in_hook, __ATOMIC_RELAXED))) {
+		if (__atomic_load_n((uint32_t *)&ring->busy, __ATOMIC_RELAXED))	/* signal handler */
+			__atomic_store_n((uint64_t *)&ring->nested, ring->nested + 1, __ATOMIC_RELAXED);
+		return NULL;
+	}
+	if (unlikely(!tracer_armed()))
+		return NULL;
+	__atomic_store_n((uint32_t *)&ring->in_hook, 1, __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	return t;
+}
+
+static inline void hook_leave(struct thread *t)
+{
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	__atomic_store_n((uint32_t *)&t->ring->in_hook, 0, __ATOMIC_RELEASE);
+}
+
+static inline uint64_t stamp_begin(struct thread *t)
+{
+	__atomic_store_n((uint32_t *)&t->ring->busy, 1, __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	return sys_ticks();
+}
+
+static inline void stamp_end(struct thread *t)
+{
+	__atomic_store_n((uint32_t *)&t->ring->busy, 0, __ATOMIC_RELEASE);
+}
+
+static inline void record_stacks(struct thread *t, const uint64_t *frame)
+{
+	uint32_t options = tracer.header->options;
+	if (options & WIRE_OPT_NATIVE)
+		native_capture(t, frame);
+	if (options & WIRE_OPT_PYTHON)
+		python_capture(t);
+}
+
+static __attribute__((noinline)) void record_alloc(struct thread *t, uint8_t kind, const void *p,
+						   uint64_t size, const uint64_t *frame)
+{
+	uint64_t now = stamp_begin(t);
+	record_stacks(t, frame);
+	event_write(t, &(struct event){ now, (uint64_t)p, size, kind, true });
+	stamp_end(t);
+}
+
+static __attribute__((noinline)) void record_free(struct thread *t, uint8_t kind, const void *p)
+{
+	uint64_t now = stamp_begin(t);
+	event_write(t, &(struct event){ now, (uint64_t)p, 0, kind, false });
+	stamp_end(t);
+}
+
+/* ---- one body a function; `v` is which original ---- */
+
+#define FRAME ((const uint64_t *)__builtin_frame_address(0))
+#define ORIGINAL(fn, v, type) ((type)tracer.header->original[WIRE_FN_##fn][v])
+#define BODY static inline __attribute__((always_inline))
+
+typedef void *(*fn_size)(size_t);
+typedef void *(*fn_size2)(size_t, size_t);
+typedef void *(*fn_ptr_size)(void *, size_t);
+typedef void *(*fn_ptr_size2)(void *, size_t, size_t);
+typedef void (*fn_ptr)(void *);
+typedef void (*fn_free_sized)(void *, size_t);
+typedef void (*fn_free_aligned_sized)(void *, size_t, size_t);
+typedef int (*fn_memalign)(void **, size_t, size_t);
+typedef void *(*fn_mmap)(void *, size_t, int, int, int, long);
+typedef int (*fn_munmap)(void *, size_t);
+typedef void *(*fn_mremap)(void *, size_t, size_t, int, void *);
+typedef int (*fn_brk)(void *);
+typedef void *(*fn_sbrk)(intptr_t);
+
+/* An original that takes sizes and answers a new block. */
+#define ALLOC_BODY(call, kind, size)						\
+	struct thread *t = hook_enter();					\
+	void *p = call;								\
+	if (likely(t)) {							\
+		if (likely(p))							\
+			record_alloc(t, WIRE_REC_##kind, p, size, frame);	\
+		hook_leave(t);							\
+	}									\
+	return p
+
+BODY void *do_malloc(int v, size_t size, const uint64_t *frame)
+{
+	ALLOC_BODY(ORIGINAL(MALLOC, v, fn_size)(size), MALLOC, size);
+}
+
+BODY void *do_calloc(int v, size_t n, size_t size, const uint64_t *frame)
+{
+	ALLOC_BODY(ORIGINAL(CALLOC, v, fn_size2)(n, size), CALLOC, n * size);
+}
+
+BODY void *do_aligned_alloc(int v, size_t align, size_t size, const uint64_t *frame)
+{
+	ALLOC_BODY(ORIGINAL(ALIGNED_ALLOC, v, fn_size2)(align, size), ALIGNED_ALLOC, size);
+}
+
+BODY void *do_memalign(int v, size_t align, size_t size, const uint64_t *frame)
+{
+	ALLOC_BODY(ORIGINAL(MEMALIGN, v, fn_size2)(align, size), MEMALIGN, size);
+}
+
+BODY void *do_valloc(int v, size_t size, const uint64_t *frame)
+{
+	ALLOC_BODY(ORIGINAL(VALLOC, v, fn_size)(size), VALLOC, size);
+}
+
+BODY void *do_pvalloc(int v, size_t size, const uint64_t *frame)
+{
+	ALLOC_BODY(ORIGINAL(PVALLOC, v, fn_size)(size), PVALLOC, size);
+}
+
+BODY int do_posix_memalign(int v, void **out, size_t align, size_t size, const uint64_t *frame)
+{
+	struct thread *t = hook_enter();
+	int rc = ORIGINAL(POSIX_MEMALIGN, v, fn_memalign)(out, align, size);
+	if (likely(t)) {
+		if (likely(!rc && *out))
+			record_alloc(t, WIRE_REC_POSIX_MEMALIGN, *out, size, frame);
+		hook_leave(t);
+	}
+	return rc;
+}
+
+/* The old block goes before the call, the new one comes after it; both are only written when the
+ * call is known to have succeeded, so the ring stays busy across it. */
+static __attribute__((noinline)) void record_moved(struct thread *t, uint64_t before, void *old,
+						   void *p, size_t size, const uint64_t *frame)
+{
+	if (old && (p || !size))
+		event_write(t, &(struct event){ before, (uint64_t)old, 0, WIRE_REC_REALLOC_FREE, false });
+	if (p) {
+		uint64_t now = sys_ticks();
+		record_stacks(t, frame);
+		event_write(t, &(struct event){ now, (uint64_t)p, size, WIRE_REC_REALLOC, true });
+	}
+}
+
+#define REALLOC_BODY(call, size)					\
+	struct thread *t = hook_enter();				\
+	if (unlikely(!t))						\
+		return call;						\
+	uint64_t before = stamp_begin(t);				\
+	void *p = call;							\
+	record_moved(t, before, old, p, size, frame);			\
+	stamp_end(t);							\
+	hook_leave(t);							\
+	return p
+
+BODY void *do_realloc(int v, void *old, size_t size, const uint64_t *frame)
+{
+	REALLOC_BODY(ORIGINAL(REALLOC, v, fn_ptr_size)(old, size), size);
+}
+
+BODY void *do_reallocarray(int v, void *old, size_t n, size_t size, const uint64_t *frame)
+{
+	REALLOC_BODY(ORIGINAL(REALLOCARRAY, v, fn_ptr_size2)(old, n, size), n * size);
+}
+
+/* Releases end in a jump to the original: no frame of ours stays below it. */
+#define FREE_BODY(call)						\
+	struct thread *t;					\
+	if (likely(p) && likely(t = hook_enter())) {		\
+		record_free(t, WIRE_REC_FREE, p);		\
+		hook_leave(t);					\
+	}							\
+	call
+
+BODY void do_free(int v, void *p)
+{
+	FREE_BODY(ORIGINAL(FREE, v, fn_ptr)(p));
+}
+
+BODY void do_cfree(int v, void *p)
+{
+	FREE_BODY(ORIGINAL(CFREE, v, fn_ptr)(p));
+}
+
+BODY void do_free_sized(int v, void *p, size_t size)
+{
+	FREE_BODY(ORIGINAL(FREE_SIZED, v, fn_free_sized)(p, size));
+}
+
+BODY void do_free_aligned_sized(int v, void *p, size_t align, size_t size)
+{
+	FREE_BODY(ORIGINAL(FREE_ALIGNED_SIZED, v, fn_free_aligned_sized)(p, align, size));
+}
+
+/* MAP_FIXED replaces what was there; the reader of the capture knows from the address. */
+#define MMAP_BODY(FN)								\
+	struct thread *t = hook_enter();					\
+	void *p = ORIGINAL(FN, v, fn_mmap)(at, size, prot, flags, fd, offset);	\
+	if (likely(t)) {							\
+		if (p != MAP_FAILED)						\
+			record_alloc(t, WIRE_REC_MMAP, p, size, frame);		\
+		hook_leave(t);							\
+	}									\
+	return p
+
+BODY void *do_mmap(int v, void *at, size_t size, int prot, int flags, int fd, long offset,
+		   const uint64_t *frame)
+{
+	MMAP_BODY(MMAP);
+}
+
+BODY void *do_mmap64(int v, void *at, size_t size, int prot, int flags, int fd, long offset,
+		     const uint64_t *frame)
+{
+	MMAP_BODY(MMAP64);
+}
+
+BODY int do_munmap(int v, void *p, size_t size)
+{
+	struct thread *t = hook_enter();
+	if (unlikely(!t))
+		return ORIGINAL(MUNMAP, v, fn_munmap)(p, size);
+	uint64_t before = stamp_begin(t);
+	int rc = ORIGINAL(MUNMAP, v, fn_munmap)(p, size);
+	if (!rc)
+		event_write(t, &(struct event){ before, (uint64_t)p, size, WIRE_REC_MUNMAP, true });
+	stamp_end(t);
+	hook_leave(t);
+	return rc;
+}
+
+BODY void *do_mremap(int v, void *old, size_t old_size, size_t size, int flags, void *at,
+		     const uint64_t *frame)
+{
+	struct thread *t = hook_enter();
+	if (unlikely(!t))
+		return ORIGINAL(MREMAP, v, fn_mremap)(old, old_size, size, flags, at);
+	uint64_t before = stamp_begin(t);
+	void *p = ORIGINAL(MREMAP, v, fn_mremap)(old, old_size, size, flags, at);
+	if (p != MAP_FAILED) {
+		if (old_size)	/* 0 duplicates a shared mapping */
+			event_write(t, &(struct event){ before, (uint64_t)old, old_size,
+							WIRE_REC_MREMAP_UNMAP, true });
+		uint64_t now = sys_ticks();
+		record_stacks(t, frame);
+		event_write(t, &(struct event){ now, (uint64_t)p, size, WIRE_REC_MREMAP, true });
+	}
+	stamp_end(t);
+	hook_leave(t);
+	return p;
+}
+
+static void record_break(struct thread *t, uint64_t before, uint64_t old, uint64_t now,
+			 const uint64_t *frame)
+{
+	if (now > old) {
+		uint64_t ticks = sys_ticks();
+		record_stacks(t, frame);
+		event_write(t, &(struct event){ ticks, old, now - old, WIRE_REC_BRK, true });
+	} else if (now < old) {
+		event_write(t, &(struct event){ before, now, old - now, WIRE_REC_BRK_SHRINK, true });
+	}
+}
+
+BODY int do_brk(int v, void *at, const uint64_t *frame)
+{
+	struct thread *t = hook_enter();
+	if (unlikely(!t))
+		return ORIGINAL(BRK, v, fn_brk)(at);
+	uint64_t before = stamp_begin(t);
+	uint64_t old = (uint64_t)sys_call(SYS_brk, 0, 0, 0, 0);
+	int rc = ORIGINAL(BRK, v, fn_brk)(at);
+	if (!rc)
+		record_break(t, before, old, (uint64_t)sys_call(SYS_brk, 0, 0, 0, 0), frame);
+	stamp_end(t);
+	hook_leave(t);
+	return rc;
+}
+
+BODY void *do_sbrk(int v, intptr_t increment, const uint64_t *frame)
+{
+	struct thread *t = increment ? hook_enter() : NULL;
+	if (unlikely(!t))
+		return ORIGINAL(SBRK, v, fn_sbrk)(increment);
+	uint64_t before = stamp_begin(t);
+	void *old = ORIGINAL(SBRK, v, fn_sbrk)(increment);
+	if (old != MAP_FAILED)
+		record_break(t, before, (uint64_t)old, (uint64_t)old + (uint64_t)increment, frame);
+	stamp_end(t);
+	hook_leave(t);
+	return old;
+}
+
+/* ---- dlopen ---------------------------------------------------------------------------------
+ * dlopen looks at its return address: the caller's RUNPATH and namespace count. So the original
+ * is entered with a return address inside the caller's module: a `ret` byte there, which leads
+ * back here. After it the controller is asked to take the new libraries in before the caller can
+ * use them. Its constructors ran before that; what they allocate through their own slots is
+ * missed. */
+uint64_t tracer_call_through(uint64_t fn, uint64_t a, uint64_t b, uint64_t c, uint64_t gadget);
+__asm__(".text\n"
+	".type tracer_call_through, @function\n"
+	"tracer_call_through:\n"
+	"	endbr64\n"
+	"	push %rbp\n"
+	"	mov %rsp, %rbp\n"
+	"	mov %rdi, %rax\n"
+	"	mov %rsi, %rdi\n"
+	"	mov %rdx, %rsi\n"
+	"	mov %rcx, %rdx\n"
+	"	and $-16, %rsp\n"
+	"	sub $8, %rsp\n"		/* so that rsp % 16 is 8 at the original's entry */
+	"	lea 1f(%rip), %r10\n"
+	"	push %r10\n"
+	"	push %r8\n"
+	"	jmp *%rax\n"
+	"1:	mov %rbp, %rsp\n"
+	"	pop %rbp\n"
+	"	ret\n"
+	".size tracer_call_through, . - tracer_call_through\n");
+
+static uint64_t caller_gadget(uint64_t return_address)
+{
+	uint64_t list = __atomic_load_n((uint64_t *)&tracer.header->module_list, __ATOMIC_ACQUIRE);
+	const struct wire_module *m = (const void *)(tracer.base + (list >> WIRE_MODULE_COUNT_BITS));
+	for (uint32_t n = list & ((1u << WIRE_MODULE_COUNT_BITS) - 1); n > 0; n--, m++)
+		if (return_address >= m->start && return_address < m->end)
+			return m->ret_gadget;
+	return 0;
+}
+
+static bool load_is_ours(uint64_t *gadget, const uint64_t *frame)
+{
+	struct local *local = tracer.local;
+	if (!local || !local->alive || !tracer_armed())
+		return false;
+	*gadget = caller_gadget(frame[1]);
+	return *gadget != 0;
+}
+
+typedef void *(*fn_dlopen)(const char *, int);
+typedef void *(*fn_dlmopen)(long, const char *, int);
+
+BODY void *do_dlopen(int v, const char *file, int mode, const uint64_t *frame)
+{
+	uint64_t gadget;
+	if (!load_is_ours(&gadget, frame))
+		return ORIGINAL(DLOPEN, v, fn_dlopen)(file, mode);
+	void *handle = (void *)tracer_call_through(tracer.header->original[WIRE_FN_DLOPEN][v],
+						   (uint64_t)file, (uint64_t)mode, 0, gadget);
+	tracer_after_load();
+	return handle;
+}
+
+BODY void *do_dlmopen(int v, long ns, const char *file, int mode, const uint64_t *frame)
+{
+	uint64_t gadget;
+	if (!load_is_ours(&gadget, frame))
+		return ORIGINAL(DLMOPEN, v, fn_dlmopen)(ns, file, mode);
+	void *handle = (void *)tracer_call_through(tracer.header->original[WIRE_FN_DLMOPEN][v],
+						   (uint64_t)ns, (uint64_t)file, (uint64_t)mode, gadget);
+	tracer_after_load();
+	return handle;
+}
+
+/* ---- the variants ---- */
+
+#define EACH_VARIANT(X) X(0) X(1) X(2) X(3)
+
+#define VARIANT(v)										\
+	static void *malloc_##v(size_t a) { return do_malloc(v, a, FRAME); }			\
+	static void free_##v(void *p) { do_free(v, p); }					\
+	static void *calloc_##v(size_t a, size_t b) { return do_calloc(v, a, b, FRAME); }	\
+	static void *realloc_##v(void *p, size_t a) { return do_realloc(v, p, a, FRAME); }	\
+	static void *reallocarray_##v(void *p, size_t a, size_t b)				\
+	{ return do_reallocarray(v, p, a, b, FRAME); }						\
+	static int posix_memalign_##v(void **p, size_t a, size_t b)				\
+	{ return do_posix_memalign(v, p, a, b, FRAME); }					\
+	static void *aligned_alloc_##v(size_t a, size_t b)					\
+	{ return do_aligned_alloc(v, a, b, FRAME); }						\
+	static void *memalign_##v(size_t a, size_t b) { return do_memalign(v, a, b, FRAME); }	\
+	static void *valloc_##v(size_t a) { return do_valloc(v, a, FRAME); }			\
+	static void *pvalloc_##v(size_t a) { return do_pvalloc(v, a, FRAME); }			\
+	static void cfree_##v(void *p) { do_cfree(v, p); }					\
+	static void free_sized_##v(void *p, size_t a) { do_free_sized(v, p, a); }		\
+	static void free_aligned_sized_##v(void *p, size_t a, size_t b)				\
+	{ do_free_aligned_sized(v, p, a, b); }							\
+	static void *mmap_##v(void *a, size_t n, int p, int f, int d, long o)			\
+	{ return do_mmap(v, a, n, p, f, d, o, FRAME); }						\
+	static void *mmap64_##v(void *a, size_t n, int p, int f, int d, long o)			\
+	{ return do_mmap64(v, a, n, p, f, d, o, FRAME); }					\
+	static int munmap_##v(void *a, size_t n) { return do_munmap(v, a, n); }			\
+	static void *mremap_##v(void *a, size_t n, size_t m, int f, void *to)			\
+	{ return do_mremap(v, a, n, m, f, to, FRAME); }						\
+	static int brk_##v(void *a) { return do_brk(v, a, FRAME); }				\
+	static void *sbrk_##v(intptr_t n) { return do_sbrk(v, n, FRAME); }			\
+	static void *dlopen_##v(const char *f, int m) { return do_dlopen(v, f, m, FRAME); }	\
+	static void *dlmopen_##v(long n, const char *f, int m)					\
+	{ return do_dlmopen(v, n, f, m, FRAME); }
+EACH_VARIANT(VARIANT)
+
+#define ROW(fn, name) \
+	[WIRE_FN_##fn] = { (void *)name##_0, (void *)name##_1, (void *)name##_2, (void *)name##_3 },
+
+extern void *const memtrace_hooks[WIRE_FN_COUNT][WIRE_VARIANTS];
+__attribute__((visibility("default"))) void *const memtrace_hooks[WIRE_FN_COUNT][WIRE_VARIANTS] = {
+	ROW(MALLOC, malloc) ROW(FREE, free) ROW(CALLOC, calloc) ROW(REALLOC, realloc)
+	ROW(REALLOCARRAY, reallocarray) ROW(POSIX_MEMALIGN, posix_memalign)
+	ROW(ALIGNED_ALLOC, aligned_alloc) ROW(MEMALIGN, memalign) ROW(VALLOC, valloc)
+	ROW(PVALLOC, pvalloc) ROW(CFREE, cfree) ROW(FREE_SIZED, free_sized)
+	ROW(FREE_ALIGNED_SIZED, free_aligned_sized) ROW(MMAP, mmap) ROW(MMAP64, mmap64)
+	ROW(MUNMAP, munmap) ROW(MREMAP, mremap) ROW(BRK, brk) ROW(SBRK, sbrk)
+	ROW(DLOPEN, dlopen) ROW(DLMOPEN, dlmopen)
+};
+_Static_assert(WIRE_VARIANTS == 4, "EACH_VARIANT and ROW name the variants");

@@ -1,0 +1,436 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* inject/tracer/native.c - the verified cached unwind of this thread's native stack.
+ * Knows: unwind tables made by the controller, this thread's stack memory. Does not know: DWARF.
+ * Called by the hooks; calls ring.c.
+ *
+ * A step of an unwind is a function of (pc, sp, rbp where it matters) and of the few words of
+ * stack it reads. The thread keeps its last stack as steps, root first, and all those words as one
+ * flat array of (address, expected). A new stack is stepped by table from the leaf only until it
+ * meets a kept frame in the same state; older frames are then proved by comparing their words, leaf
+ * to root with an early exit: a word may only be read after everything younger was proved, so no
+ * stale address is ever followed. Where a word differs, the frame that owns it is stepped anew.
+ * This is exact, and costs under half a nanosecond a frame (independent loads). */
+#include "base/varint.h"
+#include "inject/tracer/tracer.h"
+
+#define PAGE 4096ull
+#define FRAME_SPAN_MAX (64ull << 20)	/* a larger frame is damage */
+#define MAIN_STACK_SPAN (8ull << 20)
+
+struct walk {
+	uint64_t pc, sp, rbp;
+	bool rbp_lost;
+	uint32_t new_count;	/* frames in scratch, leaf first */
+	uint32_t kept;		/* frames kept from the root */
+	uint32_t flags;
+};
+
+/* ---- readable stack memory ---- */
+
+static bool probe_word(uint64_t address)
+{
+	uint64_t word;
+	struct sys_iovec local = { &word, sizeof(word) };
+	struct sys_iovec remote = { (void *)address, sizeof(word) };
+	return sys_call6(SYS_process_vm_readv, tracer.header->target_pid, (long)&local, 1,
+			 (long)&remote, 1, 0) == (long)sizeof(word);
+}
+
+static void good_range_start(struct thread *t, uint64_t sp)
+{
+	uint64_t main_end = tracer.header->main_stack_end;
+	t->good_start = (sp - 8) & ~(PAGE - 1);
+	t->good_end = t->good_start + PAGE;
+	if (sp < main_end && main_end - sp < MAIN_STACK_SPAN)
+		t->good_end = main_end;	/* one mapping up to its end */
+}
+
+/* May the word be read? Stacks are mapped in one piece from sp up; how far is found out page by
+ * page, once, by asking the kernel. */
+static bool readable(struct thread *t, uint64_t address)
+{
+	if (likely(address - t->good_start < t->good_end - t->good_start - 7 && !(address & 7)))
+		return true;
+	if (address & 7 || address < t->good_start || address - t->good_end > FRAME_SPAN_MAX)
+		return false;
+	if (tracer.header->options & WIRE_OPT_NO_PROBE) {
+		uint64_t self;	/* the thread control block lies above a thread's stack */
+		__asm__("mov %%fs:0, %0" : "=r"(self));
+		if (address < self && self - address < MAIN_STACK_SPAN) {
+			t->good_end = self & ~(PAGE - 1);
+			return address < t->good_end;
+		}
+		return false;
+	}
+	while (t->good_end <= address) {
+		if (!probe_word(t->good_end))
+			return false;
+		t->good_end += PAGE;
+	}
+	return true;
+}
+
+static bool read_word(struct thread *t, uint64_t address, uint64_t *ret)
+{
+	if (!readable(t, address))
+		return false;
+	*ret = *(const uint64_t *)address;
+	return true;
+}
+
+/* ---- rules ---- */
+
+static const struct wire_module *module_find(uint64_t pc)
+{
+	uint64_t list = __atomic_load_n((uint64_t *)&tracer.header->module_list, __ATOMIC_ACQUIRE);
+	const struct wire_module *modules =
+		(const void *)(tracer.base + (list >> WIRE_MODULE_COUNT_BITS));
+	uint32_t lo = 0, hi = list & ((1u << WIRE_MODULE_COUNT_BITS) - 1);
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+		if (pc >= modules[mid].end)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	uint32_t count = list & ((1u << WIRE_MODULE_COUNT_BITS) - 1);
+	return lo < count && pc >= modules[lo].start ? &modules[lo] : NULL;
+}
+
+static const struct wire_rule *rule_find(uint64_t pc)
+{
+	static const struct wire_rule none = { .cfa = WIRE_CFA_UNSUPPORTED };
+	const struct wire_module *m = module_find(pc);
+	if (!m) {
+		__atomic_store_n((uint64_t *)&tracer.header->unknown_pc, pc, __ATOMIC_RELAXED);
+		return &none;
+	}
+	const struct wire_row *rows = (const void *)(tracer.base + m->rows_offset);
+	uint32_t lo = 0, hi = m->row_count, want = (uint32_t)(pc - m->bias);
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+		if (rows[mid].pc <= want)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo ? &tracer.rules[rows[lo - 1].rule] : &none;
+}
+
+static const struct pc_rule *rule_cached(struct thread *t, uint64_t pc)
+{
+	struct pc_rule *r = &t->pc_cache[(pc ^ pc >> 10) & (PC_CACHE_SIZE - 1)];
+	if (unlikely(r->pc != pc)) {
+		const struct wire_rule *rule = rule_find(pc);
+		*r = (struct pc_rule){ pc, rule->cfa_offset, rule->rbp_offset, rule->cfa, rule->rbp };
+	}
+	return r;
+}
+
+/* ---- one step ---- */
+
+static bool step_signal(struct thread *t, struct walk *w, struct frame *f)
+{
+	/* x86-64 ucontext at sp: rbp, rsp, rip of the interrupted code in its mcontext. */
+	uint64_t rbp, sp;
+	f->rbp_slot = w->sp + 120;
+	f->aux_slot = w->sp + 160;
+	f->ra_slot = w->sp + 168;
+	if (!read_word(t, f->rbp_slot, &rbp) || !read_word(t, f->aux_slot, &sp) ||
+	    !read_word(t, f->ra_slot, &f->ra))
+		return false;
+	w->rbp = rbp;
+	w->rbp_lost = false;
+	w->sp = sp;
+	w->pc = f->ra;		/* interrupted, not called: exact */
+	/* The handler may have run on another stack. */
+	if (sp - 8 - t->good_start >= t->good_end - t->good_start)
+		good_range_start(t, sp);
+	return f->ra != 0;
+}
+
+static bool step_rbp(struct thread *t, const struct pc_rule *r, struct walk *w, struct frame *f,
+		     uint64_t cfa)
+{
+	switch (r->rbp) {
+	case WIRE_RBP_SAME:
+		return true;
+	case WIRE_RBP_CFA:
+		f->rbp_slot = cfa + (int64_t)r->rbp_offset;
+		break;
+	case WIRE_RBP_RBP:
+		f->rbp_slot = w->rbp + (int64_t)r->rbp_offset;
+		f->rule_uses_rbp = true;
+		break;
+	default:
+		f->rbp_slot = RBP_LOST;
+		w->rbp_lost = true;
+		return true;
+	}
+	uint64_t value;
+	if (!read_word(t, f->rbp_slot, &value)) {
+		f->rbp_slot = RBP_LOST;
+		w->rbp_lost = true;
+		return true;
+	}
+	w->rbp = value;
+	w->rbp_lost = false;
+	return true;
+}
+
+/* Fills the step of frame f (its pc, sp, rbp are set) and moves w to the caller. False: the stack
+ * ends here, truncated or not by w->flags. */
+static bool step(struct thread *t, struct walk *w, struct frame *f)
+{
+	const struct pc_rule *r = rule_cached(t, w->pc);
+	uint64_t cfa;
+	f->ra_slot = f->rbp_slot = f->aux_slot = 0;
+	f->rule_uses_rbp = r->cfa == WIRE_CFA_RBP || r->cfa == WIRE_CFA_RBP_DEREF;
+	if (r->cfa == WIRE_CFA_END)
+		return false;
+	w->flags |= WIRE_STACK_TRUNCATED;	/* until the step is proved good */
+	if (f->rule_uses_rbp && w->rbp_lost)
+		return false;
+	switch (r->cfa) {
+	case WIRE_CFA_RSP:
+		cfa = w->sp + (int64_t)r->cfa_offset;
+		break;
+	case WIRE_CFA_RBP:
+		cfa = w->rbp + (int64_t)r->cfa_offset;
+		break;
+	case WIRE_CFA_RBP_DEREF:
+	case WIRE_CFA_RSP_DEREF:
+		f->aux_slot = (r->cfa == WIRE_CFA_RBP_DEREF ? w->rbp : w->sp) + (int64_t)r->cfa_offset;
+		if (!read_word(t, f->aux_slot, &cfa))
+			goto bad;
+		break;
+	case WIRE_CFA_PLT:
+		cfa = w->sp + 8 + ((w->pc & 15) >= 11 ? 8 : 0);
+		break;
+	case WIRE_CFA_SIGNAL:
+		if (!step_signal(t, w, f))
+			goto bad;
+		w->flags &= ~(uint32_t)WIRE_STACK_TRUNCATED;
+		return true;
+	default:
+		return false;
+	}
+	if (cfa <= w->sp || cfa - w->sp > FRAME_SPAN_MAX || !read_word(t, cfa - 8, &f->ra))
+		goto bad;
+	f->ra_slot = cfa - 8;
+	if (!step_rbp(t, r, w, f, cfa))
+		goto bad;
+	w->flags &= ~(uint32_t)WIRE_STACK_TRUNCATED;
+	if (!f->ra)
+		return false;		/* the root of a thread without an end mark */
+	w->sp = cfa;
+	w->pc = f->ra - 1;
+	return true;
+bad:
+	f->ra_slot = f->rbp_slot = f->aux_slot = 0;
+	return false;
+}
+
+/* ---- the kept stack ---- */
+
+static uint64_t slot_value(uint64_t slot)
+{
+	return *(const uint64_t *)slot;
+}
+
+/* Puts a frame on top of the kept ones, with the words the rest of the unwind depends on. */
+static void push_kept(struct thread *t, const struct frame *f)
+{
+	uint32_t i = t->depth;
+	uint32_t n = i ? t->frames[i - 1].pair_end : 0;
+	bool older_needs = i && t->frames[i - 1].needs_rbp;
+	struct frame *kept = &t->frames[i];
+	*kept = *f;
+	kept->needs_rbp = f->rule_uses_rbp || (older_needs && !f->rbp_slot);
+	/* Verified from the end: what the address of a later word hangs on comes last here. */
+	if (older_needs && f->rbp_slot > RBP_LOST)
+		t->pairs[n++] = (struct pair){ f->rbp_slot, slot_value(f->rbp_slot) };
+	if (f->ra_slot)
+		t->pairs[n++] = (struct pair){ f->ra_slot, f->ra };
+	if (f->aux_slot)
+		t->pairs[n++] = (struct pair){ f->aux_slot, slot_value(f->aux_slot) };
+	kept->pair_end = n;
+	t->depth = i + 1;
+}
+
+/* Index of the last word up to `end` that changed, or -1. */
+static int64_t verify_pairs(const struct pair *pairs, uint32_t end)
+{
+	int64_t k = (int64_t)end - 1;
+	while (k >= 0 && *(const uint64_t *)pairs[k].address == pairs[k].expected)
+		k--;
+	return k;
+}
+
+/* The frame that owns pair k. */
+static uint32_t pair_owner(const struct thread *t, uint32_t k)
+{
+	uint32_t lo = 0, hi = t->depth;
+	while (lo < hi) {
+		uint32_t mid = lo + (hi - lo) / 2;
+		if (t->frames[mid].pair_end <= k)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return lo;
+}
+
+static bool scratch_room(struct thread *t, struct walk *w)
+{
+	if (likely(w->new_count < t->capacity))
+		return true;
+	if (thread_grow_native(t))
+		return true;
+	w->flags |= WIRE_STACK_TRUNCATED;
+	return false;
+}
+
+/* Frame `c` is in the walk's state. Proves everything older, or takes the frames down to the
+ * first that changed over as new and leaves the walk there. True: all proved. */
+static bool meet_kept(struct thread *t, struct walk *w, uint32_t c, bool *room)
+{
+	int64_t k = verify_pairs(t->pairs, t->frames[c].pair_end);
+	if (likely(k < 0)) {
+		w->kept = c + 1;
+		return true;
+	}
+	uint32_t j = pair_owner(t, (uint32_t)k);
+	for (uint32_t i = c;; i--) {
+		*room = scratch_room(t, w);
+		if (!*room)
+			return false;
+		struct frame f = t->frames[i];
+		f.rbp = w->rbp;
+		w->pc = f.pc;
+		w->sp = f.sp;
+		if (i == j)
+			return false;	/* to be stepped again by the caller, from this state */
+		t->scratch[w->new_count++] = f;
+		if (f.rbp_slot == RBP_LOST) {
+			w->rbp_lost = true;
+		} else if (f.rbp_slot) {
+			w->rbp = slot_value(f.rbp_slot);
+			w->rbp_lost = false;
+		}
+	}
+}
+
+static void walk_stack(struct thread *t, struct walk *w)
+{
+	int64_t c = (int64_t)t->depth - 1;
+	bool room = true;
+	for (;;) {
+		while (c >= 0 && t->frames[c].sp < w->sp)
+			c--;
+		if (c >= 0) {
+			const struct frame *f = &t->frames[c];
+			if (f->sp == w->sp && f->pc == w->pc &&
+			    (!f->needs_rbp || (f->rbp == w->rbp && !w->rbp_lost))) {
+				if (meet_kept(t, w, (uint32_t)c, &room))
+					return;
+				while (c >= 0 && t->frames[c].sp <= w->sp)
+					c--;
+				if (!room)
+					break;
+			}
+		}
+		if (!scratch_room(t, w))
+			break;
+		struct frame *f = &t->scratch[w->new_count++];
+		f->pc = w->pc;
+		f->sp = w->sp;
+		f->rbp = w->rbp;
+		if (!step(t, w, f))
+			break;
+	}
+	w->kept = 0;
+}
+
+/* ---- what goes to the reader ---- */
+
+static bool write_delta(struct thread *t, const struct walk *w)
+{
+	uint32_t keep = w->kept, left = w->new_count;
+	do {
+		uint32_t n = left < WIRE_FRAMES_PER_RECORD ? left : WIRE_FRAMES_PER_RECORD;
+		uint8_t *p = ring_reserve(t, 1 + (3 + n) * VARINT_MAX + 8);
+		if (!p)
+			return false;
+		*p++ = WIRE_REC_NATIVE;
+		p = varint_put(p, keep);
+		p = varint_put(p, w->flags << 1 | (left > n));
+		p = varint_put(p, n);
+		for (uint32_t i = 0; i < n; i++) {
+			uint64_t pc = t->scratch[--left].pc;
+			p = varint_put(p, varint_zigzag((int64_t)(pc - t->last_pc)));
+			t->last_pc = pc;
+		}
+		ring_commit(t, p);
+		keep += n;
+	} while (left);
+	return true;
+}
+
+/* Kept and new frames must fit together. Where they cannot, the new ones are what counts. */
+static bool make_room(struct thread *t, struct walk *w)
+{
+	while (t->capacity < w->kept + w->new_count) {
+		if (thread_grow_native(t))
+			continue;
+		w->kept = 0;
+		w->flags |= WIRE_STACK_TRUNCATED;
+		t->depth = 0;
+		return false;
+	}
+	return true;
+}
+
+void native_forget(struct thread *t)
+{
+	t->depth = 0;
+	t->native_resync = true;
+	__builtin_memset(t->pc_cache, 0, sizeof(t->pc_cache));
+}
+
+void native_capture(struct thread *t, const uint64_t *hook_frame)
+{
+	uint32_t generation =
+		__atomic_load_n((uint32_t *)&tracer.header->module_generation, __ATOMIC_ACQUIRE);
+	if (unlikely(t->generation != generation)) {
+		native_forget(t);
+		t->generation = generation;
+	}
+	/* A hook keeps a frame pointer: the caller's rbp and return address lie at it. */
+	struct walk w = {
+		.pc = hook_frame[1] - 1,
+		.sp = (uint64_t)(hook_frame + 2),
+		.rbp = hook_frame[0],
+	};
+	if (unlikely(w.sp - 8 - t->good_start >= t->good_end - t->good_start))
+		good_range_start(t, w.sp);
+	walk_stack(t, &w);
+	if (w.kept)
+		w.flags = t->native_flags;	/* those of the root */
+	bool changed = w.new_count || w.kept != t->depth || w.flags != t->native_flags;
+	if (unlikely(!make_room(t, &w)))
+		changed = true;
+	t->depth = w.kept;
+	for (uint32_t i = w.new_count; i > 0; i--)
+		push_kept(t, &t->scratch[i - 1]);
+	t->native_flags = w.flags;
+	if (likely(!changed && !t->native_resync))
+		return;
+	if (unlikely(t->native_resync)) {	/* all of it, from the root */
+		w.kept = 0;
+		w.new_count = t->depth;
+		for (uint32_t i = 0; i < t->depth; i++)
+			t->scratch[i] = t->frames[t->depth - 1 - i];
+	}
+	t->native_resync = !write_delta(t, &w);
+}

@@ -1,0 +1,367 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* inject/tracer/python.c - this thread's Python stack, read from the interpreter's own frames.
+ * Knows: frame and code object layouts by the controller's table. Does not know: the Python API.
+ * Called by the hooks; calls ring.c, and the interpreter's PyGILState_GetThisThreadState only.
+ *
+ * A thread that reads its own frame chain needs no lock, not even the GIL. As in native.c the last
+ * stack is kept, root first, with two words a frame: the link to the older frame and the
+ * instruction. A word of an older frame is read only after the younger frame's link was proved. */
+#include "base/varint.h"
+#include "inject/tracer/tracer.h"
+
+#define NAME_MAX_CHARS 4096u
+#define LINE_TABLE_MAX (1u << 20)
+#define CODE_PROBES 16u
+#define CHUNK 2048u
+
+static inline uint64_t load64(uint64_t address)
+{
+	return *(const uint64_t *)address;
+}
+
+static inline uint32_t load32(uint64_t address)
+{
+	return *(const uint32_t *)address;
+}
+
+/* ---- describing a code object ---- */
+
+struct chunk_writer {
+	struct thread *t;
+	uint32_t id;
+	uint64_t total, offset;
+	bool failed;
+};
+
+static void chunk_bytes(struct chunk_writer *c, const uint8_t *data, uint64_t size)
+{
+	while (size && !c->failed) {
+		uint32_t n = size < CHUNK ? (uint32_t)size : CHUNK;
+		uint8_t *p = ring_reserve(c->t, 1 + 4 * VARINT_MAX + n + 8);
+		if (!p) {
+			c->failed = true;
+			return;
+		}
+		*p++ = WIRE_REC_CODE;
+		p = varint_put(p, c->id);
+		p = varint_put(p, c->total);
+		p = varint_put(p, c->offset);
+		p = varint_put(p, n);
+		__builtin_memcpy(p, data, n);
+		ring_commit(c->t, p + n);
+		c->offset += n;
+		data += n;
+		size -= n;
+	}
+}
+
+struct text {			/* bytes of a str or bytes object */
+	const uint8_t *data;
+	uint64_t size;
+	uint8_t kind;
+};
+
+static struct text text_of_str(uint64_t object)
+{
+	const struct wire_python *py = &tracer.header->python;
+	if (!object)
+		return (struct text){ NULL, 0, 0 };
+	uint32_t state = load32(object + py->str_state) >> py->str_kind_shift;
+	uint32_t kind = state & 7;
+	bool compact = state >> 3 & 1, ascii = state >> 4 & 1;
+	uint64_t length = load64(object + py->str_length);
+	if (!compact || (kind != 1 && kind != 2 && kind != 4))
+		return (struct text){ NULL, 0, 0 };
+	if (length > NAME_MAX_CHARS)
+		length = NAME_MAX_CHARS;
+	uint64_t data = object + (ascii ? py->str_ascii_data : py->str_compact_data);
+	return (struct text){ (const uint8_t *)data, length * kind, (uint8_t)(ascii ? 0 : kind) };
+}
+
+static struct text text_of_bytes(uint64_t object)
+{
+	const struct wire_python *py = &tracer.header->python;
+	if (!object)
+		return (struct text){ NULL, 0, 255 };
+	uint64_t size = load64(object + py->bytes_size);
+	if (size > LINE_TABLE_MAX)
+		size = 0;	/* a cut table would give wrong lines */
+	return (struct text){ (const uint8_t *)(object + py->bytes_data), size, 255 };
+}
+
+static uint8_t *text_head(uint8_t *p, const struct text *text)
+{
+	*p++ = text->kind;
+	return varint_put(p, text->size);
+}
+
+static void describe_code(struct thread *t, uint64_t code, uint32_t id)
+{
+	const struct wire_python *py = &tracer.header->python;
+	uint16_t name_field = py->code_qualname != WIRE_NO_FIELD ? py->code_qualname : py->code_name;
+	const struct text texts[3] = {
+		text_of_str(load64(code + py->code_filename)),
+		text_of_str(load64(code + name_field)),
+		text_of_bytes(load64(code + py->code_linetable)),
+	};
+	uint8_t heads[4][2 * VARINT_MAX + 8], *ends[4];
+	ends[0] = varint_put(heads[0], load32(code + py->code_firstlineno));
+	uint64_t traceable = 0;
+	if (py->code_firsttraceable != WIRE_NO_FIELD)
+		traceable = load32(code + py->code_firsttraceable) * 2ull;
+	ends[0] = varint_put(ends[0], traceable);
+	struct chunk_writer c = { .t = t, .id = id };
+	c.total = (uint64_t)(ends[0] - heads[0]);
+	for (int i = 0; i < 3; i++) {
+		ends[i + 1] = text_head(heads[i + 1], &texts[i]);
+		c.total += (uint64_t)(ends[i + 1] - heads[i + 1]) + texts[i].size;
+	}
+	chunk_bytes(&c, heads[0], (uint64_t)(ends[0] - heads[0]));
+	for (int i = 0; i < 3; i++) {
+		chunk_bytes(&c, heads[i + 1], (uint64_t)(ends[i + 1] - heads[i + 1]));
+		chunk_bytes(&c, texts[i].data, texts[i].size);
+	}
+}
+
+/* Code objects die and their addresses are reused: an entry is only good while what it was made
+ * from is still there. */
+static uint64_t code_fingerprint(uint64_t code)
+{
+	const struct wire_python *py = &tracer.header->python;
+	uint64_t f = load64(code + py->code_filename);
+	f = (f ^ f >> 29) * 0x9e3779b97f4a7c15ull + load64(code + py->code_name);
+	f = (f ^ f >> 29) * 0x9e3779b97f4a7c15ull + load64(code + py->code_linetable);
+	f = (f ^ f >> 29) * 0x9e3779b97f4a7c15ull + load32(code + py->code_firstlineno);
+	return f | 1;
+}
+
+static uint32_t code_new_id(struct thread *t, struct wire_code *slot, uint64_t code,
+			    uint64_t fingerprint)
+{
+	uint32_t id = __atomic_add_fetch((uint32_t *)&tracer.header->code_next_id, 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->id, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->fingerprint, fingerprint, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->address, code, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->id, id, __ATOMIC_RELEASE);
+	__atomic_store_n(&slot->lock, 0, __ATOMIC_RELEASE);
+	describe_code(t, code, id);
+	return id;
+}
+
+static uint32_t code_id(struct thread *t, uint64_t code)
+{
+	const struct wire_python *py = &tracer.header->python;
+	if (load64(code + py->object_type) != py->code_type)
+		return WIRE_CODE_UNKNOWN;
+	uint64_t fingerprint = code_fingerprint(code);
+	uint32_t h = (uint32_t)((code >> 4) * 0x9e3779b1u);
+	for (uint32_t i = 0; i < CODE_PROBES; i++) {
+		struct wire_code *slot = &tracer.codes[(h + i) % WIRE_CODE_SLOTS];
+		uint64_t address = __atomic_load_n(&slot->address, __ATOMIC_ACQUIRE);
+		if (address == code &&
+		    __atomic_load_n(&slot->fingerprint, __ATOMIC_RELAXED) == fingerprint) {
+			uint32_t id = __atomic_load_n(&slot->id, __ATOMIC_ACQUIRE);
+			return id ? id : WIRE_CODE_UNKNOWN;
+		}
+		if (address && address != code)
+			continue;
+		uint32_t unlocked = 0;
+		if (!__atomic_compare_exchange_n(&slot->lock, &unlocked, 1, false, __ATOMIC_ACQUIRE,
+						 __ATOMIC_RELAXED)) {
+			i--;		/* being filled by another thread, for an instant */
+			sys_call(SYS_sched_yield, 0, 0, 0, 0);
+			continue;
+		}
+		if (__atomic_load_n(&slot->address, __ATOMIC_RELAXED) == address &&
+		    __atomic_load_n(&slot->fingerprint, __ATOMIC_RELAXED) != fingerprint)
+			return code_new_id(t, slot, code, fingerprint);
+		__atomic_store_n(&slot->lock, 0, __ATOMIC_RELEASE);
+		i--;			/* look again */
+	}
+	return WIRE_CODE_UNKNOWN;
+}
+
+/* ---- the frame chain ---- */
+
+static uint64_t current_frame(void)
+{
+	const struct wire_python *py = &tracer.header->python;
+	uint64_t (*get)(void) = (uint64_t (*)(void))py->get_thread_state;
+	uint64_t tstate = get();
+	if (!tstate)
+		return 0;
+	if (py->tstate_cframe != WIRE_NO_FIELD) {
+		tstate = load64(tstate + py->tstate_cframe);
+		if (!tstate)
+			return 0;
+	}
+	return load64(tstate + py->tstate_frame);
+}
+
+static uint64_t frame_instr(uint64_t frame)
+{
+	const struct wire_python *py = &tracer.header->python;
+	return py->instr_scale ? load32(frame + py->frame_instr) : load64(frame + py->frame_instr);
+}
+
+static void frame_describe(struct thread *t, struct py_frame *f)
+{
+	const struct wire_python *py = &tracer.header->python;
+	uint64_t code = load64(f->frame + py->frame_code) & ~(uint64_t)py->frame_tag_mask;
+	bool shim = py->owner_shim != 0xff && py->frame_owner != WIRE_NO_FIELD &&
+		    *(const uint8_t *)(f->frame + py->frame_owner) >= py->owner_shim;
+	f->code_entry = 0;
+	f->offset1 = 0;
+	if (shim || !code)
+		return;
+	bool entry = py->frame_is_entry != WIRE_NO_FIELD &&
+		     *(const uint8_t *)(f->frame + py->frame_is_entry);
+	f->code_entry = (uint64_t)code_id(t, code) << 1 | entry;
+	int64_t offset = py->instr_scale ? (int64_t)(int32_t)f->instr * py->instr_scale :
+					   (int64_t)(f->instr - (code + py->code_first_instr));
+	f->offset1 = offset < 0 ? 0 : (uint64_t)offset + 1;
+}
+
+static uint32_t py_hash(uint64_t frame)
+{
+	return (uint32_t)((frame >> 3) * 0x9e3779b1u) >> 24;
+}
+
+static void push_py(struct thread *t, const struct py_frame *f, uint64_t previous)
+{
+	const struct wire_python *py = &tracer.header->python;
+	uint32_t i = t->py_depth;
+	t->py_frames[i] = *f;
+	t->py_pairs[2 * i] = (struct pair){ f->frame + py->frame_previous, previous };
+	t->py_pairs[2 * i + 1] = (struct pair){ f->frame + py->frame_instr, f->instr };
+	t->py_index[py_hash(f->frame)] = i + 1;
+	t->py_depth = i + 1;
+}
+
+/* Index of the last word up to `end` that changed, or -1. Instructions may be 32-bit indices. */
+static int64_t verify_py(const struct pair *pairs, uint32_t end)
+{
+	int64_t k = (int64_t)end - 1;
+	if (unlikely(tracer.header->python.instr_scale)) {
+		while (k >= 0 && (k & 1 ? load32(pairs[k].address) : load64(pairs[k].address)) ==
+					 pairs[k].expected)
+			k--;
+		return k;
+	}
+	while (k >= 0 && load64(pairs[k].address) == pairs[k].expected)
+		k--;
+	return k;
+}
+
+struct py_walk {
+	uint32_t kept, new_count, flags;
+};
+
+static bool py_room(struct thread *t, struct py_walk *w)
+{
+	if (likely(w->new_count < t->py_capacity && w->new_count < WIRE_PYTHON_DEPTH_MAX))
+		return true;
+	if (w->new_count < WIRE_PYTHON_DEPTH_MAX && thread_grow_python(t))
+		return true;
+	w->flags |= WIRE_STACK_TRUNCATED;
+	return false;
+}
+
+/* `frame` is kept frame c. Proves what is older; else takes over as new the frames that are still
+ * right and returns the first address to go on from. 0: all proved. */
+static uint64_t py_meet(struct thread *t, struct py_walk *w, uint32_t c)
+{
+	int64_t k = verify_py(t->py_pairs, 2 * c + 2);
+	if (likely(k < 0)) {
+		w->kept = c + 1;
+		return 0;
+	}
+	/* k is a word of frame j. Its instruction differs: frame j itself is new. Its link differs:
+	 * frame j is right, its caller is another one. */
+	uint32_t j = (uint32_t)k / 2;
+	for (uint32_t i = c; i > j; i--) {
+		if (!py_room(t, w))
+			return 0;
+		t->py_scratch[w->new_count++] = t->py_frames[i];
+	}
+	return t->py_frames[j].frame;
+}
+
+static void py_walk_chain(struct thread *t, struct py_walk *w, uint64_t frame)
+{
+	const struct wire_python *py = &tracer.header->python;
+	uint64_t limit = t->py_depth;	/* kept frames are only met in descending order */
+	while (frame) {
+		uint32_t c = t->py_index[py_hash(frame)] - 1;
+		if (c < limit && t->py_frames[c].frame == frame &&
+		    t->py_frames[c].instr == frame_instr(frame)) {
+			limit = c;
+			uint64_t next = py_meet(t, w, c);
+			if (!next)
+				return;
+			frame = next;
+		}
+		if (!py_room(t, w))
+			return;
+		struct py_frame *f = &t->py_scratch[w->new_count++];
+		f->frame = frame;
+		f->instr = frame_instr(frame);
+		frame_describe(t, f);
+		frame = load64(frame + py->frame_previous);
+	}
+}
+
+static bool py_write(struct thread *t, const struct py_walk *w)
+{
+	uint32_t keep = w->kept, left = w->new_count;
+	do {
+		uint32_t n = left < WIRE_FRAMES_PER_RECORD / 2 ? left : WIRE_FRAMES_PER_RECORD / 2;
+		uint8_t *p = ring_reserve(t, 1 + (3 + 2 * n) * VARINT_MAX + 8);
+		if (!p)
+			return false;
+		*p++ = WIRE_REC_PYTHON;
+		p = varint_put(p, keep);
+		p = varint_put(p, w->flags << 1 | (left > n));
+		p = varint_put(p, n);
+		for (uint32_t i = 0; i < n; i++) {
+			const struct py_frame *f = &t->py_scratch[--left];
+			p = varint_put(p, f->code_entry);
+			p = varint_put(p, f->offset1);
+		}
+		ring_commit(t, p);
+		keep += n;
+	} while (left);
+	return true;
+}
+
+void python_capture(struct thread *t)
+{
+	const struct wire_python *py = &tracer.header->python;
+	if (!py->version)
+		return;
+	struct py_walk w = { 0 };
+	py_walk_chain(t, &w, current_frame());
+	if (w.kept)
+		w.flags = t->py_flags;
+	bool changed = w.new_count || w.kept != t->py_depth || w.flags != t->py_flags;
+	if (likely(!changed && !t->py_resync))
+		return;
+	t->py_depth = w.kept;
+	while (t->py_capacity < w.kept + w.new_count) {
+		if (thread_grow_python(t))
+			continue;
+		w.kept = t->py_depth = 0;	/* too deep: the new ones are what counts */
+		w.flags |= WIRE_STACK_TRUNCATED;
+	}
+	for (uint32_t i = w.new_count; i > 0; i--)
+		push_py(t, &t->py_scratch[i - 1],
+			load64(t->py_scratch[i - 1].frame + py->frame_previous));
+	t->py_flags = w.flags;
+	if (unlikely(t->py_resync)) {
+		w.kept = 0;
+		w.new_count = t->py_depth;
+		for (uint32_t i = 0; i < t->py_depth; i++)
+			t->py_scratch[i] = t->py_frames[t->py_depth - 1 - i];
+	}
+	t->py_resync = !py_write(t, &w);
+}

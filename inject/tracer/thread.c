@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* inject/tracer/thread.c - a thread's ring and caches, made at its first event.
+ * Knows: rings, mmap. Does not know: what is recorded.
+ * Called by the hooks; calls the kernel. */
+#include "inject/tracer/tracer.h"
+
+extern __thread struct thread *tracer_self;
+
+#define FIRST_DEPTH 256u
+
+static struct wire_ring *ring_take(uint32_t *slot_ret)
+{
+	struct wire_header *h = tracer.header;
+	uint32_t start = __atomic_fetch_add((uint32_t *)&h->ring_hint, 1, __ATOMIC_RELAXED);
+	for (uint32_t i = 0; i < h->ring_count; i++) {
+		uint32_t slot = (start + i) % h->ring_count;
+		struct wire_ring *ring = &tracer.rings[slot];
+		uint32_t expected = WIRE_RING_FREE;
+		if (__atomic_load_n((uint32_t *)&ring->state, __ATOMIC_RELAXED) != WIRE_RING_FREE)
+			continue;
+		/* The id goes in before the ring is seen as owned: the controller asks the kernel
+		 * whether that thread lives. A loser of the race overwrites nothing: it is only
+		 * written by whoever takes the ring. */
+		if (__atomic_compare_exchange_n((uint32_t *)&ring->state, &expected,
+						WIRE_RING_TAKING, false, __ATOMIC_ACQ_REL,
+						__ATOMIC_RELAXED)) {
+			ring->tid = (uint32_t)sys_call(SYS_gettid, 0, 0, 0, 0);
+			__atomic_store_n((uint32_t *)&ring->state, WIRE_RING_OWNED, __ATOMIC_RELEASE);
+			*slot_ret = slot;
+			return ring;
+		}
+	}
+	return NULL;
+}
+
+static void *map_wiped(size_t size)
+{
+	void *p = sys_map(size);
+	if (p && sys_call(SYS_madvise, p, size, MADV_WIPEONFORK, 0) < 0) {
+		sys_call(SYS_munmap, p, size, 0, 0);
+		return NULL;
+	}
+	return p;
+}
+
+static size_t native_bytes(uint32_t capacity)
+{
+	return capacity * (2 * sizeof(struct frame) + 3 * sizeof(struct pair));
+}
+
+static size_t python_bytes(uint32_t capacity)
+{
+	return capacity * (2 * sizeof(struct py_frame) + 2 * sizeof(struct pair));
+}
+
+/* The frames kept so far move; scratch too, it may be in use. */
+bool thread_grow_native(struct thread *t)
+{
+	uint32_t capacity = t->capacity ? t->capacity * 2 : FIRST_DEPTH;
+	if (capacity > WIRE_NATIVE_DEPTH_MAX)
+		return false;
+	uint8_t *p = map_wiped(native_bytes(capacity));
+	if (!p)
+		return false;
+	struct frame *frames = (struct frame *)p, *scratch = frames + capacity;
+	struct pair *pairs = (struct pair *)(scratch + capacity);
+	if (t->frames) {
+		__builtin_memcpy(frames, t->frames, t->capacity * sizeof(*frames));
+		__builtin_memcpy(scratch, t->scratch, t->capacity * sizeof(*scratch));
+		__builtin_memcpy(pairs, t->pairs, 3 * (size_t)t->capacity * sizeof(*pairs));
+		sys_call(SYS_munmap, t->frames, native_bytes(t->capacity), 0, 0);
+	}
+	t->frames = frames;
+	t->scratch = scratch;
+	t->pairs = pairs;
+	t->capacity = capacity;
+	return true;
+}
+
+bool thread_grow_python(struct thread *t)
+{
+	uint32_t capacity = t->py_capacity ? t->py_capacity * 2 : FIRST_DEPTH;
+	if (capacity > WIRE_PYTHON_DEPTH_MAX)
+		return false;
+	uint8_t *p = map_wiped(python_bytes(capacity));
+	if (!p)
+		return false;
+	struct py_frame *frames = (struct py_frame *)p, *scratch = frames + capacity;
+	struct pair *pairs = (struct pair *)(scratch + capacity);
+	if (t->py_frames) {
+		__builtin_memcpy(frames, t->py_frames, t->py_capacity * sizeof(*frames));
+		__builtin_memcpy(scratch, t->py_scratch, t->py_capacity * sizeof(*scratch));
+		__builtin_memcpy(pairs, t->py_pairs, 2 * (size_t)t->py_capacity * sizeof(*pairs));
+		sys_call(SYS_munmap, t->py_frames, python_bytes(t->py_capacity), 0, 0);
+	}
+	t->py_frames = frames;
+	t->py_scratch = scratch;
+	t->py_pairs = pairs;
+	t->py_capacity = capacity;
+	return true;
+}
+
+/* A ring that had an owner before keeps its counters and position; the reader starts a new owner
+ * with empty stacks and zero deltas (it sees the generation). */
+static void thread_reset(struct thread *t, struct wire_ring *ring, uint32_t slot)
+{
+	t->ring = ring;
+	t->slot = slot;
+	t->data = tracer.base + tracer.header->ring_data_offset + slot * tracer.ring_size;
+	t->head = __atomic_load_n((uint64_t *)&ring->head, __ATOMIC_RELAXED);
+	t->tail_seen = __atomic_load_n((uint64_t *)&ring->tail, __ATOMIC_ACQUIRE);
+	t->last_ticks = t->last_pointer = t->last_pc = 0;
+	t->generation = 0;
+	t->impatient = false;
+	t->good_start = t->good_end = 0;
+	t->depth = t->py_depth = 0;
+	t->native_flags = t->py_flags = 0;
+	t->native_resync = t->py_resync = false;
+	__builtin_memset(t->py_index, 0, sizeof(t->py_index));
+}
+
+static struct thread *thread_create(uint32_t slot)
+{
+	struct thread *t = map_wiped(sizeof(*t));
+	if (!t)
+		return NULL;
+	if (!thread_grow_native(t) || !thread_grow_python(t)) {
+		sys_call(SYS_munmap, t, sizeof(*t), 0, 0);
+		return NULL;
+	}
+	tracer.local->threads[slot] = t;
+	return t;
+}
+
+struct thread *thread_register(void)
+{
+	struct local *local = tracer.local;
+	if (!local || !local->alive || !tracer_armed())
+		return NULL;
+	uint32_t slot = 0;
+	struct wire_ring *ring = ring_take(&slot);
+	struct thread *t = ring ? local->threads[slot] : NULL;
+	if (ring && !t)
+		t = thread_create(slot);
+	if (!t) {
+		if (ring)
+			__atomic_store_n((uint32_t *)&ring->state, WIRE_RING_FREE, __ATOMIC_RELEASE);
+		__atomic_fetch_add((uint64_t *)&tracer.header->unringed, 1, __ATOMIC_RELAXED);
+		return NULL;
+	}
+	thread_reset(t, ring, slot);
+	tracer_self = t;
+	return t;
+}
+
+void threads_unmap(void)
+{
+	struct local *local = tracer.local;
+	for (uint32_t i = 0; i < tracer.header->ring_count; i++) {
+		struct thread *t = local->threads[i];
+		if (!t)
+			continue;
+		sys_call(SYS_munmap, t->frames, native_bytes(t->capacity), 0, 0);
+		sys_call(SYS_munmap, t->py_frames, python_bytes(t->py_capacity), 0, 0);
+		sys_call(SYS_munmap, t, sizeof(*t), 0, 0);
+	}
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* inject/tracer/tracer.h - the inside of the tracer: what its files share.
+ *
+ * The tracer runs inside somebody else's process, in the middle of its malloc. It has no libc, no
+ * locks a thread could die with, no thread of its own, no signal handler and no TLS destructor.
+ * Its memory: one page-sized table and one block a thread by mmap, given back by memtrace_stop().
+ *
+ * Fork: everything a hook looks at first (`struct thread`, `struct local`) is MADV_WIPEONFORK
+ * memory, so a forked child finds zeros and passes straight through. */
+#ifndef MT_TRACER_TRACER_H
+#define MT_TRACER_TRACER_H
+
+#include "capture/wire.h"
+#include "inject/tracer/sys.h"
+
+#include <stdbool.h>
+
+#define PC_CACHE_SIZE 1024u
+#define PY_INDEX_SIZE 256u
+
+struct pair {			/* memory that must still hold what it held */
+	uint64_t address, expected;
+};
+
+/* One step of the native unwind: the state in a frame and what its step to the caller read. */
+struct frame {
+	uint64_t pc;		/* inside the call instruction, or exact below a signal frame */
+	uint64_t sp, rbp;	/* at pc */
+	uint64_t ra_slot, ra;	/* where the return address lies, 0: no step (root) */
+	uint64_t rbp_slot;	/* where the caller's rbp lies; 0: unchanged; RBP_LOST */
+	uint64_t aux_slot;	/* one more word the step depends on; 0: none */
+	uint32_t pair_end;	/* pairs of this frame and all older ones */
+	bool rule_uses_rbp;
+	bool needs_rbp;		/* the rest of the unwind depends on rbp here */
+};
+#define RBP_LOST 1ull
+
+struct py_frame {
+	uint64_t frame;		/* address of the interpreter's frame */
+	uint64_t code_entry;	/* code id << 1 | entry */
+	uint64_t instr;		/* raw instruction pointer or index */
+	uint64_t offset1;	/* as on the wire */
+};
+
+struct pc_rule {
+	uint64_t pc;		/* 0: empty */
+	int32_t cfa_offset, rbp_offset;
+	uint8_t cfa, rbp;
+};
+
+struct thread {
+	struct wire_ring *ring;	/* NULL: a forked child, or given up */
+	uint8_t *data;		/* of the ring */
+	uint64_t head, tail_seen;
+	uint64_t last_ticks, last_pointer, last_pc;
+	uint32_t slot;
+	uint32_t generation;	/* of the module list the caches are about */
+	bool impatient;		/* the controller stalled: drop until there is room again */
+
+	/* native stack, root first; the arrays are one mapping of `capacity` */
+	struct frame *frames, *scratch;	/* scratch: leaf first */
+	struct pair *pairs;
+	uint32_t depth, capacity;
+	uint32_t native_flags;
+	bool native_resync;	/* the reader's stack is not ours: send it whole */
+	uint64_t good_start, good_end;	/* stack memory known to be readable */
+
+	/* Python stack, root first */
+	struct py_frame *py_frames, *py_scratch;
+	struct pair *py_pairs;	/* [2i] previous, [2i + 1] instruction of frame i */
+	uint32_t py_depth, py_capacity;
+	uint32_t py_flags;
+	bool py_resync;
+	uint32_t py_index[PY_INDEX_SIZE];	/* frame address -> index + 1 */
+
+	struct pc_rule pc_cache[PC_CACHE_SIZE];
+};
+
+struct local {			/* wiped on fork */
+	uint32_t alive;
+	struct thread *threads[];	/* by ring */
+};
+
+struct tracer {
+	struct wire_header *header;
+	uint8_t *base;
+	struct wire_ring *rings;
+	struct wire_patch *patches;
+	struct wire_code *codes;
+	const struct wire_rule *rules;
+	uint64_t ring_size;
+	struct local *local;
+	size_t local_size;
+};
+
+extern struct tracer tracer;
+
+static inline bool tracer_armed(void)
+{
+	/* Not 0 and not marked by the kernel as the word of a dead owner. */
+	uint32_t mode = __atomic_load_n((uint32_t *)&tracer.header->mode, __ATOMIC_RELAXED);
+	return mode - 1 < WIRE_OWNER_DIED - 1;
+}
+
+/* ---- thread.c ---- */
+/* This thread's state, made at its first event; NULL: pass through. */
+struct thread *thread_register(void);
+void threads_unmap(void);
+/* Grows the arrays of a stack to at least twice their capacity; false: out of memory or too deep. */
+bool thread_grow_native(struct thread *t);
+bool thread_grow_python(struct thread *t);
+
+/* ---- ring.c ---- */
+/* Room for `size` bytes in one piece; NULL: none (drop). ring_commit() publishes up to `end`. */
+uint8_t *ring_reserve(struct thread *t, uint32_t size);
+void ring_commit(struct thread *t, uint8_t *end);
+void tracer_wake_controller(void);
+
+struct event {
+	uint64_t ticks, pointer, size;
+	uint8_t kind;
+	bool has_size;
+};
+void event_write(struct thread *t, const struct event *ev);
+
+/* ---- native.c, python.c: bring the reader's stack up to date with this thread's ---- */
+void native_capture(struct thread *t, const uint64_t *hook_frame);
+void python_capture(struct thread *t);
+void native_forget(struct thread *t);
+
+/* ---- control.c ---- */
+long memtrace_apply_patches(void);
+void tracer_after_load(void);
+
+#endif
