@@ -38,7 +38,7 @@ TRACER_CFLAGS := -std=gnu17 -O2 -g $(WARNINGS) -I. -MD -MP -fPIC -ffreestanding 
 TRACER_LDFLAGS := -shared -nostdlib -Wl,-z,defs -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack \
 	-Wl,--hash-style=gnu -Wl,-soname,memtrace-tracer.so -Wl,--build-id=sha1
 
-.PHONY: all help clean
+.PHONY: all help clean deps demo bench install
 all: $(O)/memtrace
 
 help:
@@ -48,6 +48,7 @@ help:
 	@echo "make deps       install the Debian packages that building and testing need"
 	@echo "make bench      measure; prints figures and the commands that made them"
 	@echo "make check-includes check-headers lint   structure and static checks"
+	@echo "make install    to DESTDIR and PREFIX ($(PREFIX)), with the man pages"
 	@echo "make clean      remove $(O)/"
 
 $(O)/memtrace: $(OBJECTS)
@@ -81,5 +82,30 @@ $(O)/reporters/assets.o: $(WEB_ASSETS)
 
 clean:
 	rm -rf $(O)
+
+deps:
+	@./deps.sh all
+
+# The service with the planted faults, watched for ten seconds: examples/leaky-service/README.md.
+demo:
+	@./deps.sh build
+	@$(MAKE) --no-print-directory -j $(shell nproc) O=$(O)
+	@MEMTRACE=$(O)/memtrace examples/leaky-service/demo.sh $(O)/demo
+
+bench: all $(O)/bench/pair
+	@O=$(O) bench/attach.py
+	@O=$(O) bench/pair.py
+
+$(O)/bench/%: bench/%.c
+	@mkdir -p $(@D)
+	@echo "  CC [B]  $<"
+	$(Q)$(CC) $(CSTD) -O2 -g -fno-omit-frame-pointer -o $@ $< -lpthread
+
+PREFIX ?= /usr/local
+MAN_PAGES := $(wildcard docs/man/*.[1-8])
+install: all
+	install -D -m 755 $(O)/memtrace $(DESTDIR)$(PREFIX)/bin/memtrace
+	for page in $(MAN_PAGES); do install -D -m 644 $$page \
+		$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit 1; done
 
 include tests/tests.mk

@@ -1,3 +1,6 @@
+# Tests and checks. `make check` installs what they need, builds everything and runs tests/run.py;
+# `make check T="u_buf e2e/test_attach"` runs those whose name contains one of the words.
+
 # Unit tests: every tests/unit/u_NAME.c is one cmocka program linked with all objects but main.
 
 UNIT_SOURCES := $(wildcard tests/unit/u_*.c)
@@ -12,3 +15,63 @@ $(O)/tests/unit/%: tests/unit/%.c $(filter-out $(O)/cmds/main.o,$(OBJECTS))
 
 .PHONY: unit
 unit: $(UNIT_PROGRAMS)
+
+# Fuzzers: every tests/fuzz/fuzz_NAME.c is one libFuzzer program, with the rooms it can reach
+# compiled by clang with the sanitizers. FUZZ_ROOMS never contains what needs a process.
+
+FUZZ_CC := clang
+FUZZ_FLAGS := $(CSTD) -O1 -g -w -I. -MD -MP -fsanitize=address,undefined \
+	-fno-sanitize-recover=undefined -fno-omit-frame-pointer
+FUZZ_ROOMS := base capture attach inject symbolize analysis reporters
+FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
+FUZZ_PROGRAMS := $(FUZZ_SOURCES:%.c=$(O)/%)
+FUZZ_OBJECTS := $(patsubst %.c,$(O)/fuzz/%.o,$(foreach room,$(FUZZ_ROOMS),$(wildcard $(room)/*.c)))
+FUZZ_LIBRARY := $(O)/fuzz/libmemtrace.a
+
+$(O)/fuzz/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC [F]  $<"
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer-no-link -c -o $@ $<
+
+# An archive, so that a fuzzer takes only the objects it calls.
+$(FUZZ_LIBRARY): $(FUZZ_OBJECTS)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+$(O)/tests/fuzz/%: tests/fuzz/%.c $(FUZZ_LIBRARY) $(O)/inject/tracer_blob.o $(O)/reporters/assets.o
+	@mkdir -p $(@D)
+	@echo "  CC [F]  $<"
+	$(Q)$(FUZZ_CC) $(FUZZ_FLAGS) -fsanitize=fuzzer -MF $@.d -o $@ $< $(filter %.a,$^) $(filter %.o,$^) $(LDFLAGS) $(LIBS)
+
+-include $(FUZZ_OBJECTS:.o=.d) $(FUZZ_PROGRAMS:=.d)
+
+.PHONY: fuzz
+fuzz: $(FUZZ_PROGRAMS)
+
+# Structure: includes point down the chain of the rooms, headers compile alone.
+
+.PHONY: check-includes check-headers lint
+check-includes:
+	@tests/structure/includes.py
+check-headers:
+	@FLAGS="$(CSTD) $(WARNINGS) -I." TRACER_FLAGS="-std=gnu17 -ffreestanding $(WARNINGS) -I." \
+		tests/structure/headers.sh
+
+# A helper, not a judge: read what it says, fix what is right.
+LINT_SOURCES := $(filter-out $(wildcard inject/tracer/*.c),$(SOURCES))
+lint:
+	@echo "  CPPCHECK"
+	$(Q)cppcheck --quiet --std=c11 --language=c --inline-suppr --enable=warning,portability \
+		--suppress=missingIncludeSystem --suppress=internalAstError -j $(shell nproc) \
+		--error-exitcode=1 -I. $(SOURCES) $(TRACER_SOURCES)
+	@echo "  TIDY"
+	$(Q)printf '%s\n' $(LINT_SOURCES) | xargs -P $(shell nproc) -n 4 sh -c \
+		'clang-tidy --quiet "$$@" -- $(CSTD) -I. 2>/dev/null' tidy
+
+# Everything that `make check` runs is built first, in parallel, by a make of its own.
+
+.PHONY: check check-build
+check-build: all unit fuzz
+check:
+	@./deps.sh all
+	@$(MAKE) --no-print-directory -j $(shell nproc) O=$(O) check-build
+	@O=$(O) tests/run.py $(T)
