@@ -1,0 +1,229 @@
+# SPDX-License-Identifier: Apache-2.0
+# tests/e2e/test_exact_c.py - what a C program says it allocated is what the reports say.
+# Knows: the targets' ledgers. Does not know: how memtrace works.
+# Run by tests/run.py.
+import unittest
+
+import exact
+import harness
+import session
+
+TIMEOUT = 180
+
+
+def build(name, variant):
+    compiler, flags = exact.VARIANTS[variant]
+    return harness.compile_c(name, flags=["-w", *flags, "-pthread"], compiler=compiler)
+
+
+class Exact(unittest.TestCase):
+    def compare(self, sites, cap, sources, **kwargs):
+        faults, outside = exact.compare(sites, cap, sources, **kwargs)
+        self.assertEqual(faults, [], "\n" + "\n".join(faults))
+        return outside
+
+    def attach(self, program, *args, options=(), tmp=None):
+        with harness.start_target([program, *args], stdin=True, wait="^ready") as target:
+            cap = tmp / "attach.bin"
+            session.capture_work(target, cap, *options)
+            sites = session.read_sites(target.lines)
+            target.send("e")
+            self.assertEqual(target.wait(), 0, target.err)
+        return sites, cap
+
+    def run_(self, program, *args, options=(), tmp=None):
+        cap = tmp / "run.bin"
+        result = harness.memtrace("run", "-o", cap, *options, "--", program, *args)
+        return session.read_sites(result.out.splitlines()), cap
+
+
+class AllFunctions(Exact):
+    """Every allocation function, by attach and by run, however the program was compiled."""
+
+    def check_stats(self, sites, cap):
+        stats = harness.stats(cap)
+        self.assertEqual(stats["total_num_allocations"],
+                         sum(s.count("allocated") for s in sites))
+        self.assertEqual(stats["total_bytes_allocated"],
+                         sum(s.bytes("allocated") for s in sites))
+        self.assertEqual(stats["metadata"]["peak_memory"], sum(s.bytes("peak") for s in sites))
+        kinds = {k.lower(): v for k, v in stats["allocator_type_distribution"].items() if v}
+        self.assertEqual(kinds, exact.by_kind(sites))
+        self.assertIn("peak", str(stats["top_allocations_by_size"][0]) +
+                      str(stats["top_allocations_by_size"][1]))
+
+    def attach_variant(self, variant):
+        with harness.tmpdir() as tmp:
+            program = build("alloc_exact.c", variant)
+            sites, cap = self.attach(program, tmp=tmp)
+            outside = self.compare(sites, cap, ["alloc_exact.c"])
+            for (view, metric), rows in outside.items():
+                self.assertEqual(rows, [], f"{view} {metric}: rows of nobody")
+            self.check_stats(sites, cap)
+            counters = harness.counters(cap)
+            self.assertEqual(counters["produced"], counters["written"] + counters["dropped"])
+            self.assertEqual(counters["dropped"], 0)
+
+    def run_variant(self, variant):
+        with harness.tmpdir() as tmp:
+            program = build("alloc_exact.c", variant)
+            sites, cap = self.run_(program, tmp=tmp)
+            self.compare_run(sites, cap)
+
+    def compare_run(self, sites, cap):
+        """As compare(), but the 16 blocks of before "ready" are seen, too; one of them is live
+        until use_realloc() makes it grow."""
+        self.assertEqual(
+            [], [f for f in exact.compare(sites, cap, ["alloc_exact.c"])[0]
+                 if not f.startswith("--view") and "  main:" not in f])
+
+    def test_symbolized_file_says_the_same(self):
+        with harness.tmpdir() as tmp:
+            sites, cap = self.attach(build("alloc_exact.c", "O1"), tmp=tmp)
+            harness.memtrace("symbolize", cap, "-o", tmp / "symbolized.bin")
+            self.compare(sites, tmp / "symbolized.bin", ["alloc_exact.c"])
+            for view in exact.VIEWS:
+                self.assertEqual(sorted(harness.folded(cap, "--view", view)),
+                                 sorted(harness.folded(tmp / "symbolized.bin", "--view", view)))
+
+    def test_without_native_frames_the_sums_stay(self):
+        with harness.tmpdir() as tmp:
+            sites, cap = self.attach(build("alloc_exact.c", "O1"), options=["--no-native"], tmp=tmp)
+            for view in ("allocated", "leaks", "peak"):
+                for metric in ("count", "bytes"):
+                    rows = harness.folded(cap, "--view", view, "--metric", metric)
+                    self.assertEqual(sum(v for _, v in rows),
+                                     sum(getattr(s, metric)(view) for s in sites))
+
+    def test_two_captures_one_after_another(self):
+        """The second one sees only what happens in it, and all of that."""
+        with harness.tmpdir() as tmp:
+            program = build("alloc_exact.c", "O2-no-frame-pointer")
+            with harness.start_target([program], stdin=True, wait="^ready") as target:
+                with session.Attach(target.pid, "-o", tmp / "first.bin") as attach:
+                    attach.interrupt()
+                session.capture_work(target, tmp / "second.bin")
+                sites = session.read_sites(target.lines)
+            self.assertEqual(harness.folded(tmp / "first.bin", "--view", "allocated"), [])
+            self.compare(sites, tmp / "second.bin", ["alloc_exact.c"])
+
+
+for _variant in exact.VARIANTS:
+    setattr(AllFunctions, f"test_attach_{_variant.replace('-', '_')}",
+            lambda self, v=_variant: self.attach_variant(v))
+    setattr(AllFunctions, f"test_run_{_variant.replace('-', '_')}",
+            lambda self, v=_variant: self.run_variant(v))
+
+
+class Threads(Exact):
+    """Blocks of threads that run at once; the peak then depends on the moment."""
+    VIEWS = ("allocated", "leaks")
+
+    def test_attach(self):
+        with harness.tmpdir() as tmp:
+            sites, cap = self.attach(build("alloc_threads.c", "O1"), tmp=tmp)
+            self.compare(sites, cap, ["alloc_threads.c"], views=self.VIEWS)
+
+    def test_run(self):
+        with harness.tmpdir() as tmp:
+            sites, cap = self.run_(build("alloc_threads.c", "O2-no-frame-pointer"), tmp=tmp)
+            self.compare(sites, cap, ["alloc_threads.c"], views=self.VIEWS)
+
+    def test_split_threads(self):
+        """The four busy threads are told apart, by name."""
+        with harness.tmpdir() as tmp:
+            _, cap = self.attach(build("alloc_threads.c", "O1"), tmp=tmp)
+            rows = harness.folded(cap, "--view", "allocated", "--metric", "count",
+                                  "--split-threads")
+            for i in range(4):
+                mine = [(f, v) for f, v in rows if any(f"busy-{i}" in frame for frame in f)]
+                self.assertEqual(harness.folded_sum(mine, r"busy_work"), 1000, f"busy-{i}: {mine}")
+
+
+class LateLibraries(Exact):
+    """A library loaded during the capture is covered from the moment dlopen() returns."""
+    SOURCES = ["alloc_dlopen.c", "alloc_late.c"]
+
+    def library(self, tmp, *flags):
+        return harness.compile_c("alloc_late.c", flags=["-O1", "-shared", "-fPIC", *flags])
+
+    def check(self, method, *flags):
+        with harness.tmpdir() as tmp:
+            library = self.library(tmp, *flags)
+            copy = tmp / "copy.so"
+            copy.write_bytes(library.read_bytes())
+            sites, cap = method(build("alloc_dlopen.c", "O1"), library, copy, tmp=tmp)
+            self.assertEqual({s.function for s in sites}, {"late_work"})
+            self.compare_library(sites, cap)
+
+    def compare_library(self, sites, cap):
+        for view in ("allocated", "leaks"):
+            for metric in ("count", "bytes"):
+                rows = harness.folded(cap, "--view", view, "--metric", metric)
+                rows = [row for row in rows if not any("in_constructor" in f for f in row[0])]
+                got, _ = session.by_site(rows, ["alloc_late.c"])
+                self.assertEqual(
+                    [], exact.differences(exact.expected(sites, view, metric), got),
+                    f"{view} {metric}")
+
+    def test_attach(self):
+        self.check(self.attach)
+
+    def test_run(self):
+        self.check(self.run_)
+
+    def test_attach_bound_now(self):
+        self.check(self.attach, "-Wl,-z,now", "-Wl,-z,relro")
+
+    def test_attach_bound_lazily(self):
+        self.check(self.attach, "-Wl,-z,lazy")
+
+    def test_attach_without_plt(self):
+        self.check(self.attach, "-fno-plt")
+
+
+class LibcCallers(Exact):
+    """What libc allocates for the program counts for the line that called it."""
+
+    def check(self, method):
+        with harness.tmpdir() as tmp:
+            program = build("alloc_libc.c", "O1")
+            lines = []
+            if method == "attach":
+                with harness.start_target([program], stdin=True, wait="^ready") as target:
+                    session.capture_work(target, tmp / "cap.bin")
+                    lines = target.lines
+            else:
+                lines = harness.memtrace("run", "-o", tmp / "cap.bin", "--",
+                                         program).out.splitlines()
+            self.check_lines(lines, tmp / "cap.bin")
+
+    def check_lines(self, lines, cap):
+        sites = session.read_sites(lines)
+        about = [line.split() for line in lines if line.startswith("about ")]
+        self.assertEqual(len(about), 9)
+        values = {}
+        for view in ("allocated", "leaks"):
+            for metric in ("count", "bytes"):
+                rows = harness.folded(cap, "--view", view, "--metric", metric)
+                got, _ = session.by_site(rows, ["alloc_libc.c"])
+                values[view, metric] = got
+                exactly = {(s.function, s.line) for s in sites}
+                self.assertEqual([], exact.differences(
+                    exact.expected(sites, view, metric),
+                    {k: v for k, v in got.items() if k in exactly}), f"{view} {metric}")
+        for _, function, line, what, count, size, leaked in about:
+            key = (function, int(line))
+            self.assertGreaterEqual(values["allocated", "count"].get(key, 0), int(count), what)
+            self.assertGreaterEqual(values["allocated", "bytes"].get(key, 0), int(size), what)
+            self.assertEqual(values["leaks", "count"].get(key, 0), int(leaked), what)
+
+    def test_attach(self):
+        self.check("attach")
+
+    def test_run(self):
+        self.check("run")
+
+
+if __name__ == "__main__":
+    unittest.main()
