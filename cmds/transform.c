@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmds/transform.c - memtrace transform FORMAT FILE: other tools' formats.
+ * Knows: the table of formats. Does not know: how one is written.
+ * Called by cmds/main.c; calls reporters/. */
+#include "base/cleanup.h"
+#include "cmds/command.h"
+#include "cmds/open.h"
+#include "cmds/output.h"
+#include "reporters/folded.h"
+
+#include <string.h>
+
+struct transform_args {
+	struct open_args open;
+	const struct transform_format *format;
+	struct folded_options folded;
+};
+
+struct transform_format {
+	const char *name, *help;
+	/* Writes the report; *items_ret is how many lines or records it made. */
+	struct mt_error *(*write)(const struct report *r, const struct transform_args *args,
+				  FILE *out, size_t *items_ret);
+};
+
+static struct mt_error *write_folded(const struct report *r, const struct transform_args *args,
+				     FILE *out, size_t *items_ret)
+{
+	return folded_write(r, &args->folded, out, items_ret);
+}
+
+/* A new format is one row here and one file in reporters/. */
+static const struct transform_format formats[] = {
+	{ "folded", "one line a stack, \"root;...;leaf value\"", write_folded },
+};
+#define FORMAT_COUNT (sizeof(formats) / sizeof(formats[0]))
+
+static const struct transform_format *find_format(struct argp_state *state, const char *name)
+{
+	char names[256] = "";
+	for (size_t i = 0; i < FORMAT_COUNT; i++) {
+		if (!strcmp(formats[i].name, name))
+			return &formats[i];
+		size_t n = strlen(names);
+		snprintf(names + n, sizeof(names) - n, "%s%s", i ? ", " : "", formats[i].name);
+	}
+	argp_error(state, "no such format: '%s' (%s)", name, names);
+	return NULL;
+}
+
+enum { KEY_INTERPRETER = 0x2000 };
+
+static const struct argp_option options[] = {
+	{ "interpreter-frames", KEY_INTERPRETER, NULL, 0,
+	  "Keep the frames of the Python interpreter's own call machinery", 0 },
+	{ 0 },
+};
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct transform_args *args = state->input;
+	switch (key) {
+	case ARGP_KEY_INIT:
+		open_args_children(state, &args->open);
+		return 0;
+	case KEY_INTERPRETER:
+		args->folded.interpreter = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (args->format)
+			return ARGP_ERR_UNKNOWN;	/* FILE is the child's */
+		args->format = find_format(state, arg);
+		return 0;
+	case ARGP_KEY_END:
+		if (!args->format)
+			argp_error(state, "which format? FORMAT is missing");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+/* The list of formats below the options of --help. */
+static char *help_filter(int key, const char *text, void *input)
+{
+	(void)input;
+	if (key != ARGP_KEY_HELP_POST_DOC)
+		return (char *)text;
+	char *list = NULL;
+	size_t size = 0;
+	FILE *out = open_memstream(&list, &size);
+	if (!out)
+		return (char *)text;
+	fputs("Formats:\n", out);
+	for (size_t i = 0; i < FORMAT_COUNT; i++)
+		fprintf(out, "  %-12s %s\n", formats[i].name, formats[i].help);
+	fclose(out);
+	return list;
+}
+
+static const struct argp argp = {
+	.options = options,
+	.parser = parse,
+	.args_doc = "FORMAT FILE",
+	.doc = "Writes a capture in another tool's format, to standard output or -o OUT.\v",
+	.children = open_children_views,
+	.help_filter = help_filter,
+};
+
+static void args_deinit(struct transform_args *args)
+{
+	open_args_deinit(&args->open);
+}
+
+struct mt_error *cmd_transform(int argc, char **argv, int *exit_code_ret)
+{
+	(void)exit_code_ret;
+	mt_auto(args_deinit) struct transform_args args = { .open = { .view = VIEW_PEAK } };
+	struct mt_error *err = cmd_parse_args(&argp, argc, argv, 0, &args);
+	auto_report struct report report = { 0 };
+	auto_output struct output out = { 0 };
+	size_t items = 0;
+	if (!err)
+		err = output_check(args.open.output, args.open.force);
+	if (!err)
+		err = open_report(&args.open, &report);
+	if (!err)
+		err = output_open(args.open.output, args.open.force, &out);
+	if (!err)
+		err = args.format->write(&report, &args, out.file, &items);
+	if (!err)
+		err = output_finish(&out);
+	if (!err && !items)
+		cmd_note("nothing to write: the view '%s' is empty", view_name(report.view));
+	return err;
+}
