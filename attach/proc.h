@@ -45,6 +45,16 @@ struct proc_tids {
 };
 
 struct mt_error *proc_status_read(pid_t pid, struct proc_status *ret) MT_MUST_CHECK;
+/* One thread, read without stopping it. */
+struct proc_thread {
+	char state;
+	bool kernel_worker;	/* io_uring worker and the like: never traced, runs no user code */
+	uint64_t start_time;
+	long syscall;		/* the system call it is blocked in; -1: none, or not known */
+	uint64_t args[6];	/* of that call; sp and pc are those at its entry */
+	uint64_t sp, pc;
+};
+struct mt_error *proc_thread_read(pid_t pid, pid_t tid, struct proc_thread *ret) MT_MUST_CHECK;
 /* Of one thread: state, and the system call it sits in (-1: in user code or not known). */
 struct mt_error *proc_thread_state(pid_t pid, pid_t tid, char *state_ret, long *syscall_ret)
 	MT_MUST_CHECK;
