@@ -92,7 +92,7 @@ demo:
 	@$(MAKE) --no-print-directory -j $(shell nproc) O=$(O)
 	@MEMTRACE=$(O)/memtrace examples/leaky-service/demo.sh $(O)/demo
 
-bench: all $(O)/bench/pair
+bench: all $(O)/bench/pair $(O)/bench/ticker
 	@O=$(O) bench/attach.py
 	@O=$(O) bench/pair.py
 
