@@ -12,7 +12,7 @@ SOURCES := $(foreach room,$(ROOMS),$(wildcard $(room)/*.c))
 ASM := $(foreach room,$(ROOMS),$(wildcard $(room)/*.S))
 OBJECTS := $(SOURCES:%.c=$(O)/%.o) $(ASM:%.S=$(O)/%.o)
 TRACER_SOURCES := $(wildcard inject/tracer/*.c)
-WEB_ASSETS := $(wildcard reporters/web/dist/*)
+WEB_ASSETS := $(wildcard reporters/web/*)
 
 CSTD := -std=gnu17 -D_GNU_SOURCE
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith \
@@ -28,7 +28,7 @@ HARDEN := $(if $(ASAN),,-D_FORTIFY_SOURCE=$(if $(DEBUG),0,2)) -fstack-protector-
 
 CFLAGS ?=
 ALL_CFLAGS = $(CSTD) $(OPT) $(WARNINGS) $(SANITIZE) $(HARDEN) -I. -MD -MP $(CFLAGS)
-LIBS := -lunwind-ptrace -lunwind-x86_64 -lunwind -ldw -lelf -lzstd -liberty -lpthread -lm
+LIBS := -lunwind-ptrace -lunwind-x86_64 -lunwind -ldw -lelf -lzstd -lz -liberty -lpthread -lm
 
 # The tracer runs inside the target: no libc, no stack protector (it would use the target's
 # canary), frame pointers (the hooks find their caller by them), nothing exported by accident.

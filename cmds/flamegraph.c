@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmds/flamegraph.c - `memtrace flamegraph`: a capture as one HTML page.
+ * Knows: options, file names. Does not know: what is on the page.
+ * Called by cmds/main; calls cmds/open, cmds/output and reporters/flamegraph. */
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "cmds/command.h"
+#include "cmds/open.h"
+#include "cmds/output.h"
+#include "reporters/flamegraph.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const char doc[] =
+	"Writes a flame graph of a capture as one HTML page that opens offline in any browser. All "
+	"views (peak, leaks, allocated, temporary) are in the page; --view and --metric say which "
+	"one it shows first."
+	"\vThe page goes to memtrace-flamegraph-NAME.html in the current directory unless -o says "
+	"otherwise; its path is printed on standard output. `-o -` writes the page there instead.";
+
+static error_t parse_option(int key, char *arg, struct argp_state *state)
+{
+	(void)arg;
+	if (key != ARGP_KEY_INIT)
+		return ARGP_ERR_UNKNOWN;
+	open_args_children(state, state->input);
+	return 0;
+}
+
+static const struct argp argp = { NULL, parse_option, "FILE", doc, open_children_views, NULL, NULL };
+
+/* "dir/memtrace-app.7.bin" gives "memtrace-flamegraph-app.7.html". */
+static char *default_output(const char *file)
+{
+	const char *name = strrchr(file, '/');
+	name = name ? name + 1 : file;
+	if (!strncmp(name, "memtrace-", 9) && name[9])
+		name += 9;
+	size_t len = strlen(name);
+	if (len > 4 && !strcmp(name + len - 4, ".bin"))
+		len -= 4;
+	char *path = NULL;
+	return asprintf(&path, "memtrace-flamegraph-%.*s.html", (int)len, name) < 0 ? NULL : path;
+}
+
+/* What the reader of the page should know about the names in it. */
+static struct mt_error *note_symbols(struct flamegraph *g, const struct symbolizer *sym)
+{
+	size_t count;
+	const char *const *notes = symbolizer_notes(sym, &count);
+	for (size_t i = 0; i < count && i < 8; i++) {
+		struct mt_error *err = flamegraph_note(g, false, "%s", notes[i]);
+		if (err)
+			return err;
+	}
+	if (count > 8)
+		return flamegraph_note(g, false, "%zu more modules have no names; `memtrace "
+				       "symbolize` lists them.", count - 8);
+	return NULL;
+}
+
+static struct mt_error *write_page(const struct report *report, const struct open_args *args,
+				   FILE *out)
+{
+	auto_tree struct tree *tree = NULL;
+	struct tree_options options = { report->split_threads, cmd_progress,
+					(void *)"building the tree" };
+	struct mt_error *err = tree_build(report->cap, report->views, report->sym, &options, &tree);
+	cmd_progress_end();
+	if (err)
+		return err;
+	struct flamegraph g = { .tree = tree, .view = report->view,
+				.by_count = report->metric == METRIC_COUNT };
+	err = flamegraph_describe(&g, report->cap, report->views);
+	if (!err)
+		err = flamegraph_fact(&g, "temporary_threshold", "%" PRIu32,
+				      args->temporary_threshold ? args->temporary_threshold : 1);
+	if (!err)
+		err = note_symbols(&g, report->sym);
+	if (!err)
+		err = flamegraph_write(&g, out);
+	flamegraph_deinit(&g);
+	return err;
+}
+
+static void say_size(const char *path)
+{
+	struct stat st;
+	char size[MT_TEXT_MAX];
+	if (!stat(path, &st))
+		cmd_note("wrote a page of %s", mt_text_size(size, (uint64_t)st.st_size));
+}
+
+struct mt_error *cmd_flamegraph(int argc, char **argv, int *exit_code_ret)
+{
+	(void)exit_code_ret;
+	auto_open_args struct open_args args = { .view = VIEW_PEAK };
+	struct mt_error *err = cmd_parse_args(&argp, argc, argv, 0, &args);
+	if (err)
+		return err;
+	auto_free char *path = args.output ? strdup(args.output) : default_output(args.file);
+	if (!path)
+		return &mt_enomem;
+	err = output_check(path, args.force);
+	if (err)
+		return err;
+	auto_report struct report report = { 0 };
+	err = open_report(&args, &report);
+	if (err)
+		return err;
+	auto_output struct output out = { 0 };
+	err = output_open(path, args.force, &out);
+	if (!err)
+		err = write_page(&report, &args, out.file);
+	if (!err)
+		err = output_finish(&out);
+	if (err || !strcmp(path, "-"))
+		return err;
+	printf("%s\n", path);
+	say_size(path);
+	return NULL;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* reporters/assets.S - puts the page's parts into .rodata.
+ * Knows: file names. Does not know: what is in them.
+ * Read by reporters/flamegraph.c. The scripts follow each other and are one. */
+	.section .rodata
+	.macro asset name
+	.globl \name
+	.balign 16
+\name:
+	.endm
+	.macro asset_end name
+	.globl \name\()_end
+\name\()_end:
+	.byte 0
+	.endm
+
+	asset asset_page_html
+	.incbin "reporters/web/page.html"
+	asset_end asset_page_html
+
+	asset asset_page_css
+	.incbin "reporters/web/page.css"
+	asset_end asset_page_css
+
+	asset asset_page_js
+	.incbin "reporters/web/model.js"
+	.incbin "reporters/web/draw.js"
+	.incbin "reporters/web/page.js"
+	asset_end asset_page_js
+
+	.section .note.GNU-stack, "", %progbits

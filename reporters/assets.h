@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* reporters/assets.h - the files of reporters/web/, inside the program. */
+#ifndef MT_REPORTERS_ASSETS_H
+#define MT_REPORTERS_ASSETS_H
+
+extern const char asset_page_html[], asset_page_html_end[];
+extern const char asset_page_css[], asset_page_css_end[];
+extern const char asset_page_js[], asset_page_js_end[];	/* model.js, draw.js, page.js */
+
+#endif

@@ -1,0 +1,366 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* reporters/flamegraph.c - a report's tree, facts and page parts to one HTML file.
+ * Knows: the payload's layout, the template's marks. Does not know: how the page draws.
+ * Called by cmds/; calls reporters/tree, reporters/html and base/. */
+#include "reporters/flamegraph.h"
+
+#include "base/text.h"
+#include "reporters/assets.h"
+#include "reporters/html.h"
+
+#include <inttypes.h>
+#include <stdarg.h>
+#include <string.h>
+
+#define SITE_ROWS 50
+#define SITE_NAME_MAX 400
+#define TITLE_MAX 120
+
+void flamegraph_deinit(struct flamegraph *g)
+{
+	for (size_t i = 0; i < g->facts.len; i++) {
+		free(g->facts.items[i].name);
+		free(g->facts.items[i].value);
+	}
+	for (size_t i = 0; i < g->notes.len; i++)
+		free(g->notes.items[i].text);
+	mt_array_deinit(&g->facts);
+	mt_array_deinit(&g->notes);
+	mt_array_deinit(&g->points);
+}
+
+struct mt_error *flamegraph_fact(struct flamegraph *g, const char *name, const char *fmt, ...)
+{
+	struct flamegraph_fact f = { strdup(name), NULL };
+	va_list ap;
+	va_start(ap, fmt);
+	if (vasprintf(&f.value, fmt, ap) < 0)
+		f.value = NULL;
+	va_end(ap);
+	if (f.name && f.value && mt_array_push(&g->facts, f))
+		return NULL;
+	free(f.name);
+	free(f.value);
+	return &mt_enomem;
+}
+
+struct mt_error *flamegraph_note(struct flamegraph *g, bool warning, const char *fmt, ...)
+{
+	struct flamegraph_note n = { warning, NULL };
+	va_list ap;
+	va_start(ap, fmt);
+	if (vasprintf(&n.text, fmt, ap) < 0)
+		n.text = NULL;
+	va_end(ap);
+	if (n.text && mt_array_push(&g->notes, n))
+		return NULL;
+	free(n.text);
+	return &mt_enomem;
+}
+
+static const char *fact(const struct flamegraph *g, const char *name)
+{
+	for (size_t i = 0; i < g->facts.len; i++)
+		if (!strcmp(g->facts.items[i].name, name))
+			return g->facts.items[i].value;
+	return "";
+}
+
+/* ---- payload ---- */
+
+static void put_clean(struct mt_buf *out, const char *s)
+{
+	auto_buf struct mt_buf clean = MT_BUF_INIT;
+	mt_text_put_clean(&clean, s, strlen(s), 0);
+	if (clean.failed)
+		out->failed = true;
+	html_put_leb(out, clean.len);
+	mt_buf_put(out, clean.data, clean.len);
+}
+
+static void put_facts(struct mt_buf *out, const struct flamegraph *g)
+{
+	html_put_leb(out, g->facts.len);
+	for (size_t i = 0; i < g->facts.len; i++) {
+		put_clean(out, g->facts.items[i].name);
+		put_clean(out, g->facts.items[i].value);
+	}
+	html_put_leb(out, g->notes.len);
+	for (size_t i = 0; i < g->notes.len; i++) {
+		html_put_leb(out, g->notes.items[i].warning);
+		put_clean(out, g->notes.items[i].text);
+	}
+}
+
+static void put_frames(struct mt_buf *out, const struct tree *t)
+{
+	uint32_t strings = tree_string_count(t), count;
+	html_put_leb(out, strings);
+	for (uint32_t i = 0; i < strings; i++)
+		put_clean(out, tree_string(t, i));
+	const struct tree_frame *f = tree_frames(t, &count);
+	html_put_leb(out, count);
+	for (uint32_t i = 0; i < count; i++)
+		html_put_leb(out, f[i].function);
+	for (uint32_t i = 0; i < count; i++)
+		html_put_leb(out, f[i].file);
+	for (uint32_t i = 0; i < count; i++)
+		html_put_leb(out, f[i].module);
+	for (uint32_t i = 0; i < count; i++)
+		html_put_leb(out, f[i].line);
+	for (uint32_t i = 0; i < count; i++)
+		html_put_leb(out, f[i].kind | (uint32_t)f[i].flags << 2);
+}
+
+/* Pre-order without the root: node[i] of the tree stands at place i + 1 of the page. */
+struct order {
+	uint32_t *node;		/* place - 1 -> node */
+	uint32_t *up;		/* levels from the place before back to the parent */
+	uint32_t count;
+};
+
+static void order_nodes(const struct tree_node *nodes, struct order *o)
+{
+	uint32_t up = 0;
+	o->count = 0;
+	for (uint32_t n = nodes[0].first_child; n;) {
+		o->node[o->count] = n;
+		o->up[o->count++] = up;
+		up = 0;
+		if (nodes[n].first_child) {
+			n = nodes[n].first_child;
+			continue;
+		}
+		while (n && !nodes[n].next) {
+			n = nodes[n].parent;
+			up++;
+		}
+		up++;		/* a sibling hangs on the parent of the one before */
+		n = nodes[n].next;
+	}
+}
+
+static void put_view(struct mt_buf *out, const struct tree *t, const struct order *o,
+		     enum view_kind view)
+{
+	uint64_t entries = 0;
+	for (uint32_t i = 0; i <= o->count; i++) {
+		const struct tree_value *v = tree_self(t, i ? o->node[i - 1] : 0);
+		entries += v->bytes[view] || v->count[view];
+	}
+	html_put_leb(out, entries);
+	for (unsigned column = 0; column < 3; column++) {
+		uint32_t last = 0;
+		for (uint32_t i = 0; i <= o->count; i++) {
+			const struct tree_value *v = tree_self(t, i ? o->node[i - 1] : 0);
+			if (!v->bytes[view] && !v->count[view])
+				continue;
+			html_put_leb(out, column == 0 ? i - last :
+					  column == 1 ? v->bytes[view] : v->count[view]);
+			last = i;
+		}
+	}
+}
+
+static struct mt_error *put_nodes(struct mt_buf *out, const struct tree *t)
+{
+	uint32_t count;
+	const struct tree_node *nodes = tree_nodes(t, &count);
+	auto_free uint32_t *node = malloc(count * sizeof(*node));
+	auto_free uint32_t *up = malloc(count * sizeof(*up));
+	if (!node || !up)
+		return &mt_enomem;
+	struct order o = { node, up, 0 };
+	order_nodes(nodes, &o);
+	html_put_leb(out, o.count);
+	for (uint32_t i = 0; i < o.count; i++)
+		html_put_leb(out, up[i]);
+	for (uint32_t i = 0; i < o.count; i++)
+		html_put_leb(out, nodes[node[i]].frame);
+	for (unsigned v = 0; v < VIEW_COUNT; v++)
+		put_view(out, t, &o, v);
+	return NULL;
+}
+
+static void put_points(struct mt_buf *out, const struct flamegraph *g)
+{
+	const struct flamegraph_point *p = g->points.items;
+	html_put_leb(out, g->points.len);
+	for (size_t i = 0; i < g->points.len; i++)
+		html_put_leb(out, p[i].ns - (i ? p[i - 1].ns : 0));
+	for (size_t i = 0; i < g->points.len; i++)
+		html_put_leb(out, p[i].heap);
+	for (size_t i = 0; i < g->points.len; i++)
+		html_put_leb(out, p[i].rss);
+}
+
+static struct mt_error *encode(const struct flamegraph *g, struct mt_buf *out)
+{
+	auto_buf struct mt_buf raw = MT_BUF_INIT, packed = MT_BUF_INIT;
+	mt_buf_put(&raw, "MTFG\1", 5);
+	put_facts(&raw, g);
+	put_frames(&raw, g->tree);
+	struct mt_error *err = put_nodes(&raw, g->tree);
+	if (err)
+		return err;
+	put_points(&raw, g);
+	err = mt_buf_error(&raw);
+	if (!err)
+		err = html_gzip(raw.data, raw.len, &packed);
+	if (!err)
+		html_base64(out, packed.data, packed.len);
+	return err;
+}
+
+/* ---- page ---- */
+
+static struct mt_error *put_title(struct mt_buf *out, const struct flamegraph *g)
+{
+	const char *command = fact(g, "command");
+	mt_buf_put_str(out, "memtrace: ");
+	html_escape_max(out, *command ? command : "flame graph", TITLE_MAX);
+	if (*fact(g, "pid")) {
+		mt_buf_put_str(out, " (pid ");
+		html_escape(out, fact(g, "pid"));
+		mt_buf_put_str(out, ")");
+	}
+	return NULL;
+}
+
+static struct mt_error *put_csp(struct mt_buf *out, const struct flamegraph *g)
+{
+	(void)g;
+	mt_buf_put_str(out, "default-src 'none'; script-src ");
+	html_csp_hash(out, asset_page_js, (size_t)(asset_page_js_end - asset_page_js));
+	mt_buf_put_str(out, "; style-src ");
+	html_csp_hash(out, asset_page_css, (size_t)(asset_page_css_end - asset_page_css));
+	mt_buf_put_str(out, "; img-src data:; base-uri 'none'; form-action 'none'");
+	return NULL;
+}
+
+static struct mt_error *put_css(struct mt_buf *out, const struct flamegraph *g)
+{
+	(void)g;
+	mt_buf_put(out, asset_page_css, (size_t)(asset_page_css_end - asset_page_css));
+	return NULL;
+}
+
+static struct mt_error *put_js(struct mt_buf *out, const struct flamegraph *g)
+{
+	(void)g;
+	mt_buf_put(out, asset_page_js, (size_t)(asset_page_js_end - asset_page_js));
+	return NULL;
+}
+
+static struct mt_error *put_data(struct mt_buf *out, const struct flamegraph *g)
+{
+	return encode(g, out);
+}
+
+static struct mt_error *put_first(struct mt_buf *out, const struct flamegraph *g)
+{
+	mt_buf_printf(out, "%s %s%s%s", view_name(g->view), g->by_count ? "count" : "bytes",
+		      g->inverted ? " inverted" : "", g->hide_imports ? " no-imports" : "");
+	return NULL;
+}
+
+static void put_site_name(struct mt_buf *out, const struct tree *t, const struct tree_frame *f)
+{
+	const char *function = tree_string(t, f->function), *file = tree_string(t, f->file);
+	const char *module = tree_string(t, f->module);
+	mt_buf_put_str(out, "<td><bdi>");
+	html_escape_max(out, *function ? function : "(no stack)", SITE_NAME_MAX);
+	mt_buf_put_str(out, "</bdi></td><td><bdi>");
+	html_escape_max(out, *file ? file : module, SITE_NAME_MAX);
+	if (*file && f->line)
+		mt_buf_printf(out, ":%" PRIu32, f->line);
+	mt_buf_put_str(out, "</bdi></td>");
+}
+
+static void put_site(struct mt_buf *out, const struct tree *t, const struct tree_site *site)
+{
+	static const enum view_kind columns[] = { VIEW_PEAK, VIEW_LEAKS, VIEW_ALLOCATED };
+	char text[MT_TEXT_MAX];
+	uint32_t count;
+	mt_buf_put_str(out, "<tr>");
+	put_site_name(out, t, &tree_frames(t, &count)[site->frame]);
+	for (size_t i = 0; i < sizeof(columns) / sizeof(columns[0]); i++)
+		mt_buf_printf(out, "<td>%s</td>",
+			      mt_text_size(text, site->value.bytes[columns[i]]));
+	mt_buf_printf(out, "<td>%s</td></tr>\n",
+		      mt_text_count(text, site->value.count[VIEW_ALLOCATED]));
+}
+
+/* The table for readers without JavaScript or without eyes for pictures. */
+static struct mt_error *put_sites(struct mt_buf *out, const struct flamegraph *g)
+{
+	auto_free struct tree_site *sites = NULL;
+	size_t count;
+	struct mt_error *err = tree_sites(g->tree, g->view, &sites, &count);
+	if (err)
+		return err;
+	for (size_t i = 0; i < count && i < SITE_ROWS; i++)
+		put_site(out, g->tree, &sites[i]);
+	if (!count)
+		mt_buf_put_str(out, "<tr><td colspan=\"6\">No allocations.</td></tr>\n");
+	return NULL;
+}
+
+static struct mt_error *put_notes(struct mt_buf *out, const struct flamegraph *g)
+{
+	for (size_t i = 0; i < g->notes.len; i++) {
+		mt_buf_put_str(out, g->notes.items[i].warning ? "<p class=\"warning\">" : "<p>");
+		html_escape(out, g->notes.items[i].text);
+		mt_buf_put_str(out, "</p>\n");
+	}
+	return NULL;
+}
+
+static struct mt_error *put_view_name(struct mt_buf *out, const struct flamegraph *g)
+{
+	mt_buf_put_str(out, view_name(g->view));
+	return NULL;
+}
+
+static const struct {
+	const char *name;
+	struct mt_error *(*put)(struct mt_buf *out, const struct flamegraph *g);
+} marks[] = {
+	{ "TITLE", put_title }, { "CSP", put_csp },	{ "CSS", put_css },
+	{ "JS", put_js },	{ "DATA", put_data },	{ "FIRST", put_first },
+	{ "SITES", put_sites }, { "NOTES", put_notes }, { "VIEW", put_view_name },
+};
+
+static struct mt_error *put_mark(struct mt_buf *out, const char *name, size_t len,
+				 const struct flamegraph *g)
+{
+	for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]); i++)
+		if (strlen(marks[i].name) == len && !memcmp(marks[i].name, name, len))
+			return marks[i].put(out, g);
+	return mt_error_create(MT_ERROR_OTHER, "the page template has an unknown mark '%.*s'",
+			       (int)len, name);
+}
+
+struct mt_error *flamegraph_write(const struct flamegraph *g, FILE *out)
+{
+	auto_buf struct mt_buf page = MT_BUF_INIT;
+	const char *p = asset_page_html, *end = asset_page_html_end;
+	while (p < end) {
+		const char *mark = memmem(p, (size_t)(end - p), "{{", 2);
+		const char *close = mark ? memmem(mark, (size_t)(end - mark), "}}", 2) : NULL;
+		if (!close)
+			break;
+		mt_buf_put(&page, p, (size_t)(mark - p));
+		struct mt_error *err = put_mark(&page, mark + 2, (size_t)(close - mark - 2), g);
+		if (err)
+			return err;
+		p = close + 2;
+	}
+	mt_buf_put(&page, p, (size_t)(end - p));
+	struct mt_error *err = mt_buf_error(&page);
+	if (err)
+		return err;
+	/* A full disk stays in the stream for whoever opened it. */
+	fwrite(page.data, 1, page.len, out);
+	return NULL;
+}

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* reporters/flamegraph.h - one HTML page that holds a whole report and opens offline.
+ *
+ *	struct flamegraph g = { .tree = tree, ... };
+ *	flamegraph_describe(&g, cap, views)	facts of the capture
+ *	flamegraph_write(&g, FILE *)
+ *	flamegraph_deinit(&g)			what describe gathered; the rest is borrowed
+ *
+ * The page's data is a gzip stream in base64, decoded by reporters/web/model.js; numbers LEB128,
+ * texts a length and bytes:
+ *	"MTFG" 1
+ *	facts: count, (name, value) texts
+ *	notes: count, (level 0 information, 1 warning; text)
+ *	strings: count, texts (string 0 is empty)
+ *	frames: count; columns function, file, module (strings), line, kind | flags << 2
+ *	nodes: count; pre-order without the root: levels back up before this node, column frame
+ *	views, 4 times: entries; columns node (delta), bytes, count
+ *	memory over time: points; columns ns (delta), heap, rss */
+#ifndef MT_REPORTERS_FLAMEGRAPH_H
+#define MT_REPORTERS_FLAMEGRAPH_H
+
+#include "analysis/views.h"
+#include "base/array.h"
+#include "base/error.h"
+#include "reporters/tree.h"
+
+#include <stdio.h>
+
+struct flamegraph_fact {
+	char *name, *value;
+};
+
+struct flamegraph_note {
+	bool warning;
+	char *text;
+};
+
+struct flamegraph_point {
+	uint64_t ns, heap, rss;
+};
+
+struct flamegraph {
+	const struct tree *tree;		/* borrowed */
+	enum view_kind view;			/* shown first */
+	bool by_count, inverted;		/* shown first */
+	bool hide_imports;
+	/* owned; filled by the calls below */
+	MT_ARRAY(struct flamegraph_fact) facts;
+	MT_ARRAY(struct flamegraph_note) notes;
+	MT_ARRAY(struct flamegraph_point) points;
+};
+
+void flamegraph_deinit(struct flamegraph *g);
+/* Copies. Known facts: command, pid, start_ns, duration_ns, peak_ns, allocations, releases,
+ * dropped, python, allocator, host, mode, version, temporary_threshold. */
+struct mt_error *flamegraph_fact(struct flamegraph *g, const char *name, const char *fmt, ...)
+	MT_PRINTF(3, 4) MT_MUST_CHECK;
+struct mt_error *flamegraph_note(struct flamegraph *g, bool warning, const char *fmt, ...)
+	MT_PRINTF(3, 4) MT_MUST_CHECK;
+struct mt_error *flamegraph_describe(struct flamegraph *g, struct capture *cap,
+				     const struct views *views) MT_MUST_CHECK;
+/* Writes the page; the stream is not flushed. */
+struct mt_error *flamegraph_write(const struct flamegraph *g, FILE *out) MT_MUST_CHECK;
+
+#endif

@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* reporters/flamegraph_facts.c - what the page says about a capture beside its tree.
+ * Knows: the capture's meta, counters and samples. Does not know: the page's layout.
+ * Called by cmds/; calls capture/, analysis/ and base/. */
+#include "reporters/flamegraph.h"
+
+#include "base/text.h"
+
+#include <inttypes.h>
+
+#define POINTS_MAX 2000		/* two a pixel of the widest chart */
+
+static struct mt_error *text_fact(struct flamegraph *g, struct capture *cap, const char *name,
+				  const char *key)
+{
+	size_t size;
+	const char *value = capture_meta(cap, key, &size);
+	return value ? flamegraph_fact(g, name, "%s", value) : NULL;
+}
+
+static struct mt_error *command_fact(struct flamegraph *g, struct capture *cap)
+{
+	size_t size;
+	const char *args = capture_meta(cap, CAPTURE_META_COMMAND, &size);
+	if (!args)
+		return text_fact(g, cap, "command", CAPTURE_META_EXE);
+	auto_free char *line = mt_text_command(args, size);
+	return line ? flamegraph_fact(g, "command", "%s", line) : &mt_enomem;
+}
+
+static struct mt_error *time_facts(struct flamegraph *g, struct capture *cap,
+				   const struct views *v)
+{
+	uint64_t start = capture_meta_u64(cap, CAPTURE_META_START, 0);
+	uint64_t end = capture_meta_u64(cap, CAPTURE_META_END, 0);
+	/* A cut capture has no end: the last event is the next best. */
+	uint64_t duration = end > start ? end - start : capture_ticks_to_ns(cap, v->last_ticks);
+	struct mt_error *err = start ? flamegraph_fact(g, "start_ns", "%" PRIu64, start) : NULL;
+	if (!err)
+		err = flamegraph_fact(g, "duration_ns", "%" PRIu64, duration);
+	if (!err && v->total_bytes[VIEW_PEAK])
+		err = flamegraph_fact(g, "peak_ns", "%" PRIu64,
+				      capture_ticks_to_ns(cap, v->peak_ticks));
+	return err;
+}
+
+static struct mt_error *count_facts(struct flamegraph *g, struct capture *cap,
+				    const struct views *v)
+{
+	uint64_t dropped = 0;
+	struct mt_error *err = flamegraph_fact(g, "allocations", "%" PRIu64, v->allocations);
+	if (!err)
+		err = flamegraph_fact(g, "releases", "%" PRIu64, v->releases);
+	if (err || !capture_counter(cap, CAPTURE_COUNTER_DROPPED, &dropped))
+		return err;
+	err = flamegraph_fact(g, "dropped", "%" PRIu64, dropped);
+	if (err || !dropped)
+		return err;
+	char text[MT_TEXT_MAX];
+	return flamegraph_note(g, true, "%s events were dropped: the target allocated faster than "
+			       "they could be written. All figures are too low.",
+			       mt_text_count(text, dropped));
+}
+
+static struct mt_error *note_facts(struct flamegraph *g, struct capture *cap)
+{
+	const char *damage = capture_damage(cap);
+	struct mt_error *err = NULL;
+	if (damage)
+		err = flamegraph_note(g, true, "The capture is damaged (%s). What was readable is "
+				      "shown.", damage);
+	size_t size;
+	const char *note = capture_meta(cap, CAPTURE_META_NOTE, &size);
+	if (!err && note && *note)
+		err = flamegraph_note(g, false, "%s", note);
+	return err;
+}
+
+/* At most about POINTS_MAX points: the highest of each run, so that no peak is lost. */
+static struct mt_error *point_facts(struct flamegraph *g, struct capture *cap,
+				    const struct views *v)
+{
+	size_t step = v->point_count / POINTS_MAX + 1;
+	for (size_t i = 0; i < v->point_count; i += step) {
+		size_t best = i, end = i + step < v->point_count ? i + step : v->point_count;
+		for (size_t k = i + 1; k < end; k++)
+			if (v->points[k].heap > v->points[best].heap)
+				best = k;
+		const struct view_point *p = &v->points[best];
+		struct flamegraph_point to = { capture_ticks_to_ns(cap, p->ticks), p->heap, p->rss };
+		/* Ascending even when the clock was set in between. */
+		if (g->points.len && to.ns < g->points.items[g->points.len - 1].ns)
+			to.ns = g->points.items[g->points.len - 1].ns;
+		if (!mt_array_push(&g->points, to))
+			return &mt_enomem;
+	}
+	return NULL;
+}
+
+struct mt_error *flamegraph_describe(struct flamegraph *g, struct capture *cap,
+				     const struct views *views)
+{
+	static const struct {
+		const char *name, *key;
+	} texts[] = {
+		{ "pid", CAPTURE_META_PID },	     { "host", CAPTURE_META_HOST },
+		{ "python", CAPTURE_META_PYTHON },   { "libc", CAPTURE_META_LIBC },
+		{ "allocator", CAPTURE_META_ALLOCATOR }, { "mode", CAPTURE_META_MODE },
+		{ "python_allocator", CAPTURE_META_PYTHON_ALLOCATOR },
+		{ "version", CAPTURE_META_TOOL },    { "end_reason", CAPTURE_META_END_REASON },
+	};
+	struct mt_error *err = command_fact(g, cap);
+	for (size_t i = 0; !err && i < sizeof(texts) / sizeof(texts[0]); i++)
+		err = text_fact(g, cap, texts[i].name, texts[i].key);
+	if (!err)
+		err = time_facts(g, cap, views);
+	if (!err)
+		err = count_facts(g, cap, views);
+	if (!err)
+		err = note_facts(g, cap);
+	if (!err)
+		err = point_facts(g, cap, views);
+	return err;
+}

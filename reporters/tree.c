@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* reporters/tree.c - rows and their symbolized stacks to one prefix tree.
+ * Knows: frames as text, self values. Does not know: pages, terminals, files.
+ * Called by reporters/ and cmds/; calls symbolize/, capture/ and base/. */
+#include "reporters/tree.h"
+
+#include "base/array.h"
+#include "base/hash.h"
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+struct tree {
+	MT_ARRAY(struct tree_node) nodes;
+	MT_ARRAY(struct tree_value) self;
+	MT_ARRAY(struct tree_frame) frames;
+	MT_ARRAY(char *) strings;
+	struct mt_map children;		/* parent << 32 | frame -> node */
+	struct mt_map frame_ids;	/* hash -> frame; equal hashes probe on */
+	struct mt_map string_ids;
+};
+
+struct mt_error *tree_create(struct tree **ret)
+{
+	auto_tree struct tree *t = calloc(1, sizeof(*t));
+	char *empty = t ? strdup("") : NULL;
+	if (!empty)
+		return &mt_enomem;
+	if (!mt_array_push(&t->strings, empty)) {
+		free(empty);
+		return &mt_enomem;
+	}
+	if (!mt_array_push(&t->frames, (struct tree_frame){ .kind = FRAME_MARK }) ||
+	    !mt_array_push(&t->nodes, (struct tree_node){ 0 }) ||
+	    !mt_array_push(&t->self, (struct tree_value){ { 0 }, { 0 } }))
+		return &mt_enomem;
+	*ret = take_ptr(&t);
+	return NULL;
+}
+
+void tree_destroy(struct tree *t)
+{
+	if (!t)
+		return;
+	for (size_t i = 0; i < t->strings.len; i++)
+		free(t->strings.items[i]);
+	mt_array_deinit(&t->strings);
+	mt_array_deinit(&t->frames);
+	mt_array_deinit(&t->nodes);
+	mt_array_deinit(&t->self);
+	mt_map_deinit(&t->children);
+	mt_map_deinit(&t->frame_ids);
+	mt_map_deinit(&t->string_ids);
+	free(t);
+}
+
+static bool intern_string(struct tree *t, const char *s, uint32_t *ret)
+{
+	size_t len = strlen(s);
+	if (!len) {
+		*ret = 0;
+		return true;
+	}
+	uint64_t key = XXH3_64bits(s, len);
+	for (uint64_t *id; (id = mt_map_get(&t->string_ids, key)); key = mt_hash64(key + 1))
+		if (!strcmp(t->strings.items[*id], s)) {
+			*ret = (uint32_t)*id;
+			return true;
+		}
+	char *copy = strdup(s);
+	if (!copy)
+		return false;
+	if (!mt_array_push(&t->strings, copy)) {
+		free(copy);
+		return false;
+	}
+	*ret = (uint32_t)(t->strings.len - 1);
+	return mt_map_put(&t->string_ids, key, *ret);
+}
+
+static bool same_frame(const struct tree_frame *a, const struct tree_frame *b)
+{
+	return a->function == b->function && a->file == b->file && a->module == b->module &&
+	       a->line == b->line && a->kind == b->kind && a->flags == b->flags;
+}
+
+static bool intern_frame(struct tree *t, const struct symbol_frame *s, uint32_t *ret)
+{
+	struct tree_frame f = { .line = s->line, .kind = s->kind, .flags = s->flags };
+	if (!intern_string(t, s->function, &f.function) || !intern_string(t, s->file, &f.file) ||
+	    !intern_string(t, s->module, &f.module))
+		return false;
+	uint64_t key = mt_hash_pair((uint64_t)f.function << 32 | f.file,
+				    mt_hash_pair((uint64_t)f.module << 32 | f.line,
+						 (uint64_t)f.kind << 8 | f.flags));
+	for (uint64_t *id; (id = mt_map_get(&t->frame_ids, key)); key = mt_hash64(key + 1))
+		if (same_frame(&t->frames.items[*id], &f)) {
+			*ret = (uint32_t)*id;
+			return true;
+		}
+	if (!mt_array_push(&t->frames, f))
+		return false;
+	*ret = (uint32_t)(t->frames.len - 1);
+	return mt_map_put(&t->frame_ids, key, *ret);
+}
+
+static bool find_child(struct tree *t, uint32_t parent, uint32_t frame, uint32_t *ret)
+{
+	uint64_t key = (uint64_t)parent << 32 | frame;
+	uint64_t *known = mt_map_get(&t->children, key);
+	if (known) {
+		*ret = (uint32_t)*known;
+		return true;
+	}
+	uint32_t id = (uint32_t)t->nodes.len;
+	if (id == UINT32_MAX ||
+	    !mt_array_push(&t->self, (struct tree_value){ { 0 }, { 0 } }) ||
+	    !mt_array_push(&t->nodes, (struct tree_node){ .parent = parent, .frame = frame }) ||
+	    !mt_map_put(&t->children, key, id))
+		return false;
+	struct tree_node *up = &t->nodes.items[parent];
+	if (up->last_child)
+		t->nodes.items[up->last_child].next = id;
+	else
+		up->first_child = id;
+	up->last_child = id;
+	*ret = id;
+	return true;
+}
+
+static bool add_frame(struct tree *t, const struct symbol_frame *frame, uint32_t *node)
+{
+	uint32_t id;
+	return intern_frame(t, frame, &id) && find_child(t, *node, id, node);
+}
+
+static struct mt_error *add_stack_at(struct tree *t, uint32_t node,
+				     const struct symbol_frame *frames, size_t count,
+				     uint32_t *node_ret)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!add_frame(t, &frames[i], &node))
+			return &mt_enomem;
+	*node_ret = node;
+	return NULL;
+}
+
+struct mt_error *tree_add_stack(struct tree *t, const struct symbol_frame *frames, size_t count,
+				uint32_t *node_ret)
+{
+	return add_stack_at(t, 0, frames, count, node_ret);
+}
+
+void tree_add_value(struct tree *t, uint32_t node, const uint64_t bytes[VIEW_COUNT],
+		    const uint64_t count[VIEW_COUNT])
+{
+	struct tree_value *v = &t->self.items[node];
+	for (unsigned i = 0; i < VIEW_COUNT; i++) {
+		v->bytes[i] += bytes[i];
+		v->count[i] += count[i];
+	}
+}
+
+/* The frame that stands for a thread: its name and id. */
+static struct mt_error *thread_node(struct tree *t, const struct capture *cap, uint32_t index,
+				    uint32_t *node_ret)
+{
+	uint32_t tid = 0, node = 0;
+	const char *name = capture_thread_name(cap, index, &tid);
+	auto_free char *text = NULL;
+	if (asprintf(&text, "thread %u%s%s%s", tid, *name ? " (" : "", name, *name ? ")" : "") < 0)
+		return &mt_enomem;
+	struct symbol_frame mark = { .function = text, .file = "", .module = "",
+				     .kind = FRAME_MARK, .flags = TREE_FRAME_THREAD };
+	if (!add_frame(t, &mark, &node))
+		return &mt_enomem;
+	*node_ret = node;
+	return NULL;
+}
+
+static struct mt_error *add_row(struct tree *t, struct capture *cap, struct symbolizer *s,
+				const struct view_row *row, bool split, struct mt_map *leaves)
+{
+	uint32_t top = 0, node;
+	struct mt_error *err = split ? thread_node(t, cap, row->thread, &top) : NULL;
+	if (err)
+		return err;
+	/* Rows differ in their kind too: most stacks come several times. */
+	uint64_t key = (uint64_t)top << 32 | row->stack;
+	uint64_t *known = mt_map_get(leaves, key);
+	if (known) {
+		tree_add_value(t, (uint32_t)*known, row->bytes, row->count);
+		return NULL;
+	}
+	const struct symbol_frame *frames;
+	size_t count;
+	err = symbolizer_stack(s, row->stack, &frames, &count);
+	if (!err)
+		err = add_stack_at(t, top, frames, count, &node);
+	if (err)
+		return err;
+	if (!mt_map_put(leaves, key, node))
+		return &mt_enomem;
+	tree_add_value(t, node, row->bytes, row->count);
+	return NULL;
+}
+
+struct mt_error *tree_build(struct capture *cap, const struct views *views,
+			    struct symbolizer *s, const struct tree_options *options,
+			    struct tree **ret)
+{
+	auto_tree struct tree *t = NULL;
+	struct mt_error *err = tree_create(&t);
+	struct mt_map leaves = MT_MAP_INIT;
+	for (size_t i = 0; !err && i < views->row_count; i++) {
+		err = add_row(t, cap, s, &views->rows[i], options->split_threads, &leaves);
+		if (options->progress && !(i & 1023))
+			options->progress((double)i / (double)views->row_count,
+					  options->progress_arg);
+	}
+	mt_map_deinit(&leaves);
+	if (!err)
+		*ret = take_ptr(&t);
+	return err;
+}
+
+const struct tree_node *tree_nodes(const struct tree *t, uint32_t *count_ret)
+{
+	*count_ret = (uint32_t)t->nodes.len;
+	return t->nodes.items;
+}
+
+const struct tree_frame *tree_frames(const struct tree *t, uint32_t *count_ret)
+{
+	*count_ret = (uint32_t)t->frames.len;
+	return t->frames.items;
+}
+
+const struct tree_value *tree_self(const struct tree *t, uint32_t node)
+{
+	return &t->self.items[node];
+}
+
+const char *tree_string(const struct tree *t, uint32_t id)
+{
+	return t->strings.items[id];
+}
+
+uint32_t tree_string_count(const struct tree *t)
+{
+	return (uint32_t)t->strings.len;
+}
+
+static void add_to(struct tree_value *to, const struct tree_value *from)
+{
+	for (unsigned i = 0; i < VIEW_COUNT; i++) {
+		to->bytes[i] += from->bytes[i];
+		to->count[i] += from->count[i];
+	}
+}
+
+struct mt_error *tree_totals(const struct tree *t, struct tree_value **ret)
+{
+	struct tree_value *totals = malloc(t->nodes.len * sizeof(*totals));
+	if (!totals)
+		return &mt_enomem;
+	memcpy(totals, t->self.items, t->nodes.len * sizeof(*totals));
+	for (size_t i = t->nodes.len - 1; i > 0; i--)
+		add_to(&totals[t->nodes.items[i].parent], &totals[i]);
+	*ret = totals;
+	return NULL;
+}
+
+/* ---- sites ---- */
+
+/* Modules that allocate for somebody else: a person acts on the caller. */
+static bool is_runtime_module(const char *module)
+{
+	static const char *const prefixes[] = { "libc.so", "libc-", "libstdc++.so", "libpython",
+						"python3", "ld-linux", "ld-musl", "libffi.so",
+						"_ctypes.", "libpthread", "libgcc_s" };
+	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
+		if (!strncmp(module, prefixes[i], strlen(prefixes[i])))
+			return true;
+	return false;
+}
+
+static bool is_site(const struct tree *t, const struct tree_frame *f)
+{
+	if (f->kind == FRAME_PYTHON)
+		return true;
+	return f->kind == FRAME_NATIVE && !(f->flags & FRAME_INTERPRETER) &&
+	       !is_runtime_module(t->strings.items[f->module]);
+}
+
+static _Thread_local enum view_kind sort_view;	/* qsort has no argument for its comparison */
+
+static int compare_sites(const void *a, const void *b)
+{
+	const struct tree_site *x = a, *y = b;
+	uint64_t vx = x->value.bytes[sort_view], vy = y->value.bytes[sort_view];
+	if (vx != vy)
+		return vx < vy ? 1 : -1;
+	return x->frame < y->frame ? -1 : x->frame > y->frame;
+}
+
+/* For every node the frame its self values belong to: its own, or that of an ancestor. */
+static void find_sites(const struct tree *t, uint32_t *site)
+{
+	site[0] = 0;
+	for (size_t i = 1; i < t->nodes.len; i++) {
+		const struct tree_node *n = &t->nodes.items[i];
+		site[i] = is_site(t, &t->frames.items[n->frame]) ? n->frame : site[n->parent];
+	}
+}
+
+struct mt_error *tree_sites(const struct tree *t, enum view_kind view, struct tree_site **ret,
+			    size_t *count_ret)
+{
+	auto_free uint32_t *site = malloc(t->nodes.len * sizeof(*site));
+	auto_free struct tree_site *sites = calloc(t->frames.len, sizeof(*sites));
+	if (!site || !sites)
+		return &mt_enomem;
+	find_sites(t, site);
+	for (size_t i = 0; i < t->nodes.len; i++) {
+		uint32_t f = site[i] ? site[i] : t->nodes.items[i].frame;
+		add_to(&sites[f].value, &t->self.items[i]);
+	}
+	size_t count = 0;
+	for (uint32_t f = 0; f < t->frames.len; f++) {
+		if (!sites[f].value.bytes[view] && !sites[f].value.count[view])
+			continue;
+		sites[count] = sites[f];
+		sites[count++].frame = f;
+	}
+	sort_view = view;
+	qsort(sites, count, sizeof(*sites), compare_sites);
+	*ret = take_ptr(&sites);
+	*count_ret = count;
+	return NULL;
+}

@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* reporters/web/model.js - the report's data, and the trees that are drawn from it.
+ * Knows: the payload of reporters/flamegraph.h, frames, values. Does not know: the page, pixels.
+ * Called by draw.js and page.js; these three files are one script. */
+'use strict';
+
+const VIEWS = ['peak', 'leaks', 'allocated', 'temporary'];
+const KIND_NATIVE = 0, KIND_PYTHON = 1, KIND_MARK = 2;
+const FLAG_INLINED = 1, FLAG_INTERPRETER = 2, FLAG_IMPORT = 4, FLAG_THREAD = 128;
+
+/* ---- payload ---- */
+
+class Reader {
+	constructor(bytes) {
+		this.bytes = bytes;
+		this.at = 0;
+	}
+	/* LEB128; exact up to 2^53. */
+	number() {
+		const bytes = this.bytes;
+		let b = bytes[this.at++];
+		if (b < 128)
+			return b;
+		let value = b & 127, scale = 128;
+		do {
+			b = bytes[this.at++];
+			value += (b & 127) * scale;
+			scale *= 128;
+		} while (b >= 128);
+		return value;
+	}
+	column(array) {
+		for (let i = 0; i < array.length; i++)
+			array[i] = this.number();
+		return array;
+	}
+	text(decoder) {
+		const length = this.number();
+		this.at += length;
+		return decoder.decode(this.bytes.subarray(this.at - length, this.at));
+	}
+}
+
+async function inflate(base64) {
+	const binary = atob(base64);
+	const packed = new Uint8Array(binary.length);
+	for (let i = 0; i < packed.length; i++)
+		packed[i] = binary.charCodeAt(i);
+	const stream = new Blob([packed]).stream().pipeThrough(new DecompressionStream('gzip'));
+	return new Uint8Array(await new Response(stream).arrayBuffer());
+}
+
+/* What the file holds, as columns: nodes in pre-order, so a parent comes before its children. */
+class Model {
+	constructor(bytes) {
+		const r = new Reader(bytes), decoder = new TextDecoder();
+		if (decoder.decode(bytes.subarray(0, 4)) !== 'MTFG' || bytes[4] !== 1)
+			throw new Error('the data of this page is of another version');
+		r.at = 5;
+		this.facts = Object.create(null);
+		for (let n = r.number(); n > 0; n--) {
+			const name = r.text(decoder);
+			this.facts[name] = r.text(decoder);
+		}
+		this.notes = [];
+		for (let n = r.number(); n > 0; n--)
+			this.notes.push({ warning: r.number() > 0, text: r.text(decoder) });
+		this.strings = new Array(r.number());
+		for (let i = 0; i < this.strings.length; i++)
+			this.strings[i] = r.text(decoder);
+		this.readFrames(r);
+		this.readNodes(r);
+		this.readViews(r);
+		this.points = r.number();
+		this.time = r.column(new Float64Array(this.points));
+		for (let i = 1; i < this.points; i++)
+			this.time[i] += this.time[i - 1];
+		this.heap = r.column(new Float64Array(this.points));
+		this.rss = r.column(new Float64Array(this.points));
+	}
+	readFrames(r) {
+		const n = this.frames = r.number();
+		this.fn = r.column(new Uint32Array(n));
+		this.file = r.column(new Uint32Array(n));
+		this.module = r.column(new Uint32Array(n));
+		this.line = r.column(new Uint32Array(n));
+		this.kind = new Uint8Array(n);
+		this.flags = new Uint8Array(n);
+		for (let i = 0; i < n; i++) {
+			const v = r.number();
+			this.kind[i] = v & 3;
+			this.flags[i] = v >> 2;
+		}
+	}
+	readNodes(r) {
+		const n = this.nodes = r.number() + 1;
+		this.parent = new Int32Array(n);
+		this.frame = new Uint32Array(n);
+		const path = [0];
+		let depth = 0;
+		for (let i = 1; i < n; i++) {
+			depth += 1 - r.number();
+			this.parent[i] = path[depth - 1];
+			path[depth] = i;
+		}
+		for (let i = 1; i < n; i++)
+			this.frame[i] = r.number();
+	}
+	readViews(r) {
+		this.views = [];
+		for (let v = 0; v < VIEWS.length; v++) {
+			const n = r.number();
+			const node = r.column(new Uint32Array(n));
+			for (let i = 1; i < n; i++)
+				node[i] += node[i - 1];
+			const bytes = r.column(new Float64Array(n));
+			const count = r.column(new Float64Array(n));
+			this.views.push({ node, bytes, count, totalBytes: sum(bytes), totalCount: sum(count) });
+		}
+	}
+	/* Frames that differ in nothing but the line share the id of the first of them. */
+	canonical(lines) {
+		if (lines)
+			return null;
+		if (!this.unlined) {
+			const seen = new Map();
+			this.unlined = new Uint32Array(this.frames);
+			for (let i = 1; i < this.frames; i++) {
+				const key = `${this.fn[i]} ${this.file[i]} ${this.module[i]} ${this.kind[i]} ${this.flags[i]}`;
+				const first = seen.get(key);
+				if (first === undefined)
+					seen.set(key, i);
+				this.unlined[i] = first === undefined ? i : first;
+			}
+		}
+		return this.unlined;
+	}
+	functionName(frame) {
+		return this.strings[this.fn[frame]] || '(unknown)';
+	}
+	/* "file.py:12", "file.c:12", else the module, else "". */
+	place(frame, short) {
+		const file = this.strings[this.file[frame]];
+		if (!file)
+			return this.strings[this.module[frame]];
+		const name = short ? file.slice(file.lastIndexOf('/') + 1) : file;
+		return this.line[frame] ? `${name}:${this.line[frame]}` : name;
+	}
+}
+
+function sum(array) {
+	let total = 0;
+	for (let i = 0; i < array.length; i++)
+		total += array[i];
+	return total;
+}
+
+/* ---- trees ---- */
+
+/* Nodes by (parent, frame), for merging what becomes equal when frames are left out. */
+class NodeTable {
+	constructor(capacity) {
+		let size = 64;
+		while (size < capacity * 2)
+			size *= 2;
+		this.mask = size - 1;
+		this.slots = new Int32Array(size);
+		this.parent = new Int32Array(capacity + 1);
+		this.frame = new Uint32Array(capacity + 1);
+		this.count = 1;
+	}
+	child(parent, frame) {
+		let at = (Math.imul(parent, 0x9e3779b1) ^ Math.imul(frame, 0x85ebca6b)) >>> 0;
+		at = (at ^ at >>> 15) & this.mask;
+		for (let node; (node = this.slots[at]) !== 0; at = at + 1 & this.mask)
+			if (this.parent[node] === parent && this.frame[node] === frame)
+				return node;
+		const node = this.count++;
+		this.slots[at] = node;
+		this.parent[node] = parent;
+		this.frame[node] = frame;
+		return node;
+	}
+}
+
+/* What the filter does with each frame: 0 keeps it, 1 leaves it out, 2 leaves out all above it. */
+function frameRules(model, show) {
+	const rules = new Uint8Array(model.frames);
+	for (let i = 1; i < model.frames; i++) {
+		const flags = model.flags[i];
+		if (!show.imports && flags & FLAG_IMPORT)
+			rules[i] = 2;
+		else if (!show.interpreter && flags & FLAG_INTERPRETER || !show.threads && flags & FLAG_THREAD)
+			rules[i] = 1;
+	}
+	return rules;
+}
+
+/* Which node of the shown tree stands for which node of the file: map[node], -1 when left out.
+ * Without native frames a stack keeps its Python frames only; one that has none stays whole. */
+function filterNodes(model, show) {
+	const rules = frameRules(model, show), canonical = model.canonical(show.lines);
+	const n = model.nodes, parent = model.parent, frame = model.frame;
+	if (show.native && !canonical && !rules.includes(1) && !rules.includes(2))
+		return { parent, frame, count: n, map: null };
+	const table = new NodeTable(n + 1);
+	const map = new Int32Array(n);
+	const bare = show.native ? null : new Int32Array(n);	/* place without native frames */
+	const python = show.native ? null : new Uint8Array(n);
+	for (let i = 1; i < n; i++) {
+		const up = parent[i], original = frame[i], rule = rules[original];
+		if (map[up] < 0 || rule === 2) {
+			map[i] = -1;
+			continue;
+		}
+		const f = canonical ? canonical[original] : original;
+		if (!bare) {
+			map[i] = rule ? map[up] : table.child(map[up], f);
+			continue;
+		}
+		const kind = model.kind[original];
+		python[i] = python[up] || (kind === KIND_PYTHON ? 1 : 0);
+		bare[i] = rule || kind === KIND_NATIVE ? bare[up] : table.child(bare[up], f);
+		map[i] = python[i] ? bare[i] : rule ? map[up] : table.child(map[up], f);
+	}
+	hideNameless(model, map, table);
+	return { parent: table.parent, frame: table.frame, count: table.count, map };
+}
+
+/* Stacks of which no frame is shown get one that says so; frame number model.frames stands for
+ * it. Nothing may be lost from the picture unnoticed. */
+function hideNameless(model, map, table) {
+	let hidden = 0;
+	for (const view of model.views) {
+		for (let k = 0; k < view.node.length; k++) {
+			const i = view.node[k];
+			if (i > 0 && map[i] === 0) {
+				hidden = hidden || table.child(0, model.frames);
+				map[i] = hidden;
+			}
+		}
+	}
+}
+
+/* A tree with the values of one view. Children are sorted when they are first asked for. */
+class Tree {
+	constructor(model, nodes, view) {
+		this.model = model;
+		this.nodes = nodes;
+		this.parent = nodes.parent;
+		this.frame = nodes.frame;
+		this.count = nodes.count;
+		this.view = view;
+		this.bytes = new Float64Array(this.count);
+		this.blocks = new Float64Array(this.count);
+		this.selfBytes = new Float64Array(this.count);
+		this.selfBlocks = new Float64Array(this.count);
+		this.addValues(model.views[view]);
+		this.linkChildren();
+	}
+	addValues(v) {
+		const map = this.nodes.map, parent = this.parent;
+		this.hiddenBytes = 0;
+		for (let k = 0; k < v.node.length; k++) {
+			const i = map ? map[v.node[k]] : v.node[k];
+			if (i < 0) {
+				this.hiddenBytes += v.bytes[k];
+				continue;
+			}
+			this.selfBytes[i] += v.bytes[k];
+			this.selfBlocks[i] += v.count[k];
+		}
+		this.bytes.set(this.selfBytes);
+		this.blocks.set(this.selfBlocks);
+		for (let i = this.count - 1; i > 0; i--) {
+			this.bytes[parent[i]] += this.bytes[i];
+			this.blocks[parent[i]] += this.blocks[i];
+		}
+	}
+	linkChildren() {
+		const n = this.count, parent = this.parent;
+		const start = this.start = new Int32Array(n + 1);
+		for (let i = 1; i < n; i++)
+			start[parent[i] + 1]++;
+		for (let i = 0; i < n; i++)
+			start[i + 1] += start[i];
+		const next = start.slice(0, n);
+		this.list = new Int32Array(Math.max(0, n - 1));
+		for (let i = 1; i < n; i++)
+			this.list[next[parent[i]]++] = i;
+		this.sorted = new Uint8Array(n);
+	}
+	setMetric(byCount) {
+		this.value = byCount ? this.blocks : this.bytes;
+		this.self = byCount ? this.selfBlocks : this.selfBytes;
+		this.sorted.fill(0);
+	}
+	/* Children of a node, largest first: an array to be read only. */
+	children(node) {
+		const from = this.start[node], to = this.start[node + 1];
+		const list = this.list.subarray(from, to);
+		if (!this.sorted[node]) {
+			this.sorted[node] = 1;
+			if (to - from > 1) {
+				const value = this.value;
+				list.sort((a, b) => value[b] - value[a] || a - b);
+			}
+		}
+		return list;
+	}
+	/* Marks nodes at or under which a frame matches (1), with a match on it or above it (2), and
+	 * answers the share of the whole that has a match in its stack. */
+	match(frameMatches) {
+		const n = this.count, marks = new Uint8Array(n);
+		let found = 0, matches = 0;
+		for (let i = 1; i < n; i++) {
+			const own = frameMatches[this.frame[i]];
+			if (marks[this.parent[i]] & 2) {
+				marks[i] = own ? 6 : 2;
+			} else if (own) {
+				marks[i] = 6;
+				found += this.value[i];
+			}
+			if (own && this.value[i] > 0)
+				matches++;
+		}
+		for (let i = n - 1; i > 0; i--)
+			if (marks[i] & 5)
+				marks[this.parent[i]] |= 1;
+		return { marks, value: found, matches, share: this.value[0] ? found / this.value[0] : 0 };
+	}
+	path(node) {
+		const path = [];
+		for (let i = node; i > 0; i = this.parent[i])
+			path.push(i);
+		return path.reverse();
+	}
+}
+
+/* The node of `tree` that stands for `path` (frames, root to leaf), as far as there is one. */
+function findPath(tree, frames) {
+	let node = 0;
+	for (const frame of frames) {
+		for (const child of tree.children(node)) {
+			if (tree.frame[child] === frame && tree.value[child] > 0) {
+				node = child;
+				break;
+			}
+		}
+	}
+	return node;
+}
+
+/* Frames whose function, file or module has the text; /.../ is a regular expression. Null when
+ * the expression is not valid. */
+function matchFrames(model, query) {
+	let test;
+	const expression = /^\/(.+)\/i?$/.exec(query);
+	if (expression) {
+		try {
+			const pattern = new RegExp(expression[1], 'i');
+			test = (text) => pattern.test(text);
+		} catch {
+			return null;
+		}
+	} else {
+		const wanted = query.toLowerCase();
+		test = (text) => text.toLowerCase().includes(wanted);
+	}
+	const hits = new Uint8Array(model.strings.length), frames = new Uint8Array(model.frames + 1);
+	for (let i = 0; i < hits.length; i++)
+		hits[i] = test(model.strings[i]) ? 1 : 0;
+	hits[0] = 0;
+	for (let i = 1; i < model.frames; i++)
+		frames[i] = hits[model.fn[i]] | hits[model.file[i]] | hits[model.module[i]];
+	return frames;
+}
+
+/* ---- text of numbers ---- */
+
+/* IEC with three digits, as everywhere in memtrace: "999 B", "1.00 KiB", "12.3 MiB". */
+function sizeText(bytes) {
+	if (bytes < 1024)
+		return `${bytes} B`;
+	const units = ['KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB'];
+	let value = bytes / 1024, unit = 0;
+	while (value >= 1023.5 && unit + 1 < units.length) {
+		value /= 1024;
+		unit++;
+	}
+	return `${value.toFixed(value < 9.995 ? 2 : value < 99.95 ? 1 : 0)} ${units[unit]}`;
+}
+
+function countText(n) {
+	return String(n).replace(/\B(?=(\d{3})+$)/g, ',');
+}
+
+function percentText(part, whole) {
+	const share = whole > 0 ? part / whole * 100 : 0;
+	return share > 0 && share < 0.1 ? '<0.1%' : `${share.toFixed(1)}%`;
+}
+
+function durationText(seconds) {
+	if (seconds < 1)
+		return `${Math.round(seconds * 1000)} ms`;
+	if (seconds < 59.95)
+		return `${seconds.toFixed(1)} s`;
+	const whole = Math.round(seconds), two = (n) => String(n).padStart(2, '0');
+	if (whole < 3600)
+		return `${Math.floor(whole / 60)}m ${two(whole % 60)}s`;
+	return `${Math.floor(whole / 3600)}h ${two(Math.floor(whole / 60) % 60)}m ${two(whole % 60)}s`;
+}
+
+/* In the reader's own time zone, which is named. */
+function timeText(milliseconds) {
+	const date = new Date(milliseconds), two = (n) => String(n).padStart(2, '0');
+	const zone = new Intl.DateTimeFormat('en', { timeZoneName: 'short' }).formatToParts(date)
+		.find((part) => part.type === 'timeZoneName');
+	return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ` +
+		`${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())} ${zone ? zone.value : ''}`.trim();
+}

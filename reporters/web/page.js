@@ -1,0 +1,705 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* reporters/web/page.js - the page: state, controls, address, keyboard, words.
+ * Knows: the document. Does not know: how data is packed or frames are drawn.
+ * Runs at the end of the body; calls draw.js and model.js. Foreign text goes into the document
+ * through textContent alone. */
+
+const $ = (id) => document.getElementById(id);
+
+function make(tag, className, text) {
+	const element = document.createElement(tag);
+	if (className)
+		element.className = className;
+	if (text !== undefined)
+		element.textContent = text;
+	return element;
+}
+
+const VIEW_TEXT = {
+	peak: ['Peak', 'live at the peak'],
+	leaks: ['Leaks', 'live at the end'],
+	allocated: ['Allocated', 'all allocations'],
+	temporary: ['Temporary', 'released at once'],
+};
+const NOTHING_TEXT = {
+	peak: 'Nothing was live: no allocation was seen.',
+	leaks: 'No leaks: everything that was allocated during the capture was released again.',
+	allocated: 'No allocation was seen.',
+	temporary: 'No temporary allocations: nothing was released at once.',
+};
+const SHOW = { native: true, interpreter: false, imports: true, lines: true, threads: true };
+const FUNCTION_SHOWN = 900, PLACE_SHOWN = 300;	/* characters in the tooltip */
+
+function cut(text, most) {
+	return text.length > most ? text.slice(0, most) + '…' : text;
+}
+
+class Report {
+	constructor(model) {
+		this.model = model;
+		this.trees = new Map();
+		this.painter = new Painter($('canvas'), model);
+		const first = document.body.dataset.first.split(' ');
+		this.first = {
+			view: Math.max(0, VIEWS.indexOf(first[0])), count: first.includes('count'), flame: false,
+			show: { ...SHOW, imports: !first.includes('no-imports') }, query: '', zoom: 0,
+		};
+		this.has = this.whatIsThere();
+		this.state = { ...this.first, show: { ...this.first.show } };
+		this.hover = this.focusAt = -1;
+		this.marks = null;
+		this.zooms = 0;
+	}
+	/* Kinds of frames in the report: a switch for what is not there would only puzzle. */
+	whatIsThere() {
+		const has = { native: false, python: false, interpreter: false, imports: false, threads: false };
+		const { kind, flags } = this.model;
+		for (let i = 1; i < this.model.frames; i++) {
+			has.native ||= kind[i] === KIND_NATIVE;
+			has.python ||= kind[i] === KIND_PYTHON;
+			has.interpreter ||= (flags[i] & FLAG_INTERPRETER) !== 0;
+			has.imports ||= (flags[i] & FLAG_IMPORT) !== 0;
+			has.threads ||= (flags[i] & FLAG_THREAD) !== 0;
+		}
+		return { ...has, native: has.native && has.python, lines: true };
+	}
+
+	/* ---- state and address ---- */
+
+	readAddress() {
+		const query = new URLSearchParams(location.hash.slice(1)), s = this.state, first = this.first;
+		const view = VIEWS.indexOf(query.get('view'));
+		s.view = view >= 0 ? view : first.view;
+		s.count = query.has('metric') ? query.get('metric') === 'count' : first.count;
+		s.flame = query.get('shape') === 'flame';
+		for (const name of Object.keys(SHOW))
+			s.show[name] = query.has(name) ? query.get(name) === '1' : first.show[name];
+		s.query = query.get('search') || '';
+		$('search').value = s.query;
+		this.renewTree();
+		const zoom = Number(query.get('zoom') || 0);
+		s.zoom = Number.isInteger(zoom) && zoom > 0 && zoom < this.tree.count &&
+			this.tree.value[zoom] > 0 ? zoom : 0;
+	}
+	/* What differs from the report's first state. A zoom is a step of history, the rest is not. */
+	writeAddress(step) {
+		const query = new URLSearchParams(), s = this.state, first = this.first;
+		if (s.view !== first.view)
+			query.set('view', VIEWS[s.view]);
+		if (s.count !== first.count)
+			query.set('metric', s.count ? 'count' : 'bytes');
+		if (s.flame)
+			query.set('shape', 'flame');
+		for (const name of Object.keys(SHOW))
+			if (s.show[name] !== first.show[name])
+				query.set(name, s.show[name] ? '1' : '0');
+		if (s.query)
+			query.set('search', s.query.slice(0, 500));
+		if (s.zoom)
+			query.set('zoom', s.zoom);
+		const hash = query.size ? `#${query}` : ' ';
+		if (hash.trim() === location.hash)
+			return;
+		if (step)
+			history.pushState(null, '', hash.trim() || location.pathname + location.search);
+		else
+			history.replaceState(null, '', hash.trim() || location.pathname + location.search);
+	}
+	renewTree() {
+		const s = this.state;
+		const shown = JSON.stringify(s.show);
+		if (this.shown !== shown) {
+			this.shown = shown;
+			this.nodes = filterNodes(this.model, s.show);
+			this.trees.clear();
+		}
+		let tree = this.trees.get(s.view);
+		if (!tree) {
+			tree = new Tree(this.model, this.nodes, s.view);
+			/* One view of a big report takes tens of megabytes. */
+			if (this.trees.size > 1)
+				this.trees.clear();
+			this.trees.set(s.view, tree);
+		}
+		const value = s.count ? tree.blocks : tree.bytes;
+		if (tree.value !== value)
+			tree.setMetric(s.count);
+		this.tree = tree;
+	}
+	/* Changes state and draws. The zoomed frame is found again in the new tree by its path. */
+	change(changes) {
+		const old = this.tree, frames = old.path(this.state.zoom).map((node) => old.frame[node]);
+		Object.assign(this.state, changes);
+		this.renewTree();
+		this.state.zoom = frames.length ? findPath(this.tree, frames) : 0;
+		this.writeAddress(false);
+		this.refresh();
+	}
+	zoomTo(node) {
+		if (node === this.state.zoom)
+			return;
+		this.state.zoom = node;
+		this.zooms++;
+		this.writeAddress(true);
+		this.hideTip();
+		this.layoutNow();
+		this.focusNode(node, true);
+		$('reset').disabled = node === 0;
+	}
+	/* Everything that depends on the state. */
+	refresh() {
+		this.refreshControls();
+		this.refreshSearch();
+		this.hideTip();
+		this.layoutNow();
+		this.focusAt = -1;
+		this.speakDefault();
+	}
+
+	/* ---- picture ---- */
+
+	layoutNow() {
+		const scroll = $('scroll'), s = this.state;
+		const height = scroll.clientHeight - 16;
+		let width = scroll.clientWidth - 32;
+		const focus = this.focusAt >= 0 && this.layout ? this.layout.node[this.focusAt] : null;
+		for (let round = 0; round < 2; round++) {
+			this.layout = new Layout(this.tree, s.zoom, Math.max(1, width));
+			$('spacer').style.height = `${this.layout.rows * ROW}px`;
+			if (scroll.clientWidth - 32 === width)
+				break;
+			width = scroll.clientWidth - 32;	/* a scroll bar came or went */
+		}
+		this.total = Math.max(this.layout.rows, Math.floor(height / ROW));
+		const ratio = window.devicePixelRatio || 1, painter = this.painter;
+		if (painter.width !== width || painter.height !== height || painter.ratio !== ratio) {
+			painter.resize(Math.max(1, width), Math.max(1, height), ratio);
+			$('canvas').style.width = `${width}px`;
+			$('canvas').style.height = `${height}px`;
+		}
+		this.hover = -1;
+		if (focus !== null)
+			this.focusAt = this.layout.node.indexOf(focus);
+		this.showRow(this.layout.zoomRow, true);
+		$('nothing').hidden = this.tree.value[0] > 0;
+		if (this.tree.value[0] === 0)
+			$('nothing').textContent = this.nothingText();
+		this.paintNow();
+	}
+	nothingText() {
+		const totals = this.model.views[2];
+		if (totals.totalCount === 0)
+			return 'This capture holds no allocations.\nThe program allocated nothing while memtrace was watching.';
+		return this.tree.hiddenBytes > 0 ? 'Everything in this view was allocated by imports, which are hidden.' :
+			NOTHING_TEXT[VIEWS[this.state.view]];
+	}
+	showRow(row, lazy) {
+		const scroll = $('scroll'), height = this.painter.height;
+		const y = (this.state.flame ? this.total - 1 - row : row) * ROW;
+		const margin = Math.min(3 * ROW, height / 4);
+		if (lazy && this.state.flame && this.freshScroll !== this.state.flame)
+			scroll.scrollTop = scroll.scrollHeight;
+		this.freshScroll = this.state.flame;
+		if (y < scroll.scrollTop)
+			scroll.scrollTop = y - margin;
+		else if (y + ROW > scroll.scrollTop + height)
+			scroll.scrollTop = y + ROW - height + margin;
+	}
+	paintSoon() {
+		if (!this.frameRequest)
+			this.frameRequest = requestAnimationFrame(() => this.paintNow());
+	}
+	paintNow() {
+		if (this.frameRequest)
+			cancelAnimationFrame(this.frameRequest);
+		this.frameRequest = 0;
+		const root = this.model.facts.command || 'all';
+		this.painter.paint({
+			layout: this.layout, flame: this.state.flame, scroll: $('scroll').scrollTop, total: this.total,
+			marks: this.marks ? this.marks.marks : null, theme: this.theme, hover: this.hover,
+			focus: this.focusAt, rootLabel: `${cut(root, 200)}   ${this.amount(this.tree.value[0])}`,
+		});
+	}
+	amount(value) {
+		return this.state.count ? `${countText(value)} allocations` : sizeText(value);
+	}
+	/* The rectangle under a point of the page. */
+	at(clientX, clientY) {
+		const box = $('canvas').getBoundingClientRect();
+		const x = clientX - box.left, y = clientY - box.top;
+		if (x < 0 || y < 0 || x >= box.width || y >= box.height || this.tree.value[0] === 0)
+			return -1;
+		const row = Math.floor((y + $('scroll').scrollTop) / ROW);
+		return this.layout.find(this.state.flame ? this.total - 1 - row : row, x);
+	}
+
+	/* ---- words ---- */
+
+	rectangleFacts(i) {
+		const { layout, tree, model } = this, node = layout.node[i];
+		if (node < 0) {
+			const rest = layout.smaller(i);
+			return { name: `${countText(rest.count)} smaller frames`, place: 'zoom to their caller to tell them apart',
+				bytes: rest.bytes, blocks: rest.blocks, self: null };
+		}
+		const frame = tree.frame[node], known = node > 0 && frame < model.frames;
+		const place = known ? model.place(frame, false) : '';
+		const module = known && model.strings[model.file[frame]] ? model.strings[model.module[frame]] : '';
+		return {
+			name: node === 0 ? model.facts.command || 'all' : known ? model.functionName(frame) : 'frames not shown',
+			place: module ? `${place}  (${module})` : place, bytes: tree.bytes[node], blocks: tree.blocks[node],
+			self: [tree.selfBytes[node], tree.selfBlocks[node]],
+			inlined: known && (model.flags[frame] & FLAG_INLINED) !== 0,
+		};
+	}
+	sentence(i) {
+		const f = this.rectangleFacts(i), tree = this.tree;
+		const share = this.state.count ? percentText(f.blocks, tree.blocks[0]) : percentText(f.bytes, tree.bytes[0]);
+		return `${cut(f.name, 200)}${f.place ? `, ${cut(f.place, 200)}` : ''}: ${sizeText(f.bytes)} in ` +
+			`${countText(f.blocks)} allocation${f.blocks === 1 ? '' : 's'}, ${share} of the view`;
+	}
+	speak(text) {
+		if ($('status').textContent !== text)
+			$('status').textContent = text;
+	}
+	speakDefault() {
+		const s = this.state, tree = this.tree;
+		const [name, about] = VIEW_TEXT[VIEWS[s.view]];
+		let text = `${name} (${about}): ${sizeText(tree.bytes[0])} in ${countText(tree.blocks[0])} allocations`;
+		if (tree.hiddenBytes > 0)
+			text += `; ${sizeText(tree.hiddenBytes)} by imports hidden`;
+		this.speak(text);
+	}
+	showTip(i, clientX, clientY) {
+		const tip = $('tip'), f = this.rectangleFacts(i), tree = this.tree, zoom = this.state.zoom;
+		const table = make('table');
+		const row = (...cells) => {
+			const tr = table.insertRow();
+			for (const cell of cells)
+				tr.insertCell().textContent = cell;
+		};
+		const of = (part, all) => percentText(part, all[0]) + (zoom ? ` · ${percentText(part, all[zoom])} of zoom` : '');
+		row('Size', sizeText(f.bytes), of(f.bytes, tree.bytes));
+		row('Allocations', countText(f.blocks), of(f.blocks, tree.blocks));
+		if (f.self && f.self[1] > 0 && f.self[1] !== f.blocks)
+			row('Of it itself', sizeText(f.self[0]), `${countText(f.self[1])} allocations`);
+		tip.replaceChildren(make('div', 'function', cut(f.name, FUNCTION_SHOWN) + (f.inlined ? '  (inlined)' : '')),
+			...f.place ? [make('div', 'place', cut(f.place, PLACE_SHOWN))] : [], table);
+		tip.dir = 'ltr';
+		tip.hidden = false;
+		const stage = $('stage').getBoundingClientRect(), w = tip.offsetWidth, h = tip.offsetHeight;
+		const x = clientX - stage.left, y = clientY - stage.top;
+		const left = Math.max(8, Math.min(x + 14, stage.width - w - 8));
+		let top = y + 18;
+		if (top + h > stage.height - 4)
+			top = y - h - 12 >= 4 - stage.top ? y - h - 12 : stage.height - h - 4;
+		tip.style.left = `${left}px`;
+		tip.style.top = `${top}px`;
+	}
+	hideTip() {
+		$('tip').hidden = true;
+	}
+
+	/* ---- controls ---- */
+
+	refreshControls() {
+		const s = this.state;
+		const check = (selector, test) => {
+			for (const button of document.querySelectorAll(selector)) {
+				const on = test(button.dataset);
+				button.setAttribute('aria-checked', String(on));
+				button.tabIndex = on ? 0 : -1;
+			}
+		};
+		check('[data-view]', (d) => d.view === VIEWS[s.view]);
+		check('[data-metric]', (d) => (d.metric === 'count') === s.count);
+		check('[data-shape]', (d) => (d.shape === 'flame') === s.flame);
+		for (const button of document.querySelectorAll('[data-show]')) {
+			button.hidden = !this.has[button.dataset.show];
+			button.setAttribute('aria-pressed', String(s.show[button.dataset.show]));
+		}
+		$('reset').disabled = s.zoom === 0;
+	}
+	refreshSearch() {
+		const query = this.state.query.trim(), found = $('found');
+		this.marks = null;
+		found.replaceChildren();
+		if (!query)
+			return;
+		const frames = matchFrames(this.model, query);
+		if (!frames) {
+			found.textContent = 'not a regular expression';
+			return;
+		}
+		const canonical = this.model.canonical(this.state.show.lines);
+		if (canonical)
+			for (let i = 1; i < this.model.frames; i++)
+				frames[canonical[i]] |= frames[i];
+		this.marks = this.tree.match(frames);
+		if (!this.marks.matches) {
+			found.textContent = 'no match';
+			return;
+		}
+		found.append(make('b', '', percentText(this.marks.value, this.tree.value[0])),
+			` ${this.amount(this.marks.value)} matched`);
+	}
+	search(text) {
+		this.state.query = text;
+		this.writeAddress(false);
+		this.refreshSearch();
+		this.paintSoon();
+	}
+	nextMatch(step) {
+		if (!this.marks)
+			return;
+		const { layout } = this, n = layout.node.length;
+		for (let k = 1; k <= n; k++) {
+			const i = (((this.focusAt < 0 ? (step > 0 ? -1 : 0) : this.focusAt) + k * step) % n + n) % n;
+			if (layout.node[i] > 0 && this.marks.marks[layout.node[i]] & 4) {
+				this.focusRectangle(i);
+				return;
+			}
+		}
+	}
+	setTheme(name, remember) {
+		this.theme = name;
+		document.documentElement.dataset.theme = name;
+		$('theme').textContent = name === 'dark' ? 'Light' : 'Dark';
+		$('theme').setAttribute('aria-label', name === 'dark' ? 'Light colours' : 'Dark colours');
+		if (remember) {
+			try {
+				localStorage.setItem('memtrace-theme', name);
+			} catch {
+				/* Private windows refuse: it holds for this page then. */
+			}
+		}
+		this.paintTime();
+		if (this.layout)
+			this.paintNow();
+	}
+	paintTime() {
+		if (!$('timeline').hidden)
+			paintTimeline($('timeline-canvas'), this.model, this.theme,
+				this.model.facts.peak_ns ? Number(this.model.facts.peak_ns) / 1e9 : null,
+				window.devicePixelRatio || 1);
+	}
+
+	/* ---- focus ---- */
+
+	focusRectangle(i) {
+		this.focusAt = i;
+		this.showRow(this.layout.rowOf(i), false);
+		this.speak(this.sentence(i));
+		this.paintSoon();
+	}
+	focusNode(node, quiet) {
+		const i = this.layout.node.indexOf(node);
+		this.focusAt = i;
+		if (i >= 0)
+			this.speak(this.sentence(i));
+		if (!quiet)
+			this.paintSoon();
+		else
+			this.paintNow();
+	}
+	move(key) {
+		const { layout } = this;
+		if (this.focusAt < 0 || key === 'Home') {
+			this.focusRectangle(layout.row[layout.zoomRow]);
+			return;
+		}
+		const i = this.focusAt, row = layout.rowOf(i);
+		let to = -1;
+		if (key === 'ArrowLeft')
+			to = i > layout.row[row] ? i - 1 : -1;
+		else if (key === 'ArrowRight')
+			to = i + 1 < layout.row[row + 1] ? i + 1 : -1;
+		else if ((key === 'ArrowDown') !== this.state.flame)
+			to = layout.find(row + 1, layout.x[i] + 1e-6);
+		else
+			to = layout.find(row - 1, layout.x[i] + layout.w[i] / 2);
+		if (to >= 0)
+			this.focusRectangle(to);
+	}
+	zoomRectangle(i) {
+		const node = this.layout.node[i];
+		this.zoomTo(node < 0 ? -1 - node : node);
+	}
+	/* Root to leaf, as `transform folded` writes it, with the value. */
+	stackText(i) {
+		const { layout, tree, model } = this;
+		const node = layout.node[i] < 0 ? -1 - layout.node[i] : layout.node[i];
+		const lines = tree.path(node).map((n) => {
+			const frame = tree.frame[n];
+			if (frame >= model.frames)
+				return 'frames not shown';
+			const place = model.place(frame, false);
+			return place ? `${model.functionName(frame)} (${place})` : model.functionName(frame);
+		});
+		return `${lines.join('\n')}\n${sizeText(tree.bytes[node])} in ${countText(tree.blocks[node])} allocations` +
+			` (${VIEW_TEXT[VIEWS[this.state.view]][0].toLowerCase()})\n`;
+	}
+	async copyStack() {
+		const i = this.hover >= 0 ? this.hover : this.focusAt;
+		if (i < 0)
+			return;
+		try {
+			await navigator.clipboard.writeText(this.stackText(i));
+			this.speak('Stack copied.');
+		} catch {
+			this.speak('The browser did not allow copying.');
+		}
+	}
+}
+
+/* ---- building the page ---- */
+
+function fillHeader(model) {
+	const f = model.facts, parts = [];
+	$('command').textContent = cut(f.command || 'unknown program', 1000);
+	$('command').parentElement.title = cut(f.command || '', 2000);
+	if (f.pid)
+		parts.push(`pid ${f.pid}`);
+	if (f.python)
+		parts.push(`Python ${f.python}`);
+	if (f.host)
+		parts.push(cut(f.host, 60));
+	if (f.start_ns)
+		parts.push(timeText(Number(f.start_ns) / 1e6));
+	if (f.duration_ns)
+		parts.push(durationText(Number(f.duration_ns) / 1e9));
+	if (f.allocations)
+		parts.push(`${countText(f.allocations)} allocations`);
+	if (f.releases)
+		parts.push(`${countText(f.releases)} releases`);
+	const line = $('facts');
+	line.textContent = parts.join('  ·  ');
+	if (f.dropped !== undefined) {
+		line.append('  ·  ');
+		line.append(make(Number(f.dropped) ? 'b' : 'span', '', `${countText(f.dropped)} dropped`));
+	}
+	line.title = line.textContent;
+	for (const note of model.notes)
+		$('notes').append(make('p', note.warning ? 'warning' : '', cut(note.text, 2000)));
+	if (f.temporary_threshold)
+		$('help-temporary').textContent =
+			`released before more than ${f.temporary_threshold} further allocations of the same thread`;
+}
+
+function fillTimeline(model) {
+	if (model.points < 2)
+		return;
+	const last = model.points - 1;
+	$('timeline').hidden = false;
+	$('timeline-text').textContent = 'heap over time';
+	const text = `Live bytes over ${durationText((model.time[last] - model.time[0]) / 1e9)}: ` +
+		`${sizeText(model.heap[0])} at first, ${sizeText(model.views[0].totalBytes)} at the peak, ` +
+		`${sizeText(model.heap[last])} at the end`;
+	$('timeline').setAttribute('role', 'img');
+	$('timeline').setAttribute('aria-label', text);
+	$('timeline').title = text;
+}
+
+function fillViews(model) {
+	VIEWS.forEach((view, v) => {
+		const button = make('button'), totals = model.views[v], [name, about] = VIEW_TEXT[view];
+		button.type = 'button';
+		button.dataset.view = view;
+		button.setAttribute('role', 'radio');
+		button.setAttribute('aria-keyshortcuts', String(v + 1));
+		let when = about;
+		if (view === 'peak' && model.facts.peak_ns)
+			when = `live at ${durationText(Number(model.facts.peak_ns) / 1e9)}`;
+		button.append(make('span', 'name', name), make('span', 'about', when), make('span', 'size', sizeText(totals.totalBytes)),
+			make('span', 'count', `${countText(totals.totalCount)} allocations`));
+		$('views').append(button);
+	});
+}
+
+/* Arrow keys within a group of radio buttons, as everywhere. */
+function radioKeys(event) {
+	const step = { ArrowLeft: -1, ArrowUp: -1, ArrowRight: 1, ArrowDown: 1 }[event.key];
+	if (!step)
+		return;
+	event.preventDefault();
+	event.stopPropagation();
+	const buttons = [...event.currentTarget.querySelectorAll('[role="radio"]')];
+	const at = buttons.indexOf(document.activeElement);
+	const next = buttons[(at + step + buttons.length) % buttons.length];
+	next.click();
+	next.focus();
+}
+
+function wireControls(report) {
+	document.body.addEventListener('click', (event) => {
+		const button = event.target.closest('button');
+		if (!button)
+			return;
+		const d = button.dataset, state = report.state;
+		if (d.view)
+			report.change({ view: VIEWS.indexOf(d.view) });
+		else if (d.metric)
+			report.change({ count: d.metric === 'count' });
+		else if (d.shape)
+			report.change({ flame: d.shape === 'flame' });
+		else if (d.show)
+			report.change({ show: { ...state.show, [d.show]: !state.show[d.show] } });
+	});
+	for (const group of document.querySelectorAll('[role="radiogroup"]'))
+		group.addEventListener('keydown', radioKeys);
+	$('reset').addEventListener('click', () => report.zoomTo(0));
+	$('theme').addEventListener('click', () => report.setTheme(report.theme === 'dark' ? 'light' : 'dark', true));
+	$('open-help').addEventListener('click', () => $('help').showModal());
+	$('sites-dialog').append($('sites'));
+	$('sites-dialog').querySelector('form').prepend($('sites-title'));
+	$('open-sites').addEventListener('click', () => $('sites-dialog').showModal());
+	let timer = 0;
+	$('search').addEventListener('input', () => {
+		clearTimeout(timer);
+		timer = setTimeout(() => report.search($('search').value), 60);
+	});
+	$('search').addEventListener('keydown', (event) => {
+		if (event.key !== 'Enter' && event.key !== 'Escape')
+			return;
+		clearTimeout(timer);
+		event.preventDefault();
+		event.stopPropagation();
+		if (event.key === 'Escape')
+			$('search').value = '';
+		report.search($('search').value);
+		$('scroll').focus();
+		if (event.key === 'Enter') {
+			report.focusAt = -1;
+			report.nextMatch(1);
+		}
+	});
+}
+
+function wirePicture(report) {
+	const scroll = $('scroll');
+	scroll.addEventListener('scroll', () => {
+		report.hideTip();
+		report.paintSoon();
+	}, { passive: true });
+	scroll.addEventListener('pointermove', (event) => {
+		const i = report.at(event.clientX, event.clientY);
+		if (i !== report.hover) {
+			report.hover = i;
+			report.paintSoon();
+			scroll.classList.toggle('pointing', i >= 0);
+		}
+		if (i >= 0)
+			report.showTip(i, event.clientX, event.clientY);
+		else
+			report.hideTip();
+	});
+	scroll.addEventListener('pointerleave', () => {
+		report.hover = -1;
+		report.hideTip();
+		report.paintSoon();
+	});
+	scroll.addEventListener('click', (event) => {
+		const i = report.at(event.clientX, event.clientY);
+		if (i >= 0)
+			report.zoomRectangle(i);
+	});
+	scroll.addEventListener('keydown', (event) => {
+		if (event.ctrlKey || event.metaKey || event.altKey)
+			return;
+		if (event.key.startsWith('Arrow') || event.key === 'Home') {
+			event.preventDefault();
+			report.move(event.key);
+		} else if ((event.key === 'Enter' || event.key === ' ') && report.focusAt >= 0) {
+			event.preventDefault();
+			report.zoomRectangle(report.focusAt);
+		}
+	});
+}
+
+function wireKeys(report) {
+	const keys = {
+		'/': () => {
+			$('search').focus();
+			$('search').select();
+		},
+		'?': () => $('help').showModal(),
+		'Escape': () => report.zoomTo(0),
+		'n': () => report.nextMatch(1),
+		'N': () => report.nextMatch(-1),
+		'm': () => report.change({ count: !report.state.count }),
+		'f': () => report.change({ flame: !report.state.flame }),
+		't': () => $('theme').click(),
+		'c': () => report.copyStack(),
+	};
+	VIEWS.forEach((view, v) => {
+		keys[v + 1] = () => report.change({ view: v });
+	});
+	document.addEventListener('keydown', (event) => {
+		if (event.ctrlKey || event.metaKey || event.altKey || event.target === $('search') ||
+		    document.querySelector('dialog[open]') || !Object.hasOwn(keys, event.key))
+			return;
+		event.preventDefault();
+		keys[event.key]();
+	});
+}
+
+function wireWindow(report) {
+	new ResizeObserver(() => {
+		report.paintTime();
+		report.layoutNow();
+	}).observe($('scroll'));
+	/* Also when the window moves to a screen of another density. */
+	const density = () => {
+		report.layoutNow();
+		matchMedia(`(resolution: ${window.devicePixelRatio}dppx)`).addEventListener('change', density, { once: true });
+	};
+	density();
+	window.addEventListener('popstate', () => {
+		report.readAddress();
+		report.refresh();
+	});
+	matchMedia('(prefers-color-scheme: dark)').addEventListener('change', (event) => {
+		if (!savedTheme())
+			report.setTheme(event.matches ? 'dark' : 'light', false);
+	});
+}
+
+function savedTheme() {
+	try {
+		const name = localStorage.getItem('memtrace-theme');
+		return name === 'dark' || name === 'light' ? name : null;
+	} catch {
+		return null;
+	}
+}
+
+let report;
+
+async function start() {
+	const begun = performance.now();
+	const model = new Model(await inflate($('data').textContent));
+	$('data').remove();
+	report = new Report(model);
+	fillHeader(model);
+	fillTimeline(model);
+	fillViews(model);
+	$('app').hidden = false;
+	wireControls(report);
+	wirePicture(report);
+	wireKeys(report);
+	report.setTheme(savedTheme() || (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light'), false);
+	report.readAddress();
+	report.refresh();
+	wireWindow(report);
+	document.documentElement.dataset.ready = String(Math.round(performance.now() - begun));
+}
+
+start().catch((error) => {
+	const note = make('p', 'warning', `The flame graph cannot be shown: ${error.message}. The table below is complete.`);
+	$('sites').prepend(note);
+	$('app').hidden = true;
+	$('sites').classList.add("shown");
+	document.body.append($('sites'));
+	document.documentElement.dataset.failed = error.message;
+	console.error(error);
+});
