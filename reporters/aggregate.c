@@ -59,10 +59,15 @@ static struct mt_error *add_total(struct builder *b, uint32_t label, uint64_t st
 	return NULL;
 }
 
+static uint32_t thread_of(const struct builder *b, const struct view_row *row)
+{
+	return b->r->split_threads ? row->thread : LABEL_NO_THREAD;
+}
+
 static struct mt_error *add_functions(struct builder *b, const struct symbol_frame *frames,
 				      size_t count, uint64_t stamp, const struct view_row *row)
 {
-	uint32_t thread = b->r->split_threads ? row->thread : LABEL_NO_THREAD, label;
+	uint32_t thread = thread_of(b, row), label;
 	const struct symbol_frame *site = site_find(frames, count);
 	struct mt_error *err = NULL;
 	for (size_t i = 0; !err && i < count; i++) {
@@ -100,7 +105,8 @@ static struct mt_error *add_row(struct builder *b, uint64_t stamp, const struct 
 				     site_package(frames, count, package, sizeof(package)), &label);
 		break;
 	default:
-		err = labels_of_frame(b->labels, site_find(frames, count), LABEL_NO_THREAD, &label);
+		err = labels_of_frame(b->labels, site_find(frames, count),
+				      thread_of(b, row), &label);
 	}
 	return err ? err : add_own(b, label, row);
 }
@@ -177,7 +183,16 @@ static int by_own(const void *pa, const void *pb)
 	return compare_rows(a, b, keys);
 }
 
-static int by_count(const void *pa, const void *pb)
+static int by_total_count(const void *pa, const void *pb)
+{
+	const struct aggregate_row *a = pa, *b = pb;
+	const uint64_t keys[3][2] = { { a->total_count, b->total_count },
+				      { a->own_count, b->own_count },
+				      { a->total_bytes, b->total_bytes } };
+	return compare_rows(a, b, keys);
+}
+
+static int by_own_count(const void *pa, const void *pb)
 {
 	const struct aggregate_row *a = pa, *b = pb;
 	const uint64_t keys[3][2] = { { a->own_count, b->own_count },
@@ -191,7 +206,8 @@ void aggregate_sort(struct aggregate *a, enum aggregate_order order)
 	static int (*const by[])(const void *, const void *) = {
 		[AGGREGATE_TOTAL_BYTES] = by_total,
 		[AGGREGATE_OWN_BYTES] = by_own,
-		[AGGREGATE_COUNT] = by_count,
+		[AGGREGATE_TOTAL_COUNT] = by_total_count,
+		[AGGREGATE_OWN_COUNT] = by_own_count,
 	};
 	if (a->count)
 		qsort(a->rows, a->count, sizeof(*a->rows), by[order]);

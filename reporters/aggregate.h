@@ -30,12 +30,13 @@ enum aggregate_by {
 	AGGREGATE_FUNCTIONS,	/* "function at file"; own and total */
 };
 
-/* Of the report's view; by thread too when the report splits threads (functions alone). */
+/* Of the report's view; by thread too when the report splits threads (sites and functions). */
 struct mt_error *aggregate_compute(const struct report *r, enum aggregate_by by,
 				   struct aggregate *ret) MT_MUST_CHECK;
 
 enum aggregate_order {
-	AGGREGATE_TOTAL_BYTES, AGGREGATE_OWN_BYTES, AGGREGATE_COUNT,	/* largest first */
+	AGGREGATE_TOTAL_BYTES, AGGREGATE_OWN_BYTES,		/* largest first */
+	AGGREGATE_TOTAL_COUNT, AGGREGATE_OWN_COUNT,
 };
 /* Equal rows by their other numbers, then by name: the order is the same everywhere. */
 void aggregate_sort(struct aggregate *a, enum aggregate_order order);
