@@ -22,8 +22,13 @@ struct unwind_rules {
 };
 
 struct unwind_table {
-	MT_ARRAY(struct wire_row) rows;	/* ascending pc = vaddr; equal neighbours merged */
-	uint32_t fde_count, unsupported_count;
+	MT_ARRAY(struct wire_row) rows;	/* ascending pc = vaddr - base; equal neighbours merged */
+	/* Set before compiling when the image lies above 4 GiB in its own virtual addresses
+	 * (prelinked libraries), else 0. wire_module.bias is then the image's bias + base. */
+	uint64_t base;
+	uint32_t fde_count;
+	uint32_t unsupported_count;	/* FDEs with a row that could not be expressed */
+	uint64_t damaged_at;		/* section offset where reading stopped early, 0: did not */
 };
 
 void unwind_rules_init(struct unwind_rules *rules);
@@ -31,7 +36,9 @@ void unwind_rules_deinit(struct unwind_rules *rules);
 void unwind_table_deinit(struct unwind_table *table);
 
 /* Bytes of an .eh_frame section that starts at virtual address `vaddr` (pc-relative pointers).
- * `is_debug_frame` reads the .debug_frame dialect. Appends rows and sorts. */
+ * `is_debug_frame` reads the .debug_frame dialect. Adds rows for code that the table has none for;
+ * of FDEs that overlap the lowest start wins, then the first. Reading ends at a zero length
+ * (.eh_frame) or at a damaged record; MT_ERROR_CORRUPT only when nothing came before that. */
 struct mt_error *unwind_compile_section(const uint8_t *data, size_t size, uint64_t vaddr,
 					bool is_debug_frame, struct unwind_rules *rules,
 					struct unwind_table *table) MT_MUST_CHECK;
