@@ -6,10 +6,11 @@
 set -eu
 
 # "a|b": the first that apt offers. "a?": left out where apt offers none or only a snap's stub.
+# "a=command": not needed when the command is there by other means.
 build="gcc make pkg-config libc6-dev libunwind-dev libelf-dev libdw-dev libzstd-dev libiberty-dev
 	libxxhash-dev zlib1g-dev python3"
 test="libcmocka-dev clang libclang-rt-dev|libclang-rt-14-dev|libclang-rt-18-dev|libclang-common-14-dev
-	g++ gdb strace binutils git procps util-linux nodejs chromium? cppcheck clang-tidy man-db"
+	g++ gdb strace binutils git procps util-linux ca-certificates nodejs=node npm=npm chromium? cppcheck clang-tidy man-db"
 real="gunicorn python3-django postgresql postgresql-contrib redis-server redis-tools
 	nginx-light|nginx"
 
@@ -32,6 +33,12 @@ offered()
 # The name to install for an entry; nothing when it is there already or may be left out.
 missing()
 {
+	case $1 in *=*)
+		if command -v "${1#*=}" >/dev/null; then
+			return
+		fi
+		set -- "${1%=*}"
+	esac
 	names=$(echo "${1%\?}" | tr '|' ' ')
 	for name in $names; do
 		if installed "$name"; then

@@ -47,6 +47,13 @@ $(O)/tests/fuzz/%: tests/fuzz/%.c $(FUZZ_LIBRARY) $(O)/inject/tracer_blob.o $(O)
 .PHONY: fuzz
 fuzz: $(FUZZ_PROGRAMS)
 
+# The browser tests drive Debian's chromium with playwright-core, which Debian has not.
+
+BROWSER_MODULES := tests/browser/node_modules/.package-lock.json
+$(BROWSER_MODULES): tests/browser/package-lock.json
+	@echo "  NPM     tests/browser"
+	$(Q)cd tests/browser && npm ci --ignore-scripts --no-audit --no-fund --silent && touch -c ../../$@
+
 # Structure: includes point down the chain of the rooms, headers compile alone.
 
 .PHONY: check-includes check-headers lint
@@ -71,6 +78,8 @@ lint:
 
 .PHONY: check check-build
 check-build: all unit fuzz
+	@$(MAKE) --no-print-directory $(BROWSER_MODULES) || \
+		echo "make: no playwright-core; the browser tests will fail" >&2
 check:
 	@./deps.sh all
 	@$(MAKE) --no-print-directory -j $(shell nproc) O=$(O) check-build
