@@ -16,4 +16,16 @@ struct mt_error *preflight(pid_t pid, struct proc_status *status_ret) MT_MUST_CH
 /* Explains an errno of PTRACE_SEIZE on the pid (EPERM: why). */
 struct mt_error *preflight_explain_seize(pid_t pid, int errnum) MT_MUST_CHECK;
 
+/* The same from facts alone, for tests: which rule of the kernel forbids tracing. */
+struct preflight_facts {
+	uid_t my_uid, uid, euid;	/* euid: the target's */
+	int yama;			/* kernel.yama.ptrace_scope, -1: no Yama */
+	bool have_cap;			/* this process has CAP_SYS_PTRACE */
+	bool undumpable;
+};
+struct mt_error *preflight_explain_permission(pid_t pid, const struct preflight_facts *facts)
+	MT_MUST_CHECK;
+/* Does the path of a mapping look like a C library (glibc, musl)? */
+bool preflight_is_libc_path(const char *path);
+
 #endif

@@ -55,7 +55,7 @@ struct tracee_thread {
 };
 
 /* Seizes and stops one thread. MT_ERROR_BUSY when it does not stop within the bound (D state,
- * vfork parent); it is let go then. MT_ERROR_GONE when it exited. */
+ * vfork parent); it is let go then, by tracee_alive() at the latest, which is to be called often. MT_ERROR_GONE when it exited. */
 struct mt_error *tracee_stop_thread(struct tracee *t, pid_t tid, struct tracee_thread **ret)
 	MT_MUST_CHECK;
 /* Lets one thread go as it was; the handle is invalid afterwards. */
@@ -72,7 +72,8 @@ struct mt_error *tracee_regs(struct tracee *t, struct tracee_thread *thread,
 			     struct user_regs_struct *ret) MT_MUST_CHECK;
 
 /* A thread that the caller has already seized and that is in a ptrace-stop (run: the child at its
- * entry point). Takes it over; tracee_release_thread() detaches it. */
+ * entry point). Takes it over; tracee_release_thread() detaches it. A signal that it stopped for
+ * (the caller's breakpoint) is dropped; ptrace options become those of this module. */
 struct mt_error *tracee_adopt_thread(struct tracee *t, pid_t tid, struct tracee_thread **ret)
 	MT_MUST_CHECK;
 /* Forgets the thread without detaching it: the caller goes on tracing it. */

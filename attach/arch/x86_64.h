@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* attach/arch/x86_64.h - what a borrowed call needs to know about the machine and its kernel ABI.
+ *
+ * The porting checklist: system calls (blocking ones, those that lie about EINTR, those that share
+ * memory), code snippets to find in the target, the signal frame of rt_sigreturn. */
+#ifndef MT_ATTACH_ARCH_X86_64_H
+#define MT_ATTACH_ARCH_X86_64_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/user.h>
+
+#define ARCH_RED_ZONE 128
+#define ARCH_XSTATE_MAX 16384	/* AMX needs 11 KiB */
+
+/* ---- system calls ---- */
+enum arch_wait {
+	ARCH_WAIT_NO,		/* not one that a thread may be borrowed from */
+	ARCH_WAIT_GOOD,		/* blocking, and restarted exactly by the kernel */
+	ARCH_WAIT_LATER,	/* blocking, but a finite timeout would start anew */
+};
+enum arch_wait arch_classify_wait(long nr, const uint64_t args[6]);
+/* fork-like: while one thread sits in it a child may be using the same memory. */
+bool arch_is_vfork_like(long nr);
+/* Calls that answer EINTR to a tracer's stop although no handler ran get -ERESTARTNOHAND in its
+ * place; true when regs changed. Only for the stop in the kernel's signal code. */
+bool arch_undo_false_eintr(struct user_regs_struct *regs);
+
+/* ---- code snippets ---- */
+struct arch_snippets {
+	uint64_t syscall;	/* syscall; ret */
+	uint64_t sigreturn;	/* mov $15,%eax; syscall */
+	uint64_t store;		/* mov %rax,DISP(BASE) ... ret: keeps the result of a call */
+	unsigned sigreturn_size;
+	/* How to use `store`: register that holds the address - disp, and bytes of stack between
+	 * its entry and the address that its ret takes. */
+	unsigned store_base;	/* number as in the ModRM byte: 3 rbx, 5 rbp, 12-15 r12-r15 */
+	int32_t store_disp;
+	uint32_t store_slack;
+};
+/* Looks for what is still 0 in code bytes that lie at `address` in the target. */
+void arch_find_snippets(const uint8_t *code, size_t size, uint64_t address,
+			struct arch_snippets *snippets);
+bool arch_snippets_complete(const struct arch_snippets *snippets);
+void arch_set_base(struct user_regs_struct *regs, unsigned base, uint64_t value);
+
+/* ---- the frame that rt_sigreturn takes ---- */
+/* Bytes needed for a frame with this extended state, alignment included. */
+size_t arch_frame_size(size_t xstate_size);
+/* Fills `frame` (arch_frame_size() bytes that will lie at `address`, a multiple of 64) such that
+ * rt_sigreturn with the stack pointer at *sp_ret restores everything: registers, extended state
+ * as NT_X86_XSTATE gave it, signal mask; the alternate stack is left alone. A system call that was
+ * interrupted is started again. False: the extended state makes no sense. */
+bool arch_make_frame(uint8_t *frame, uint64_t address, const struct user_regs_struct *regs,
+		     uint64_t sigmask, const uint8_t *xstate, size_t xstate_size,
+		     uint64_t *sp_ret);
+
+#endif

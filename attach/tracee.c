@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* attach/tracee.c - opens and closes a live process.
+ * Knows: its identity. Does not know: how threads stop (attach/stop.c), memory (attach/memory.c).
+ * Called by inject/, record/ and cmds/; calls attach/preflight and the kernel. */
+#include "attach/tracee_private.h"
+
+#include "attach/preflight.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+struct mt_error *tracee_open(pid_t pid, struct tracee **ret)
+{
+	struct proc_status st;
+	struct mt_error *err = preflight(pid, &st);
+	if (err)
+		return err;
+	struct tracee *t = calloc(1, sizeof(*t));
+	if (!t)
+		return &mt_enomem;
+	t->pid = pid;
+	t->start_time = st.start_time;
+	t->is_child = st.ppid == getpid();
+	t->owner = gettid();
+	t->mem_fd = -1;
+	t->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	/* The pidfd is for whoever has the pid now: is that still the one preflight saw? */
+	struct proc_status again;
+	err = proc_status_read(pid, &again);
+	if (!err && again.start_time != st.start_time)
+		err = mt_error_create(MT_ERROR_GONE, "process %d is gone", (int)pid);
+	if (err) {
+		tracee_close(t);
+		return err;
+	}
+	*ret = t;
+	return NULL;
+}
+
+void tracee_close(struct tracee *t)
+{
+	if (!t)
+		return;
+	tracee_release_all(t);
+	/* A thread in uninterruptible sleep can outlast this; the kernel detaches it when this
+	 * process ends. */
+	for (int i = 0; i < 200 && t->late.len; i++) {
+		stop_sweep(t);
+		if (t->late.len)
+			usleep(5000);
+	}
+	for (size_t i = 0; i < t->late.len; i++)
+		free(t->late.items[i]);
+	mt_array_deinit(&t->late);
+	mt_array_deinit(&t->threads);
+	safepoint_destroy(t->safepoint);
+	if (t->mem_fd >= 0)
+		close(t->mem_fd);
+	if (t->pidfd >= 0)
+		close(t->pidfd);
+	free(t);
+}
+
+pid_t tracee_pid(const struct tracee *t)
+{
+	return t->pid;
+}
+
+bool tracee_alive(const struct tracee *t)
+{
+	/* Called regularly while a capture runs: the place to let go what stopped late. */
+	if (t->late.len && gettid() == t->owner)
+		stop_sweep((struct tracee *)t);
+	if (t->pidfd >= 0) {
+		struct pollfd p = { .fd = t->pidfd, .events = POLLIN };
+		return poll(&p, 1, 0) == 0;
+	}
+	struct proc_status st;
+	struct mt_error *err = proc_status_read(t->pid, &st);
+	bool alive = !err && st.start_time == t->start_time && st.state != 'X' &&
+		     (st.state != 'Z' || st.threads > 1);
+	mt_error_destroy(err);
+	return alive;
+}

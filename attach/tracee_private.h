@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* attach/tracee_private.h - struct tracee inside, and the single stop, for attach/ alone. */
+#ifndef MT_ATTACH_TRACEE_PRIVATE_H
+#define MT_ATTACH_TRACEE_PRIVATE_H
+
+#include "attach/tracee.h"
+
+struct safepoint;
+
+struct tracee {
+	pid_t pid;
+	uint64_t start_time;	/* for kernels without pidfd_open */
+	int pidfd;		/* -1: not supported */
+	int mem_fd;		/* /proc/PID/mem, -1: not opened yet */
+	bool is_child;		/* our own child: its exit status is the caller's to collect */
+	pid_t owner;		/* the thread of ours that may use ptrace */
+	bool execed;		/* runs another program since tracee_open() */
+	MT_ARRAY(struct tracee_thread *) threads;
+	MT_ARRAY(struct tracee_thread *) late;	/* did not stop in time, to be let go */
+	struct safepoint *safepoint;	/* cache of attach/safepoint.c; NULL: none yet */
+};
+
+enum stop_wait {
+	STOP_STOPPED,		/* *status_ret is the wait status */
+	STOP_GONE,		/* exited */
+	STOP_TIMEOUT,
+};
+
+uint64_t stop_now_us(void);
+/* Waits for the next ptrace-stop of a seized thread. An exit status is collected, except that of a
+ * child of our own. Does not look at what the stop is. */
+enum stop_wait stop_wait(struct tracee *t, struct tracee_thread *thread, uint64_t deadline_us,
+			 int *status_ret);
+/* After PTRACE_INTERRUPT: waits until the thread is in the stop that it asked for (inside the
+ * kernel's signal code, where registers incl. orig_rax may be changed freely). Signals that come
+ * first are delivered. */
+enum stop_wait stop_settle(struct tracee *t, struct tracee_thread *thread, uint64_t deadline_us);
+/* Takes the thread out of the list and frees it, whatever its state. */
+void stop_forget(struct tracee *t, struct tracee_thread *thread);
+struct mt_error *stop_gone_error(const struct tracee *t, pid_t tid);
+/* Threads that did not stop in time and are still seized: lets go those that stopped since. */
+void stop_sweep(struct tracee *t);
+
+void safepoint_destroy(struct safepoint *sp);	/* NULL accepted */
+
+#endif
