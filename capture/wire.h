@@ -203,6 +203,7 @@ enum wire_patch_state {
 	WIRE_PATCH_WANTED = 1,	/* C */
 	WIRE_PATCH_DONE,	/* T: holds the new value */
 	WIRE_PATCH_MISSED,	/* T: held something else; left alone */
+	WIRE_PATCH_RETRIED,	/* C: missed, wanted again by a later entry */
 };
 
 struct wire_patch {

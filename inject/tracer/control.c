@@ -13,6 +13,14 @@
 long memtrace_start(struct wire_header *header);
 long memtrace_stop(void);
 
+static void take_originals(void)
+{
+	const struct wire_header *h = tracer.header;
+	for (int fn = 0; fn < WIRE_FN_COUNT; fn++)
+		for (int v = 0; v < WIRE_VARIANTS; v++)
+			__atomic_store_n(&tracer.original[fn][v], h->original[fn][v], __ATOMIC_RELEASE);
+}
+
 EXPORT long memtrace_start(struct wire_header *header)
 {
 	tracer.header = header;
@@ -33,6 +41,9 @@ EXPORT long memtrace_start(struct wire_header *header)
 		tracer.local = NULL;
 		return rc;
 	}
+	/* A child that lives for days must not hold the rings; it never looks at them. */
+	sys_call(SYS_madvise, header, header->file_size, MADV_DONTFORK, 0);
+	take_originals();
 	tracer.local->alive = 1;
 	return 0;
 }
@@ -73,6 +84,7 @@ EXPORT long memtrace_apply_patches(void)
 	if (!__atomic_compare_exchange_n((uint32_t *)&h->patch_lock, &unlocked, 1, false,
 					 __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 		return 0;	/* another thread is at it */
+	take_originals();
 	uint32_t wanted;
 	while (h->patches_applied <
 	       (wanted = __atomic_load_n((uint32_t *)&h->patches_wanted, __ATOMIC_ACQUIRE))) {

@@ -56,9 +56,22 @@ static inline void stamp_end(struct thread *t)
 	__atomic_store_n((uint32_t *)&t->ring->busy, 0, __ATOMIC_RELEASE);
 }
 
+/* Libraries came or went: caches about the old ones are void, and slots may want to be changed
+ * that no thread is waiting for (a library the C library loaded by itself). */
+static __attribute__((noinline)) void take_generation(struct thread *t, uint32_t generation)
+{
+	native_forget(t);
+	t->generation = generation;
+	memtrace_apply_patches();
+}
+
 static inline void record_stacks(struct thread *t, const uint64_t *frame)
 {
 	uint32_t options = tracer.header->options;
+	uint32_t generation =
+		__atomic_load_n((uint32_t *)&tracer.header->module_generation, __ATOMIC_ACQUIRE);
+	if (unlikely(t->generation != generation))
+		take_generation(t, generation);
 	if (options & WIRE_OPT_NATIVE)
 		native_capture(t, frame);
 	if (options & WIRE_OPT_PYTHON)
@@ -84,7 +97,7 @@ static __attribute__((noinline)) void record_free(struct thread *t, uint8_t kind
 /* ---- one body a function; `v` is which original ---- */
 
 #define FRAME ((const uint64_t *)__builtin_frame_address(0))
-#define ORIGINAL(fn, v, type) ((type)tracer.header->original[WIRE_FN_##fn][v])
+#define ORIGINAL(fn, v, type) ((type)tracer.original[WIRE_FN_##fn][v])
 #define BODY static inline __attribute__((always_inline))
 
 typedef void *(*fn_size)(size_t);
@@ -372,7 +385,7 @@ BODY void *do_dlopen(int v, const char *file, int mode, const uint64_t *frame)
 	uint64_t gadget;
 	if (!load_is_ours(&gadget, frame))
 		return ORIGINAL(DLOPEN, v, fn_dlopen)(file, mode);
-	void *handle = (void *)tracer_call_through(tracer.header->original[WIRE_FN_DLOPEN][v],
+	void *handle = (void *)tracer_call_through(tracer.original[WIRE_FN_DLOPEN][v],
 						   (uint64_t)file, (uint64_t)mode, 0, gadget);
 	tracer_after_load();
 	return handle;
@@ -383,7 +396,7 @@ BODY void *do_dlmopen(int v, long ns, const char *file, int mode, const uint64_t
 	uint64_t gadget;
 	if (!load_is_ours(&gadget, frame))
 		return ORIGINAL(DLMOPEN, v, fn_dlmopen)(ns, file, mode);
-	void *handle = (void *)tracer_call_through(tracer.header->original[WIRE_FN_DLMOPEN][v],
+	void *handle = (void *)tracer_call_through(tracer.original[WIRE_FN_DLMOPEN][v],
 						   (uint64_t)ns, (uint64_t)file, (uint64_t)mode, gadget);
 	tracer_after_load();
 	return handle;

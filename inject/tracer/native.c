@@ -400,12 +400,6 @@ void native_forget(struct thread *t)
 
 void native_capture(struct thread *t, const uint64_t *hook_frame)
 {
-	uint32_t generation =
-		__atomic_load_n((uint32_t *)&tracer.header->module_generation, __ATOMIC_ACQUIRE);
-	if (unlikely(t->generation != generation)) {
-		native_forget(t);
-		t->generation = generation;
-	}
 	/* A hook keeps a frame pointer: the caller's rbp and return address lie at it. */
 	struct walk w = {
 		.pc = hook_frame[1] - 1,

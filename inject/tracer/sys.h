@@ -23,6 +23,7 @@
 #define MAP_ANONYMOUS 0x20
 #define MAP_NORESERVE 0x4000
 #define MAP_FAILED ((void *)-1)
+#define MADV_DONTFORK 10
 #define MADV_WIPEONFORK 18
 #define FUTEX_WAIT 0
 #define FUTEX_WAKE 1

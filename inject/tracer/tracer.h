@@ -91,6 +91,8 @@ struct tracer {
 	uint64_t ring_size;
 	struct local *local;
 	size_t local_size;
+	/* A copy: the shared memory is not there in a forked child, the hooks still are. */
+	uint64_t original[WIRE_FN_COUNT][WIRE_VARIANTS];
 };
 
 extern struct tracer tracer;

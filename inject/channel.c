@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* inject/channel.c - makes and lays out the memory shared with the tracer.
+ * Knows: the layout, memfd. Does not know: what is recorded.
+ * Called by inject/; calls attach/ and the kernel. */
+#include "inject/channel.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x0010u
+#endif
+
+/* Sizes of the large and of the small try; the small one is for targets with an address space
+ * limit. Nothing of it costs memory before it is touched. */
+static const struct channel_size {
+	uint32_t rings;
+	uint64_t unwind;
+} sizes[] = {
+	{ 4096, 512ull << 20 },
+	{ 256, 64ull << 20 },
+};
+
+#define RING_SIZE (256ull << 10)
+#define PATCH_CAPACITY 32768u
+#define CALL_STACK_SIZE (512ull << 10)
+
+static uint64_t align_page(uint64_t v)
+{
+	return (v + 4095) & ~4095ull;
+}
+
+static void layout(struct wire_header *h, const struct channel_size *size)
+{
+	uint64_t at = align_page(sizeof(*h));
+	h->magic = WIRE_MAGIC;
+	h->version = WIRE_VERSION;
+	h->patches_offset = at;
+	h->patch_capacity = PATCH_CAPACITY;
+	at += align_page(PATCH_CAPACITY * sizeof(struct wire_patch));
+	h->rings_offset = at;
+	h->ring_count = size->rings;
+	at += align_page(size->rings * sizeof(struct wire_ring));
+	h->code_offset = at;
+	at += align_page(WIRE_CODE_SLOTS * sizeof(struct wire_code));
+	h->rules_offset = at;
+	at += align_page(CHANNEL_RULES_MAX * sizeof(struct wire_rule));
+	h->unwind_offset = at;
+	h->unwind_size = size->unwind;
+	at += size->unwind;
+	h->call_stack_offset = at;
+	h->call_stack_size = CALL_STACK_SIZE;
+	at += CALL_STACK_SIZE;
+	h->ring_size = RING_SIZE;
+	h->ring_data_offset = at;
+	at += size->rings * RING_SIZE;
+	h->file_size = at;
+}
+
+struct mt_error *channel_close_fd(struct borrow *b, int fd)
+{
+	int64_t rc;
+	return borrow_syscall(b, SYS_close, (uint64_t[6]){ (uint64_t)fd }, &rc);
+}
+
+static struct mt_error *fill_memfd(int fd, const uint8_t *data, size_t size)
+{
+	for (size_t done = 0; done < size;) {
+		ssize_t n = write(fd, data + done, size - done);
+		if (n < 0)
+			return mt_error_os(errno, "cannot fill a memory file of the target");
+		done += (size_t)n;
+	}
+	return NULL;
+}
+
+struct mt_error *channel_memfd(struct tracee *t, struct borrow *b, const char *name, bool executable,
+			       const void *data, size_t size, int *fd_ret, int *local_fd_ret)
+{
+	uint64_t name_address;
+	struct mt_error *err = borrow_scratch(b, name, strlen(name) + 1, &name_address);
+	if (err)
+		return err;
+	int64_t fd;
+	uint64_t flags = MFD_CLOEXEC | (executable ? MFD_EXEC : 0);
+	err = borrow_syscall(b, SYS_memfd_create, (uint64_t[6]){ name_address, flags }, &fd);
+	if (!err && fd == -EINVAL && executable) {	/* kernels before 6.3 */
+		err = borrow_scratch(b, name, strlen(name) + 1, &name_address);
+		if (!err)
+			err = borrow_syscall(b, SYS_memfd_create,
+					     (uint64_t[6]){ name_address, MFD_CLOEXEC }, &fd);
+	}
+	if (err)
+		return err;
+	if (fd < 0)
+		return mt_error_os((int)-fd, "the target cannot create a memory file");
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", tracee_pid(t), (int)fd);
+	auto_close int local = open(path, O_RDWR | O_CLOEXEC);
+	if (local < 0)
+		err = mt_error_os(errno, "cannot open the target's memory file '%s'", path);
+	if (!err)
+		err = fill_memfd(local, data, size);
+	if (err) {
+		auto_error struct mt_error *second = channel_close_fd(b, (int)fd);
+		return err;
+	}
+	*fd_ret = (int)fd;
+	if (local_fd_ret)
+		*local_fd_ret = take_fd(&local);
+	return NULL;
+}
+
+static struct mt_error *map_target(struct borrow *b, int fd, uint64_t size, int64_t *ret)
+{
+	return borrow_syscall(b, SYS_mmap,
+			      (uint64_t[6]){ 0, size, PROT_READ | PROT_WRITE,
+					     MAP_SHARED | MAP_NORESERVE, (uint64_t)fd, 0 }, ret);
+}
+
+static struct mt_error *create_sized(struct borrow *b, int fd, int local,
+				     const struct channel_size *size, struct channel *ch)
+{
+	struct wire_header plan = { 0 };
+	layout(&plan, size);
+	if (ftruncate(local, (off_t)plan.file_size))
+		return mt_error_os(errno, "cannot size the shared memory");
+	int64_t base;
+	struct mt_error *err = map_target(b, fd, plan.file_size, &base);
+	if (err)
+		return err;
+	if (base < 0 && base > -4096)
+		return mt_error_os((int)-base, "the target cannot map %llu MiB of shared memory",
+				   (unsigned long long)(plan.file_size >> 20));
+	void *here = mmap(NULL, plan.file_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE,
+			  local, 0);
+	if (here == MAP_FAILED) {
+		int errnum = errno;
+		int64_t rc;
+		auto_error struct mt_error *second = borrow_syscall(b, SYS_munmap,
+			(uint64_t[6]){ (uint64_t)base, plan.file_size }, &rc);
+		return mt_error_os(errnum, "cannot map the shared memory");
+	}
+	ch->header = here;
+	ch->size = plan.file_size;
+	*ch->header = plan;
+	ch->header->base = (uint64_t)base;
+	ch->unwind_used = CHANNEL_LISTS_SIZE;
+	return NULL;
+}
+
+struct mt_error *channel_create(struct tracee *t, struct borrow *b, struct channel *ret)
+{
+	int fd;
+	auto_close int local = -1;
+	struct channel ch = { 0 };
+	struct mt_error *err = channel_memfd(t, b, WIRE_MEMFD_DATA, false, NULL, 0, &fd, &local);
+	if (err)
+		return err;
+	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		mt_error_destroy(err);
+		err = create_sized(b, fd, local, &sizes[i], &ch);
+		if (!err || err->errnum != ENOMEM)
+			break;
+	}
+	struct mt_error *close_err = channel_close_fd(b, fd);
+	if (err) {
+		mt_error_destroy(close_err);
+		return err;
+	}
+	*ret = ch;
+	return close_err;
+}
+
+void channel_destroy(struct channel *ch)
+{
+	if (ch->header)
+		munmap(ch->header, ch->size);
+	ch->header = NULL;
+}

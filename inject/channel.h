@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* inject/channel.h - the memory that target and controller share (capture/wire.h).
+ *
+ * channel_create() makes a memfd in the target on a borrowed thread, maps it there and here and
+ * lays it out. The file belongs to the target's memory cgroup; pages cost only when touched.
+ * channel_destroy() unmaps it here; the target's mapping is removed by inject/remove.c. */
+#ifndef MT_INJECT_CHANNEL_H
+#define MT_INJECT_CHANNEL_H
+
+#include "attach/borrow.h"
+#include "capture/wire.h"
+
+struct channel {
+	struct wire_header *header;	/* our mapping of the whole file */
+	uint64_t size;
+	uint64_t unwind_used;		/* bytes of the unwind area behind the module lists */
+	uint64_t list_next;		/* next module list, in the cyclic list area */
+	uint32_t rule_count;		/* rules published */
+};
+
+#define CHANNEL_RULES_MAX 65536u
+#define CHANNEL_LISTS_SIZE (16ull << 20)
+
+struct mt_error *channel_create(struct tracee *t, struct borrow *b, struct channel *ret)
+	MT_MUST_CHECK;
+void channel_destroy(struct channel *ch);
+
+/* A memfd with this content (NULL: empty) in the target. The target's descriptor is fd_ret; it is
+ * also opened here when local_fd_ret is given. `executable` asks the kernel to allow mapping it so. */
+struct mt_error *channel_memfd(struct tracee *t, struct borrow *b, const char *name, bool executable,
+			       const void *data, size_t size, int *fd_ret, int *local_fd_ret)
+	MT_MUST_CHECK;
+struct mt_error *channel_close_fd(struct borrow *b, int fd) MT_MUST_CHECK;
+
+static inline void *channel_at(const struct channel *ch, uint64_t offset)
+{
+	return (uint8_t *)ch->header + offset;
+}
+
+#endif

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* inject/injection.c - puts the tracer into a tracee, starts it, keeps it up to date.
+ * Knows: the order of the steps. Does not know: ptrace, ELF, what is recorded.
+ * Called by cmds/; calls the rest of inject/ and attach/. */
+#include "inject/injection.h"
+
+#include "inject/removal.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+extern const uint8_t mt_tracer_blob[], mt_tracer_blob_end[];
+
+#define CALL_TIMEOUT_MS 5000
+#define RTLD_NOW 2
+
+/* ---- before anything is stopped ---- */
+
+struct mt_error *injection_find_dl(struct tracee *t, const struct images *images, const char *name,
+				   uint64_t *address_ret)
+{
+	struct image_symbol sym;
+	for (int pass = 0; pass < 2; pass++) {	/* libc first, then libdl of old glibc */
+		for (size_t i = 0; i < images->list.len; i++) {
+			struct image *img = images->list.items[i];
+			bool libdl = img->soname && !strncmp(img->soname, "libdl.", 6);
+			if (img->unloaded || (pass ? !libdl : !img->is_libc))
+				continue;
+			if (image_find_symbol(t, img, name, &sym)) {
+				*address_ret = sym.address;
+				return NULL;
+			}
+		}
+	}
+	return mt_error_hint(mt_error_create(MT_ERROR_REFUSED, "no '%s' in the target's C library", name),
+			     "glibc 2.34 or newer is needed at present, or a program linked with libdl");
+}
+
+static struct mt_error *prepare_parts(struct injection *in)
+{
+	uint64_t unused;
+	struct mt_error *err = images_read(in->t, &in->images);
+	if (!err)
+		err = linkmap_read(in->t, &in->images, &in->linkmap);
+	if (!err)
+		err = injection_find_dl(in->t, &in->images, "dlopen", &unused);
+	if (!err)
+		err = python_probe(in->t, &in->images, &in->python);
+	if (!err)
+		err = tables_compile(in->t, &in->images, &in->tables);
+	if (!err)
+		err = slots_find(in->t, &in->images, &in->linkmap, &in->slots);
+	if (!err && !in->slots.list.len)
+		err = mt_error_hint(mt_error_create(MT_ERROR_REFUSED,
+					"nothing to trace: no loaded object calls malloc through the loader"),
+				    "a program with its allocator linked into it cannot be traced yet");
+	return err;
+}
+
+struct mt_error *injection_prepare(struct tracee *t, const struct inject_options *options,
+				   struct injection **ret)
+{
+	auto_injection struct injection *in = calloc(1, sizeof(*in));
+	if (!in)
+		return &mt_enomem;
+	in->t = t;
+	in->options = *options;
+	tables_init(&in->tables);
+	struct mt_error *err = prepare_parts(in);
+	if (err)
+		return err;
+	*ret = take_ptr(&in);
+	return NULL;
+}
+
+void injection_destroy(struct injection *in)
+{
+	if (!in)
+		return;
+	channel_destroy(&in->channel);
+	python_deinit(&in->python);
+	slots_deinit(&in->slots);
+	tables_deinit(&in->tables);
+	linkmap_deinit(&in->linkmap);
+	images_deinit(&in->images);
+	free(in);
+}
+
+/* ---- loading ---- */
+
+static struct mt_error *dl_failure(struct injection *in, struct borrow *b)
+{
+	uint64_t dlerror_address, text = 0;
+	auto_free char *message = NULL;
+	auto_error struct mt_error *err = injection_find_dl(in->t, &in->images, "dlerror", &dlerror_address);
+	if (!err)
+		err = borrow_call(b, dlerror_address, NULL, 0, CALL_TIMEOUT_MS, &text);
+	if (!err && text)
+		err = tracee_read_string(in->t, text, 1024, &message);
+	return mt_error_create(MT_ERROR_OTHER, "the target cannot load the tracer: %s",
+			       message ? message : "no reason given");
+}
+
+static struct mt_error *call_dlopen(struct injection *in, struct borrow *b, int fd, uint64_t *handle_ret)
+{
+	uint64_t dlopen_address, path_address;
+	struct mt_error *err = injection_find_dl(in->t, &in->images, "dlopen", &dlopen_address);
+	if (err)
+		return err;
+	/* Not /proc/self: a debugger that follows the link map would look at itself. */
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", in->channel.header->target_pid, fd);
+	err = borrow_scratch(b, path, strlen(path) + 1, &path_address);
+	if (err)
+		return err;
+	err = borrow_call(b, dlopen_address, (uint64_t[]){ path_address, RTLD_NOW }, 2,
+			  CALL_TIMEOUT_MS, handle_ret);
+	if (!err && !*handle_ret)
+		err = dl_failure(in, b);
+	return err;
+}
+
+static struct image *tracer_image(const struct images *images)
+{
+	for (size_t i = images->list.len; i > 0; i--)
+		if (images->list.items[i - 1]->is_tracer && !images->list.items[i - 1]->unloaded)
+			return images->list.items[i - 1];
+	return NULL;
+}
+
+static struct mt_error *load_tracer(struct injection *in, struct borrow *b)
+{
+	int fd;
+	size_t size = (size_t)(mt_tracer_blob_end - mt_tracer_blob);
+	struct mt_error *err = channel_memfd(in->t, b, WIRE_MEMFD_TRACER, true, mt_tracer_blob, size, &fd,
+					     NULL);
+	if (err)
+		return err;
+	uint64_t handle = 0;
+	err = call_dlopen(in, b, fd, &handle);
+	struct mt_error *close_err = channel_close_fd(b, fd);
+	if (err) {
+		mt_error_destroy(close_err);
+		return err;
+	}
+	if (close_err)
+		return close_err;
+	in->channel.header->tracer_handle = handle;
+	err = images_refresh(in->t, &in->images, NULL);
+	if (err)
+		return err;
+	const struct image *img = tracer_image(&in->images);
+	if (!img)
+		return mt_error_create(MT_ERROR_OTHER, "the tracer was loaded but is not in the target's maps");
+	in->channel.header->tracer_base = img->start;
+	in->channel.header->tracer_end = img->end;
+	return NULL;
+}
+
+static struct mt_error *call_tracer(struct injection *in, struct borrow *b, const char *symbol,
+				    uint64_t argument)
+{
+	struct image *img = tracer_image(&in->images);
+	struct image_symbol sym;
+	if (!img || !image_find_symbol(in->t, img, symbol, &sym))
+		return mt_error_create(MT_ERROR_OTHER, "the tracer has no '%s'", symbol);
+	uint64_t rc;
+	struct mt_error *err = borrow_call(b, sym.address, &argument, 1, CALL_TIMEOUT_MS, &rc);
+	if (!err && (int64_t)rc < 0)
+		err = mt_error_os((int)-(int64_t)rc, "the tracer cannot start in the target");
+	return err;
+}
+
+/* ---- slots become patches ---- */
+
+static struct mt_error *add_patch(struct injection *in, const struct slot *slot, uint32_t *count)
+{
+	struct wire_header *h = in->channel.header;
+	uint64_t thunk;
+	unsigned variant = 0;
+	if (*count == h->patch_capacity)
+		return mt_error_create(MT_ERROR_OTHER, "too many slots");
+	struct mt_error *err = thunks_get(in->t, &in->thunks, slot->function, slot->original, &thunk,
+					  &variant);
+	if (err)
+		return err;
+	if (slot->value == thunk)	/* a pointer of an earlier capture, copied by the program */
+		return NULL;
+	h->original[slot->function][variant] = slot->original;
+	struct wire_patch *patches = channel_at(&in->channel, h->patches_offset);
+	patches[(*count)++] = (struct wire_patch){
+		.slot = slot->address, .old_value = slot->value, .new_value = thunk,
+		.module_start = slot->module_start, .protection = slot->protection,
+		.state = WIRE_PATCH_WANTED,
+	};
+	return NULL;
+}
+
+static struct mt_error *hook_addresses(struct injection *in,
+				       uint64_t hooks[WIRE_FN_COUNT][WIRE_VARIANTS])
+{
+	struct image *img = tracer_image(&in->images);
+	struct image_symbol sym;
+	if (!img || !image_find_symbol(in->t, img, WIRE_SYMBOL_HOOKS, &sym))
+		return mt_error_create(MT_ERROR_OTHER, "the tracer has no '%s'", WIRE_SYMBOL_HOOKS);
+	return tracee_read(in->t, sym.address, hooks,
+			   sizeof(uint64_t) * WIRE_FN_COUNT * WIRE_VARIANTS);
+}
+
+/* A slot that was bound by the loader between our look and the change holds its original now. */
+static void retry_missed(struct injection *in, uint32_t *count)
+{
+	struct wire_header *h = in->channel.header;
+	struct wire_patch *patches = channel_at(&in->channel, h->patches_offset);
+	uint32_t applied = atomic_load(&h->patches_applied);
+	for (uint32_t i = 0; i < applied && *count < h->patch_capacity; i++) {
+		struct wire_patch *p = &patches[i];
+		int thunk = thunks_index(&in->thunks, p->new_value);
+		uint64_t value;
+		if (p->state != WIRE_PATCH_MISSED || thunk < 0 ||
+		    tracee_read_some(in->t, p->slot, &value, sizeof(value)) != sizeof(value) ||
+		    value != in->thunks.content.target[thunk].original)
+			continue;
+		patches[*count] = *p;
+		patches[*count].old_value = value;
+		patches[(*count)++].state = WIRE_PATCH_WANTED;
+		p->state = WIRE_PATCH_RETRIED;
+	}
+}
+
+/* Slots found since the last call go onto the patch list; the tracer applies it. */
+static struct mt_error *publish_patches(struct injection *in)
+{
+	struct wire_header *h = in->channel.header;
+	uint32_t count = atomic_load(&h->patches_wanted);
+	retry_missed(in, &count);
+	for (; in->slots_patched < in->slots.list.len; in->slots_patched++) {
+		struct mt_error *err = add_patch(in, &in->slots.list.items[in->slots_patched], &count);
+		if (err && err->code != MT_ERROR_OTHER)
+			return err;
+		in->slots_refused += err != NULL;
+		mt_error_destroy(err);
+	}
+	uint64_t hooks[WIRE_FN_COUNT][WIRE_VARIANTS];
+	struct mt_error *err = hook_addresses(in, hooks);
+	if (!err)
+		err = thunks_set_hooks(in->t, &in->thunks, hooks);
+	if (err || count == atomic_load(&h->patches_wanted))
+		return err;
+	atomic_store_explicit(&h->patches_wanted, count, memory_order_release);
+	/* Tells the hooks; the first to notice applies the list. */
+	atomic_fetch_add_explicit(&h->module_generation, 1, memory_order_release);
+	return NULL;
+}
+
+/* ---- arming ---- */
+
+/* The kernel marks the word when this thread dies, however it dies. glibc's own robust list, for
+ * mutexes that this program does not use, is replaced. */
+static struct mt_error *arm_mode(struct wire_header *h)
+{
+	static struct {
+		struct robust_list_head head;
+		struct robust_list entry;
+	} list;
+	list.entry.next = &list.head.list;
+	list.head.list.next = &list.entry;
+	list.head.futex_offset = (char *)&h->mode - (char *)&list.entry;
+	list.head.list_op_pending = NULL;
+	if (syscall(SYS_set_robust_list, &list.head, sizeof(list.head)))
+		return mt_error_os(errno, "cannot register the robust futex");
+	atomic_store(&h->mode, (uint32_t)syscall(SYS_gettid));
+	return NULL;
+}
+
+static struct mt_error *fill_header(struct injection *in)
+{
+	struct wire_header *h = in->channel.header;
+	struct proc_status self, status;
+	struct proc_maps maps = { 0 };
+	struct mt_error *err = proc_status_read(getpid(), &self);
+	if (!err)
+		err = proc_status_read(tracee_pid(in->t), &status);
+	if (!err)
+		err = proc_maps_read(tracee_pid(in->t), &maps);
+	if (err)
+		return err;
+	h->controller_pid = getpid();
+	h->controller_start = self.start_time;
+	h->target_pid = status.ns_tgid;
+	h->options = WIRE_OPT_PYTHON | (in->options.no_native ? 0 : WIRE_OPT_NATIVE) |
+		     (in->options.drop ? WIRE_OPT_DROP : 0) | (status.seccomp ? WIRE_OPT_NO_PROBE : 0);
+	h->python = in->python.known ? in->python.layout : (struct wire_python){ 0 };
+	for (size_t i = 0; i < maps.maps.len; i++)
+		if (!strcmp(maps.maps.items[i].path, "[stack]"))
+			h->main_stack_end = maps.maps.items[i].end;
+	proc_maps_deinit(&maps);
+	return NULL;
+}
+
+static struct mt_error *arm_steps(struct injection *in, struct borrow *b)
+{
+	struct mt_error *err = channel_create(in->t, b, &in->channel);
+	if (err)
+		return err;
+	struct wire_header *h = in->channel.header;
+	borrow_set_stack(b, h->base + h->call_stack_offset, h->call_stack_size);
+	err = fill_header(in);
+	if (!err && !in->thunks.page)
+		err = thunks_create(in->t, b, &in->thunks);
+	if (err)
+		return err;
+	h->thunk_page = in->thunks.page;
+	err = load_tracer(in, b);
+	if (!err)
+		err = tables_publish(&in->channel, &in->images, &in->tables);
+	if (!err)
+		err = publish_patches(in);
+	if (!err)
+		err = call_tracer(in, b, WIRE_SYMBOL_START, h->base);
+	if (!err)
+		err = arm_mode(h);
+	if (err)
+		return err;
+	in->armed = true;
+	err = thunks_arm(in->t, &in->thunks, true);
+	if (!err)
+		err = call_tracer(in, b, WIRE_SYMBOL_APPLY, 0);
+	return err;
+}
+
+struct mt_error *injection_arm(struct injection *in, struct borrow *b)
+{
+	struct proc_maps maps = { 0 };
+	struct mt_error *err = proc_maps_read(tracee_pid(in->t), &maps);
+	if (!err)
+		err = thunks_find(in->t, &maps, &in->thunks);
+	proc_maps_deinit(&maps);
+	if (err)
+		return err;
+	err = arm_steps(in, b);
+	if (!err || err->code == MT_ERROR_GONE)
+		return err;
+	if (in->channel.header)
+		atomic_store(&in->channel.header->mode, 0);
+	in->armed = false;
+	/* The thread is still ours and at its safe point; nothing was left half way inside it. */
+	auto_error struct mt_error *undo = removal_undo(in->t, b);
+	return err;
+}
+
+/* ---- libraries come and go ---- */
+
+static struct mt_error *take_changes(struct injection *in, bool *changed)
+{
+	struct linkmap map = { 0 };
+	struct mt_error *err = images_refresh(in->t, &in->images, changed);
+	if (!err)
+		err = linkmap_read(in->t, &in->images, &map);
+	if (err)
+		return err;
+	linkmap_deinit(&in->linkmap);
+	in->linkmap = map;
+	err = tables_compile(in->t, &in->images, &in->tables);
+	if (!err)
+		err = tables_publish(&in->channel, &in->images, &in->tables);
+	/* Slots of a library that is still being relocated change under us: next time. */
+	if (!err && map.consistent)
+		err = slots_find(in->t, &in->images, &in->linkmap, &in->slots);
+	if (!err)
+		err = publish_patches(in);
+	return err;
+}
+
+static void answer_loads(struct wire_header *h, uint32_t requested)
+{
+	if (atomic_load(&h->loads_done) == requested)
+		return;
+	atomic_store(&h->loads_done, requested);
+	syscall(SYS_futex, &h->loads_done, FUTEX_WAKE, 0x7fffffff, NULL, NULL, 0);
+}
+
+struct mt_error *injection_refresh(struct injection *in, bool force, bool *changed_ret)
+{
+	struct wire_header *h = in->channel.header;
+	bool changed = false;
+	uint32_t requested = atomic_load(&h->loads_requested);
+	bool waiting = requested != atomic_load(&h->loads_done);
+	struct mt_error *err = NULL;
+	if (force || waiting || linkmap_changed(in->t, &in->linkmap))
+		err = take_changes(in, &changed);
+	if (err && err->code == MT_ERROR_BUSY) {	/* in the middle of a dlopen: the next look */
+		mt_error_destroy(err);
+		err = NULL;
+	}
+	answer_loads(h, requested);
+	if (changed_ret)
+		*changed_ret = changed;
+	return err;
+}

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* inject/injection.h - puts the tracer into a tracee and keeps it up to date.
+ *
+ *	injection_prepare(t, &options, &in)	reads images, compiles tables; stops nothing
+ *	injection_arm(in, borrow)		loads and arms the tracer on a borrowed thread
+ *	injection_refresh(in, ...)		libraries came or went: tables and slots follow
+ *	removal_run() (inject/removal.h)	the way back
+ *	injection_destroy(in)			this side's memory; the target is not touched
+ *
+ * The calling thread must be the process's main thread and live as long as the process: the
+ * kernel disarms the tracer when it dies. */
+#ifndef MT_INJECT_INJECTION_H
+#define MT_INJECT_INJECTION_H
+
+#include "attach/linkmap.h"
+#include "inject/channel.h"
+#include "inject/python.h"
+#include "inject/slots.h"
+#include "inject/tables.h"
+#include "inject/thunk.h"
+
+struct inject_options {
+	bool no_native;		/* no native frames */
+	bool drop;		/* a full ring drops instead of waiting */
+};
+
+struct injection {
+	struct tracee *t;
+	struct inject_options options;
+	struct images images;
+	struct linkmap linkmap;
+	struct tables tables;
+	struct slots slots;
+	size_t slots_patched;	/* of slots.list, turned into patches */
+	struct thunks thunks;
+	struct python python;
+	struct channel channel;
+	bool armed;
+	unsigned slots_refused;	/* no thunk left for them */
+};
+
+struct mt_error *injection_prepare(struct tracee *t, const struct inject_options *options,
+				   struct injection **ret) MT_MUST_CHECK;
+/* On failure everything that was done in the target is undone. */
+struct mt_error *injection_arm(struct injection *in, struct borrow *b) MT_MUST_CHECK;
+/* Looks whether the loader's list changed (cheap), or in any case with `force`; answers waiting
+ * dlopens of the target. *changed_ret (may be NULL): the images changed. */
+struct mt_error *injection_refresh(struct injection *in, bool force, bool *changed_ret)
+	MT_MUST_CHECK;
+void injection_destroy(struct injection *in);
+MT_DEFINE_CLEANUP(injection, struct injection *, injection_destroy)
+#define auto_injection mt_auto(mt_cleanup_injection)
+
+/* The function of libc (or libdl, or musl) that opens or closes a library. */
+struct mt_error *injection_find_dl(struct tracee *t, const struct images *images, const char *name,
+				   uint64_t *address_ret) MT_MUST_CHECK;
+
+#endif

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* inject/python.c - finds the interpreter in the target and its frame layout.
+ * Knows: exported symbols, offsets by version. Does not know: how frames are read.
+ * Called by inject/injection.c; calls attach/image.c. */
+#include "inject/python.h"
+
+#include <string.h>
+
+#define NONE WIRE_NO_FIELD
+
+/* Offsets on x86-64 release builds. */
+static const struct wire_python layouts[] = {
+	{
+		.version = 0x030b,
+		.tstate_cframe = 56, .tstate_frame = 8,
+		.frame_code = 32, .frame_previous = 48, .frame_instr = 56, .frame_owner = 69,
+		.frame_is_entry = 68, .instr_scale = 0,
+		.code_filename = 112, .code_name = 120, .code_qualname = 128, .code_firstlineno = 72,
+		.code_linetable = 136, .code_first_instr = 184, .code_firsttraceable = 168,
+		.object_type = 8, .bytes_size = 16, .bytes_data = 32,
+		.str_length = 16, .str_state = 32, .str_ascii_data = 48, .str_compact_data = 72,
+		.str_kind_shift = 2, .frame_tag_mask = 0, .owner_shim = 0xff,
+	},
+};
+
+void python_deinit(struct python *py)
+{
+	mt_buf_deinit(&py->eval_ranges);
+}
+
+static uint32_t read_version(struct tracee *t, struct image *img)
+{
+	struct image_symbol sym;
+	uint64_t hex;
+	if (!image_find_symbol(t, img, "Py_Version", &sym))	/* since 3.11 */
+		return 0;
+	auto_error struct mt_error *err = tracee_read(t, sym.address, &hex, sizeof(hex));
+	return err ? 0 : (uint32_t)(hex >> 16) & 0xffff;
+}
+
+#define EVAL_NAME "_PyEval_EvalFrameDefault"
+
+/* The eval loop, and the parts of it that the compiler moved away (.cold, clones). */
+static bool add_eval_range(const char *name, const struct image_symbol *sym, void *arg)
+{
+	struct mt_buf *out = arg;
+	size_t n = strlen(EVAL_NAME);
+	if (strncmp(name, EVAL_NAME, n) || (name[n] && name[n] != '.') || !sym->size)
+		return true;
+	char range[64];
+	snprintf(range, sizeof(range), "%llx-%llx", (unsigned long long)sym->address,
+		 (unsigned long long)(sym->address + sym->size));
+	if (out->len && memmem(out->data, out->len, range, strlen(range)))
+		return true;	/* in both symbol tables */
+	mt_buf_printf(out, "%s%s", out->len ? "," : "", range);
+	return true;
+}
+
+static bool fill_layout(struct tracee *t, struct image *img, struct python *py)
+{
+	struct image_symbol state, type;
+	for (size_t i = 0; i < sizeof(layouts) / sizeof(layouts[0]); i++) {
+		if (layouts[i].version != py->version)
+			continue;
+		py->layout = layouts[i];
+		if (!image_find_symbol(t, img, "PyGILState_GetThisThreadState", &state) ||
+		    !image_find_symbol(t, img, "PyCode_Type", &type))
+			return false;
+		py->layout.get_thread_state = state.address;
+		py->layout.code_type = type.address;
+		return true;
+	}
+	return false;
+}
+
+struct mt_error *python_probe(struct tracee *t, const struct images *images, struct python *ret)
+{
+	struct python py = { .eval_ranges = MT_BUF_INIT };
+	for (size_t i = 0; i < images->list.len && !py.present; i++) {
+		struct image *img = images->list.items[i];
+		struct image_symbol sym;
+		if (img->unloaded || !image_find_symbol(t, img, "PyGILState_GetThisThreadState", &sym) ||
+		    !image_find_symbol(t, img, EVAL_NAME, &sym))
+			continue;
+		py.present = true;
+		py.image = img;
+		py.version = read_version(t, img);
+		py.known = fill_layout(t, img, &py);
+		image_each_symbol(t, img, add_eval_range, &py.eval_ranges);
+	}
+	struct mt_error *err = mt_buf_error(&py.eval_ranges);
+	if (err) {
+		python_deinit(&py);
+		return err;
+	}
+	*ret = py;
+	return NULL;
+}

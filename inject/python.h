@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* inject/python.h - is there a CPython in the target, and where does it keep its frames?
+ *
+ * Works from symbols that every CPython exports; which fields lie where comes from one table of
+ * minor versions, each row checked by compiling against that version's headers. A version without
+ * a row gives `known` false: native stacks only, and one clear line for the user. */
+#ifndef MT_INJECT_PYTHON_H
+#define MT_INJECT_PYTHON_H
+
+#include "attach/image.h"
+#include "base/buf.h"
+#include "capture/wire.h"
+
+struct python {
+	bool present, known;
+	uint32_t version;		/* PY_VERSION_HEX >> 16; 0: could not be read */
+	struct wire_python layout;
+	struct mt_buf eval_ranges;	/* "start-end,..." hex addresses, of eval loops */
+	const struct image *image;
+};
+
+struct mt_error *python_probe(struct tracee *t, const struct images *images, struct python *ret)
+	MT_MUST_CHECK;
+void python_deinit(struct python *py);
+
+#endif

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* inject/slots.c - finds the slots of the allocation functions and their originals.
+ * Knows: relocations, symbol definitions. Does not know: thunks, how slots are changed.
+ * Called by inject/; calls attach/. */
+#include "inject/slots.h"
+
+#include <elf.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static const char *const function_names[WIRE_FN_COUNT] = {
+#define X(name, symbol) [WIRE_FN_##name] = symbol,
+	WIRE_FUNCTIONS(X)
+#undef X
+};
+
+#define DEFINERS_MAX 16
+
+struct definers {		/* addresses a name is defined at, in the loader's order */
+	bool known;
+	unsigned count;
+	uint64_t address[DEFINERS_MAX];
+};
+
+struct search {
+	struct tracee *t;
+	const struct images *images;
+	const struct proc_maps *maps;
+	struct slots *slots;
+	const struct image *img;
+	MT_ARRAY(struct image *) order;	/* of symbol lookup */
+	struct definers definers[WIRE_FN_COUNT];
+};
+
+void slots_deinit(struct slots *slots)
+{
+	mt_array_deinit(&slots->list);
+	mt_array_deinit(&slots->images_done);
+}
+
+static int function_of(const char *symbol)
+{
+	for (int fn = 0; fn < WIRE_FN_COUNT; fn++)
+		if (!strcmp(function_names[fn], symbol))
+			return fn;
+	return -1;
+}
+
+/* The dynamic loader defines its own minimal malloc until libc is there; nothing binds to it. */
+static bool may_define(const struct image *img)
+{
+	return !img->unloaded && !img->is_loader && !img->is_tracer && !img->is_vdso;
+}
+
+static const struct definers *definers_of(struct search *s, enum wire_function fn)
+{
+	struct definers *d = &s->definers[fn];
+	if (d->known)
+		return d;
+	d->known = true;
+	for (size_t i = 0; i < s->order.len && d->count < DEFINERS_MAX; i++) {
+		struct image *img = s->order.items[i];
+		struct image_symbol sym;
+		if (may_define(img) && image_find_symbol(s->t, img, function_names[fn], &sym) &&
+		    (sym.type == STT_FUNC || sym.type == STT_NOTYPE))
+			d->address[d->count++] = sym.address;
+	}
+	return d;
+}
+
+/* Is the value the entry of a procedure linkage table: of the slot's own image (not yet bound) or
+ * the program's (canonical)? Anything inside such an image that is no definition is taken so: the
+ * loader bound it, and it can only mean the name. */
+static bool is_plt_value(const struct search *s, uint64_t value)
+{
+	const struct image *img = images_find(s->images, value);
+	return img && (img == s->img || img->is_exe);
+}
+
+static uint64_t original_of(struct search *s, enum wire_function fn, uint64_t value)
+{
+	const struct definers *d = definers_of(s, fn);
+	for (unsigned i = 0; i < d->count; i++)
+		if (d->address[i] == value)
+			return value;
+	if (d->count && is_plt_value(s, value))
+		return d->address[0];
+	return 0;
+}
+
+static bool wanted_type(const struct image_relocation *rel)
+{
+	return rel->type == R_X86_64_JUMP_SLOT || rel->type == R_X86_64_GLOB_DAT ||
+	       (rel->type == R_X86_64_64 && !rel->addend);
+}
+
+static struct mt_error *take_slot(const struct image_relocation *rel, void *arg)
+{
+	struct search *s = arg;
+	int fn = wanted_type(rel) && !(rel->slot & 7) ? function_of(rel->symbol) : -1;
+	if (fn < 0)
+		return NULL;
+	uint64_t value;
+	struct mt_error *err = tracee_read(s->t, rel->slot, &value, sizeof(value));
+	const struct proc_map *map = proc_maps_find(s->maps, rel->slot);
+	if (err || !map) {		/* unloaded in this moment */
+		mt_error_destroy(err);
+		return NULL;
+	}
+	if (!value)			/* weak and undefined */
+		return NULL;
+	uint64_t original = original_of(s, (enum wire_function)fn, value);
+	if (!original) {
+		s->slots->foreign++;
+		return NULL;
+	}
+	struct slot slot = {
+		.address = rel->slot, .value = value, .original = original,
+		.module_start = s->img->start, .image = s->img->id,
+		.protection = (uint32_t)map->prot, .function = (enum wire_function)fn,
+	};
+	return mt_array_push(&s->slots->list, slot) ? NULL : &mt_enomem;
+}
+
+static bool has_slots(const struct image *img)
+{
+	return !img->unloaded && !img->is_loader && !img->is_tracer && !img->is_vdso;
+}
+
+/* Images in the order in which the loader looks symbols up; those it does not list come last. */
+static struct mt_error *lookup_order(struct search *s, const struct linkmap *map)
+{
+	for (size_t i = 0; i < map->entries.len; i++)
+		for (size_t k = 0; k < s->images->list.len; k++) {
+			struct image *img = s->images->list.items[k];
+			if (!img->unloaded && img->dynamic == map->entries.items[i].dynamic &&
+			    !mt_array_push(&s->order, img))
+				return &mt_enomem;
+		}
+	for (size_t k = 0; k < s->images->list.len; k++) {
+		struct image *img = s->images->list.items[k];
+		if (!img->unloaded && !linkmap_find(map, img) && !mt_array_push(&s->order, img))
+			return &mt_enomem;
+	}
+	return NULL;
+}
+
+static struct mt_error *find_in_images(struct search *s)
+{
+	for (size_t i = 0; i < s->images->list.len; i++) {
+		struct image *img = s->images->list.items[i];
+		if (s->slots->images_done.items[i] || !has_slots(img))
+			continue;
+		s->slots->images_done.items[i] = true;
+		s->img = img;
+		struct mt_error *err = image_each_relocation(s->t, img, take_slot, s);
+		if (err && err->code == MT_ERROR_NOMEM)
+			return err;
+		mt_error_destroy(err);	/* unreadable: unloaded in this moment, or not an ELF we know */
+	}
+	return NULL;
+}
+
+struct mt_error *slots_find(struct tracee *t, const struct images *images, const struct linkmap *map,
+			    struct slots *slots)
+{
+	struct proc_maps maps = { 0 };
+	struct search s = { .t = t, .images = images, .maps = &maps, .slots = slots };
+	while (slots->images_done.len < images->list.len)
+		if (!mt_array_push(&slots->images_done, false))
+			return &mt_enomem;
+	struct mt_error *err = proc_maps_read(tracee_pid(t), &maps);
+	if (!err)
+		err = lookup_order(&s, map);
+	if (!err)
+		err = find_in_images(&s);
+	mt_array_deinit(&s.order);
+	proc_maps_deinit(&maps);
+	return err;
+}
+
+struct each {
+	struct mt_error *(*fn)(uint64_t address, enum wire_function function, void *arg);
+	void *arg;
+};
+
+static struct mt_error *each_slot(const struct image_relocation *rel, void *arg)
+{
+	struct each *e = arg;
+	int fn = wanted_type(rel) && !(rel->slot & 7) ? function_of(rel->symbol) : -1;
+	return fn < 0 ? NULL : e->fn(rel->slot, (enum wire_function)fn, e->arg);
+}
+
+struct mt_error *slots_each(struct tracee *t, const struct images *images,
+			    struct mt_error *(*fn)(uint64_t address, enum wire_function function,
+						   void *arg),
+			    void *arg)
+{
+	struct each e = { fn, arg };
+	for (size_t i = 0; i < images->list.len; i++) {
+		if (!has_slots(images->list.items[i]))
+			continue;
+		struct mt_error *err = image_each_relocation(t, images->list.items[i], each_slot, &e);
+		if (err)
+			return err;
+	}
+	return NULL;
+}
+
+struct image *slots_allocator(struct tracee *t, const struct images *images,
+			      const struct linkmap *map)
+{
+	struct search s = { .t = t, .images = images };
+	struct image *found = NULL;
+	auto_error struct mt_error *err = lookup_order(&s, map);
+	for (size_t i = 0; i < s.order.len && !found; i++) {
+		struct image_symbol sym;
+		if (may_define(s.order.items[i]) && image_find_symbol(t, s.order.items[i], "malloc", &sym))
+			found = s.order.items[i];
+	}
+	mt_array_deinit(&s.order);
+	return found;
+}

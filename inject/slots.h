@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* inject/slots.h - which pointers of a target lead to an allocation function, and to which one.
+ *
+ * A slot is where a JUMP_SLOT, GLOB_DAT or R_X86_64_64 relocation against one of the names of
+ * WIRE_FUNCTIONS was applied. Its original is what the loader binds it to: what the slot holds, when
+ * that is a definition of the name in some image; else (an unresolved lazy slot, a program's
+ * canonical PLT entry) the first definition in the loader's order. A slot that holds anything else
+ * was redirected by somebody and is left alone. */
+#ifndef MT_INJECT_SLOTS_H
+#define MT_INJECT_SLOTS_H
+
+#include "attach/linkmap.h"
+#include "base/array.h"
+#include "capture/wire.h"
+
+struct slot {
+	uint64_t address, value;	/* value: what it held when looked at */
+	uint64_t original;
+	uint64_t module_start;
+	uint32_t image;			/* id */
+	uint32_t protection;		/* PROT_* of its page */
+	enum wire_function function;
+};
+
+struct slots {
+	MT_ARRAY(struct slot) list;
+	uint32_t foreign;		/* redirected by somebody else: left alone */
+	MT_ARRAY(bool) images_done;	/* by image id */
+};
+
+void slots_deinit(struct slots *slots);
+/* Appends the slots of all images not looked at before. */
+struct mt_error *slots_find(struct tracee *t, const struct images *images, const struct linkmap *map,
+			    struct slots *slots) MT_MUST_CHECK;
+/* Calls fn for every slot of every loaded image, whatever it holds. */
+struct mt_error *slots_each(struct tracee *t, const struct images *images,
+			    struct mt_error *(*fn)(uint64_t address, enum wire_function function,
+						   void *arg),
+			    void *arg) MT_MUST_CHECK;
+/* The image that defines malloc for the program, NULL: none (a static allocator). */
+struct image *slots_allocator(struct tracee *t, const struct images *images,
+			      const struct linkmap *map);
+
+#endif

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* inject/tables.c - compiles and publishes the unwind tables of a target's images.
+ * Knows: images, the unwind area of the shared memory. Does not know: DWARF opcodes.
+ * Called by inject/injection.c; calls unwind_compile.c and attach/image.c. */
+#include "inject/tables.h"
+
+#include <elf.h>
+#include <stdatomic.h>
+#include <string.h>
+
+void tables_init(struct tables *tables)
+{
+	memset(tables, 0, sizeof(*tables));
+	unwind_rules_init(&tables->rules);
+}
+
+void tables_deinit(struct tables *tables)
+{
+	for (size_t i = 0; i < tables->entries.len; i++)
+		unwind_table_deinit(&tables->entries.items[i].table);
+	mt_array_deinit(&tables->entries);
+	unwind_rules_deinit(&tables->rules);
+}
+
+/* All executable segments, and whatever lies between them. */
+static void exec_range(const struct image *img, struct table_entry *e)
+{
+	for (size_t i = 0; i < img->segment_count; i++) {
+		const struct image_segment *s = &img->segments[i];
+		if (!(s->flags & PF_X))
+			continue;
+		uint64_t start = img->bias + s->vaddr, end = start + s->memsz;
+		if (!e->exec_end || start < e->exec_start)
+			e->exec_start = start;
+		if (end > e->exec_end)
+			e->exec_end = end;
+	}
+}
+
+/* Any 0xc3 byte in executable memory is a `ret` when jumped to. */
+static uint64_t find_ret(struct tracee *t, const struct table_entry *e)
+{
+	uint8_t buf[16384];
+	uint64_t size = e->exec_end - e->exec_start;
+	size_t n = tracee_read_some(t, e->exec_start, buf, size < sizeof(buf) ? size : sizeof(buf));
+	const uint8_t *ret = memchr(buf, 0xc3, n);
+	return ret ? e->exec_start + (uint64_t)(ret - buf) : 0;
+}
+
+static struct mt_error *compile_image(struct tracee *t, const struct image *img,
+				      struct unwind_rules *rules, struct table_entry *e)
+{
+	exec_range(img, e);
+	if (!e->exec_end)
+		return NULL;
+	e->ret_gadget = find_ret(t, e);
+	return unwind_compile_image(t, img, rules, &e->table);
+}
+
+struct mt_error *tables_compile(struct tracee *t, const struct images *images, struct tables *tables)
+{
+	for (size_t i = 0; i < images->list.len; i++) {
+		if (i >= tables->entries.len &&
+		    !mt_array_push(&tables->entries, (struct table_entry){ 0 }))
+			return &mt_enomem;
+		struct table_entry *e = &tables->entries.items[i];
+		const struct image *img = images->list.items[i];
+		if (e->compiled || img->unloaded || img->is_tracer)
+			continue;
+		e->compiled = true;
+		struct mt_error *err = compile_image(t, img, &tables->rules, e);
+		if (err && err->code == MT_ERROR_NOMEM)
+			return err;
+		mt_error_destroy(err);	/* no table: truncated there, with the flag */
+	}
+	return NULL;
+}
+
+static uint64_t align64(uint64_t v)
+{
+	return (v + 63) & ~63ull;
+}
+
+/* Rows of one image into the unwind area; without room the image stays without a table. */
+static void publish_rows(struct channel *ch, struct table_entry *e)
+{
+	uint64_t bytes = e->table.rows.len * sizeof(struct wire_row);
+	e->published = true;
+	if (bytes && ch->unwind_used + bytes <= ch->header->unwind_size) {
+		e->rows_offset = ch->header->unwind_offset + ch->unwind_used;
+		e->row_count = (uint32_t)e->table.rows.len;
+		memcpy(channel_at(ch, e->rows_offset), e->table.rows.items, bytes);
+		ch->unwind_used = align64(ch->unwind_used + bytes);
+	}
+	unwind_table_deinit(&e->table);
+}
+
+static void publish_rules(struct channel *ch, struct tables *tables)
+{
+	uint32_t count = (uint32_t)tables->rules.list.len;
+	if (count > CHANNEL_RULES_MAX)
+		count = CHANNEL_RULES_MAX;
+	struct wire_rule *rules = channel_at(ch, ch->header->rules_offset);
+	for (uint32_t i = ch->rule_count; i < count; i++)
+		rules[i] = tables->rules.list.items[i];
+	ch->rule_count = count;
+}
+
+static int by_start(const void *a, const void *b)
+{
+	const struct wire_module *x = a, *y = b;
+	return x->start < y->start ? -1 : x->start > y->start;
+}
+
+struct mt_error *tables_publish(struct channel *ch, const struct images *images,
+				struct tables *tables)
+{
+	struct wire_header *h = ch->header;
+	publish_rules(ch, tables);
+	uint64_t need = align64(images->list.len * sizeof(struct wire_module));
+	if (need > CHANNEL_LISTS_SIZE)
+		return mt_error_create(MT_ERROR_OTHER, "too many loaded libraries: %zu", images->list.len);
+	if (ch->list_next + need > CHANNEL_LISTS_SIZE)
+		ch->list_next = 0;
+	uint64_t offset = h->unwind_offset + ch->list_next;
+	struct wire_module *list = channel_at(ch, offset);
+	uint32_t count = 0;
+	for (size_t i = 0; i < images->list.len && i < tables->entries.len; i++) {
+		struct table_entry *e = &tables->entries.items[i];
+		const struct image *img = images->list.items[i];
+		if (img->unloaded || !e->exec_end)
+			continue;
+		if (!e->published)
+			publish_rows(ch, e);
+		list[count++] = (struct wire_module){
+			.start = e->exec_start, .end = e->exec_end, .bias = img->bias,
+			.rows_offset = e->rows_offset, .row_count = e->row_count,
+			.ret_gadget = e->ret_gadget,
+		};
+	}
+	qsort(list, count, sizeof(*list), by_start);
+	ch->list_next += need;
+	atomic_store_explicit(&h->module_list, offset << WIRE_MODULE_COUNT_BITS | count,
+			      memory_order_release);
+	atomic_fetch_add_explicit(&h->module_generation, 1, memory_order_release);
+	return NULL;
+}

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* inject/tables.h - unwind tables for the tracer: compiled once an image, published as a list.
+ *
+ * tables_compile() reads an image's call frame information and needs no stopped target; it is the
+ * slow part and is done before anything is borrowed. tables_publish() copies what is new into the
+ * shared memory and switches the module list. */
+#ifndef MT_INJECT_TABLES_H
+#define MT_INJECT_TABLES_H
+
+#include "attach/image.h"
+#include "inject/channel.h"
+#include "inject/unwind_image.h"
+
+struct tables {
+	struct unwind_rules rules;
+	MT_ARRAY(struct table_entry) entries;	/* by image id */
+};
+
+struct table_entry {
+	bool compiled, published;
+	struct unwind_table table;	/* freed once published */
+	uint64_t rows_offset;
+	uint32_t row_count;
+	uint64_t exec_start, exec_end;
+	uint64_t ret_gadget;
+};
+
+void tables_init(struct tables *tables);
+void tables_deinit(struct tables *tables);
+/* All images that have no table yet. An image whose tables cannot be read gets an empty one:
+ * stacks are truncated there. */
+struct mt_error *tables_compile(struct tracee *t, const struct images *images, struct tables *tables)
+	MT_MUST_CHECK;
+struct mt_error *tables_publish(struct channel *ch, const struct images *images,
+				struct tables *tables) MT_MUST_CHECK;
+
+#endif
