@@ -259,8 +259,8 @@ static struct mt_error *put_data(struct mt_buf *out, const struct flamegraph *g)
 
 static struct mt_error *put_first(struct mt_buf *out, const struct flamegraph *g)
 {
-	mt_buf_printf(out, "%s %s%s%s", view_name(g->view), g->by_count ? "count" : "bytes",
-		      g->inverted ? " inverted" : "", g->hide_imports ? " no-imports" : "");
+	mt_buf_printf(out, "%s %s%s", view_name(g->view), g->by_count ? "count" : "bytes",
+		      g->inverted ? " inverted" : "");
 	return NULL;
 }
 

@@ -43,7 +43,6 @@ struct flamegraph {
 	const struct tree *tree;		/* borrowed */
 	enum view_kind view;			/* shown first */
 	bool by_count, inverted;		/* shown first */
-	bool hide_imports;
 	/* owned; filled by the calls below */
 	MT_ARRAY(struct flamegraph_fact) facts;
 	MT_ARRAY(struct flamegraph_note) notes;

@@ -57,13 +57,6 @@ void html_escape(struct mt_buf *out, const char *s)
 	html_escape_max(out, s, SIZE_MAX - 1);
 }
 
-void html_put_text(struct mt_buf *out, const char *s)
-{
-	size_t len = strlen(s);
-	html_put_leb(out, len);
-	mt_buf_put(out, s, len);
-}
-
 /* ---- packing ---- */
 
 void html_base64(struct mt_buf *out, const void *data, size_t len)

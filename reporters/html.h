@@ -29,6 +29,4 @@ static inline void html_put_leb(struct mt_buf *out, uint64_t v)
 	} while (v);
 }
 
-void html_put_text(struct mt_buf *out, const char *s);	/* length, then the bytes */
-
 #endif

@@ -296,12 +296,11 @@ static bool is_site(const struct tree *t, const struct tree_frame *f)
 	       !is_runtime_module(t->strings.items[f->module]);
 }
 
-static _Thread_local enum view_kind sort_view;	/* qsort has no argument for its comparison */
-
-static int compare_sites(const void *a, const void *b)
+static int compare_sites(const void *a, const void *b, void *view)
 {
 	const struct tree_site *x = a, *y = b;
-	uint64_t vx = x->value.bytes[sort_view], vy = y->value.bytes[sort_view];
+	enum view_kind v = *(enum view_kind *)view;
+	uint64_t vx = x->value.bytes[v], vy = y->value.bytes[v];
 	if (vx != vy)
 		return vx < vy ? 1 : -1;
 	return x->frame < y->frame ? -1 : x->frame > y->frame;
@@ -336,8 +335,7 @@ struct mt_error *tree_sites(const struct tree *t, enum view_kind view, struct tr
 		sites[count] = sites[f];
 		sites[count++].frame = f;
 	}
-	sort_view = view;
-	qsort(sites, count, sizeof(*sites), compare_sites);
+	qsort_r(sites, count, sizeof(*sites), compare_sites, &view);
 	*ret = take_ptr(&sites);
 	*count_ret = count;
 	return NULL;

@@ -155,7 +155,7 @@ class Palette {
 		for (let family = 0; family < 4; family++) {
 			for (let shade = 0; shade < SHADES; shade++) {
 				const t = shade / (SHADES - 1), wave = (shade * 5 % SHADES) / (SHADES - 1) - 0.5;
-				const rgb = family === 0 ? oklch(theme.light + wave * 0.05, theme.chroma, 238 + t * 38) :
+				const rgb = family === 0 ? oklch(theme.light + wave * 0.05, theme.chroma, 248 + t * 38) :
 					family === 1 ? oklch(theme.light + wave * 0.05, theme.chroma * 1.1, 54 + t * 36) :
 					oklch(theme.gray + wave * 0.04, 0.006, 250);
 				this.plain.push(css(rgb));
@@ -231,7 +231,7 @@ class Labels {
 		}
 		return width;
 	}
-	/* As much of the text as fits, with an ellipsis; "" when not even three characters do. */
+	/* As much of the text as fits, with an ellipsis; "" when not even some characters do. */
 	fit(text, room) {
 		if (text.length > 500)
 			text = text.slice(0, 500);
@@ -239,7 +239,7 @@ class Labels {
 		if (whole <= room)
 			return text;
 		let keep = Math.floor(text.length * room / whole);
-		for (; keep > 2; keep--) {
+		for (; keep > 3; keep--) {
 			const cut = text.slice(0, keep - 1) + '…';
 			if (this.context.measureText(cut).width <= room)
 				return cut;
@@ -276,7 +276,7 @@ class Painter {
 		this.canvas.width = Math.max(1, Math.round(width * ratio));
 		this.canvas.height = Math.max(1, Math.round(height * ratio));
 	}
-	/* scene: layout, flame (root at the bottom), scroll, marks (of a search) or null, theme,
+	/* scene: layout, flame (root at the bottom), scroll, mark (of a search, by node) or null, theme,
 	 * hover and focus (rectangles, -1: none), rootLabel. */
 	paint(scene) {
 		const { layout } = scene, c = this.context;
@@ -312,37 +312,37 @@ class Painter {
 		return Math.round(x * this.ratio) / this.ratio;
 	}
 	paintFrame(i, row, y) {
-		const { layout, marks } = this.scene, c = this.context, palette = this.palette;
+		const { layout } = this.scene, c = this.context, palette = this.palette;
 		const node = layout.node[i], x0 = this.edge(layout.x[i]);
 		const x1 = this.edge(layout.x[i] + layout.w[i]), w = Math.max(x1 - x0, 1 / this.ratio);
-		const mark = marks ? marks[node < 0 ? -1 - node : node] : 0;
 		const gap = w > 3 ? 1 : 0;
 		if (node < 0) {
-			c.fillStyle = this.restMatches(i, marks) ? palette.restMatch : palette.rest;
+			c.fillStyle = this.restMatches(i) ? palette.restMatch : palette.rest;
 			c.fillRect(x0, y, w - gap, ROW - 1);
 			if (w > 90)
 				this.paintText(`${countText(layout.smaller(i).count)} smaller frames`, '', x0, y, w, true);
 			return;
 		}
-		const frame = layout.tree.frame[node];
-		const faded = marks ? !(mark & 4) : row < layout.zoomRow;
+		/* In a search what hangs on a match stays plain: together that is the matched share. */
+		const frame = layout.tree.frame[node], mark = this.scene.mark ? this.scene.mark(node) : 2;
+		const faded = !(mark & 6) || row < layout.zoomRow && !this.scene.mark;
 		c.fillStyle = mark & 4 ? palette.match : node === 0 ? palette.root :
 			(faded ? palette.faded : palette.plain)[this.colours[frame]];
 		c.fillRect(x0, y, w - gap, ROW - 1);
-		if (w < 22)
+		if (w < 30)
 			return;
 		if (node === 0)
 			this.paintText(this.scene.rootLabel, '', x0, y, w, false);
 		else
 			this.paintText(this.labels.name(frame), frame < this.model.frames ?
-				this.model.place(frame, true) : '', x0, y, w, faded && marks);
+				this.model.place(frame, true) : '', x0, y, w, !(mark & 6));
 	}
-	restMatches(i, marks) {
-		if (!marks)
+	restMatches(i) {
+		if (!this.scene.mark)
 			return false;
 		const { layout } = this.scene, children = layout.tree.children(-1 - layout.node[i]);
 		for (let k = layout.first.get(i); k < children.length; k++)
-			if (marks[children[k]] & 5)
+			if (this.scene.mark(children[k]) & 5)
 				return true;
 		return false;
 	}

@@ -308,26 +308,23 @@ class Tree {
 		}
 		return list;
 	}
-	/* Marks nodes at or under which a frame matches (1), with a match on it or above it (2), and
-	 * answers the share of the whole that has a match in its stack. */
+	/* What a search finds: mark(node) has bit 4 for a match, 2 for one on it or above it, 1 for one
+	 * on it or below it; value is that of the stacks with a match, each counted once. */
 	match(frameMatches) {
 		const n = this.count, marks = new Uint8Array(n);
-		let found = 0, matches = 0;
+		let value = 0, matches = 0;
 		for (let i = 1; i < n; i++) {
-			const own = frameMatches[this.frame[i]];
-			if (marks[this.parent[i]] & 2) {
-				marks[i] = own ? 6 : 2;
-			} else if (own) {
-				marks[i] = 6;
-				found += this.value[i];
-			}
+			const own = frameMatches[this.frame[i]], above = marks[this.parent[i]] & 2;
+			if (own && !above)
+				value += this.value[i];
 			if (own && this.value[i] > 0)
 				matches++;
+			marks[i] = own ? 6 : above;
 		}
 		for (let i = n - 1; i > 0; i--)
 			if (marks[i] & 5)
 				marks[this.parent[i]] |= 1;
-		return { marks, value: found, matches, share: this.value[0] ? found / this.value[0] : 0 };
+		return { mark: (node) => marks[node], value, matches };
 	}
 	path(node) {
 		const path = [];
@@ -337,7 +334,98 @@ class Tree {
 	}
 }
 
-/* The node of `tree` that stands for `path` (frames, root to leaf), as far as there is one. */
+/* The same stacks from the leaf: roots are the functions that allocate, below them their callers.
+ * All of it would be larger than the file by the depth of the stacks, so a node gets its children
+ * when they are first asked for: only what is wide enough to be seen ever exists. */
+class InvertedTree {
+	constructor(tree) {
+		this.base = tree;
+		this.model = tree.model;
+		this.view = tree.view;
+		this.hiddenBytes = tree.hiddenBytes;
+		this.parent = [0];
+		this.frame = [0];
+		this.bytes = [tree.bytes[0]];
+		this.blocks = [tree.blocks[0]];
+		this.selfBytes = [tree.selfBytes[0]];
+		this.selfBlocks = [tree.selfBlocks[0]];
+		this.kids = [null];
+		const leaves = [];
+		for (let i = 1; i < tree.count; i++)
+			if (tree.selfBlocks[i] > 0 || tree.selfBytes[i] > 0)
+				leaves.push(i);
+		/* Stacks that pass through a node: the leaf, and how far up the node stands. */
+		this.stacks = [{ leaf: leaves, at: leaves }];
+		this.setMetric(tree.value === tree.blocks);
+	}
+	get count() {
+		return this.parent.length;
+	}
+	setMetric(byCount) {
+		this.base.setMetric(byCount);
+		this.value = byCount ? this.blocks : this.bytes;
+		this.self = byCount ? this.selfBlocks : this.selfBytes;
+		this.sorted = [];
+	}
+	add(parent, frame) {
+		this.parent.push(parent);
+		this.frame.push(frame);
+		for (const column of [this.bytes, this.blocks, this.selfBytes, this.selfBlocks])
+			column.push(0);
+		this.kids.push(null);
+		this.stacks.push({ leaf: [], at: [] });
+		return this.parent.length - 1;
+	}
+	grow(node) {
+		const { base } = this, { leaf, at } = this.stacks[node], byFrame = new Map();
+		for (let k = 0; k < leaf.length; k++) {
+			const frame = base.frame[at[k]], up = base.parent[at[k]];
+			let child = byFrame.get(frame);
+			if (child === undefined)
+				byFrame.set(frame, child = this.add(node, frame));
+			this.bytes[child] += base.selfBytes[leaf[k]];
+			this.blocks[child] += base.selfBlocks[leaf[k]];
+			if (up > 0) {
+				this.stacks[child].leaf.push(leaf[k]);
+				this.stacks[child].at.push(up);
+			} else {
+				this.selfBytes[child] += base.selfBytes[leaf[k]];
+				this.selfBlocks[child] += base.selfBlocks[leaf[k]];
+			}
+		}
+		this.stacks[node] = null;
+		this.kids[node] = [...byFrame.values()];
+	}
+	children(node) {
+		if (!this.kids[node])
+			this.grow(node);
+		if (!this.sorted[node]) {
+			this.sorted[node] = true;
+			this.kids[node].sort((a, b) => this.value[b] - this.value[a] || a - b);
+		}
+		return this.kids[node];
+	}
+	match(frameMatches) {
+		const found = this.base.match(frameMatches), marks = [0];
+		const mark = (node) => {
+			/* A loop: callers can be ten thousand deep. */
+			const open = [];
+			for (let i = node; marks[i] === undefined; i = this.parent[i])
+				open.push(i);
+			while (open.length) {
+				const i = open.pop();
+				marks[i] = frameMatches[this.frame[i]] ? 6 : marks[this.parent[i]] & 2;
+			}
+			return marks[node];
+		};
+		return { mark, value: found.value, matches: found.matches };
+	}
+	path(node) {
+		return Tree.prototype.path.call(this, node);
+	}
+}
+
+/* The node of a tree that stands for a path of frames, root to leaf, as far as there is one. */
 function findPath(tree, frames) {
 	let node = 0;
 	for (const frame of frames) {

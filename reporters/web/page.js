@@ -42,13 +42,13 @@ class Report {
 		const first = document.body.dataset.first.split(' ');
 		this.first = {
 			view: Math.max(0, VIEWS.indexOf(first[0])), count: first.includes('count'), flame: false,
-			show: { ...SHOW, imports: !first.includes('no-imports') }, query: '', zoom: 0,
+			inverted: first.includes('inverted'), show: { ...SHOW }, query: '', zoom: 0,
 		};
 		this.has = this.whatIsThere();
 		this.state = { ...this.first, show: { ...this.first.show } };
 		this.hover = this.focusAt = -1;
-		this.marks = null;
-		this.zooms = 0;
+		this.found = null;
+		this.keyboard = false;		/* the focus is drawn only for who uses it */
 	}
 	/* Kinds of frames in the report: a switch for what is not there would only puzzle. */
 	whatIsThere() {
@@ -72,14 +72,27 @@ class Report {
 		s.view = view >= 0 ? view : first.view;
 		s.count = query.has('metric') ? query.get('metric') === 'count' : first.count;
 		s.flame = query.get('shape') === 'flame';
+		s.inverted = query.has('inverted') ? query.get('inverted') === '1' : first.inverted;
 		for (const name of Object.keys(SHOW))
 			s.show[name] = query.has(name) ? query.get(name) === '1' : first.show[name];
 		s.query = query.get('search') || '';
 		$('search').value = s.query;
 		this.renewTree();
-		const zoom = Number(query.get('zoom') || 0);
-		s.zoom = Number.isInteger(zoom) && zoom > 0 && zoom < this.tree.count &&
-			this.tree.value[zoom] > 0 ? zoom : 0;
+		s.zoom = this.parseZoom(query.get('zoom') || '');
+	}
+	/* A node's number; in the inverted tree, which grows as it is looked at, a path of frames. */
+	parseZoom(text) {
+		if (!/^[0-9.]+$/.test(text))
+			return 0;
+		if (this.state.inverted)
+			return findPath(this.tree, text.split('.').map(Number));
+		const zoom = Number(text);
+		return Number.isInteger(zoom) && zoom < this.tree.count && this.tree.value[zoom] > 0 ? zoom : 0;
+	}
+	zoomText() {
+		if (!this.state.inverted)
+			return String(this.state.zoom);
+		return this.tree.path(this.state.zoom).slice(0, 300).map((node) => this.tree.frame[node]).join('.');
 	}
 	/* What differs from the report's first state. A zoom is a step of history, the rest is not. */
 	writeAddress(step) {
@@ -90,13 +103,15 @@ class Report {
 			query.set('metric', s.count ? 'count' : 'bytes');
 		if (s.flame)
 			query.set('shape', 'flame');
+		if (s.inverted !== first.inverted)
+			query.set('inverted', s.inverted ? '1' : '0');
 		for (const name of Object.keys(SHOW))
 			if (s.show[name] !== first.show[name])
 				query.set(name, s.show[name] ? '1' : '0');
 		if (s.query)
 			query.set('search', s.query.slice(0, 500));
 		if (s.zoom)
-			query.set('zoom', s.zoom);
+			query.set('zoom', this.zoomText());
 		const hash = query.size ? `#${query}` : ' ';
 		if (hash.trim() === location.hash)
 			return;
@@ -113,16 +128,19 @@ class Report {
 			this.nodes = filterNodes(this.model, s.show);
 			this.trees.clear();
 		}
-		let tree = this.trees.get(s.view);
+		const key = s.inverted ? `${s.view} inverted` : `${s.view}`;
+		let tree = this.trees.get(key);
 		if (!tree) {
-			tree = new Tree(this.model, this.nodes, s.view);
 			/* One view of a big report takes tens of megabytes. */
 			if (this.trees.size > 1)
 				this.trees.clear();
-			this.trees.set(s.view, tree);
+			tree = new Tree(this.model, this.nodes, s.view);
+			tree.setMetric(s.count);
+			if (s.inverted)
+				tree = new InvertedTree(tree);
+			this.trees.set(key, tree);
 		}
-		const value = s.count ? tree.blocks : tree.bytes;
-		if (tree.value !== value)
+		if (tree.value !== (s.count ? tree.blocks : tree.bytes))
 			tree.setMetric(s.count);
 		this.tree = tree;
 	}
@@ -131,7 +149,7 @@ class Report {
 		const old = this.tree, frames = old.path(this.state.zoom).map((node) => old.frame[node]);
 		Object.assign(this.state, changes);
 		this.renewTree();
-		this.state.zoom = frames.length ? findPath(this.tree, frames) : 0;
+		this.state.zoom = 'inverted' in changes ? 0 : findPath(this.tree, frames);
 		this.writeAddress(false);
 		this.refresh();
 	}
@@ -139,7 +157,6 @@ class Report {
 		if (node === this.state.zoom)
 			return;
 		this.state.zoom = node;
-		this.zooms++;
 		this.writeAddress(true);
 		this.hideTip();
 		this.layoutNow();
@@ -216,8 +233,8 @@ class Report {
 		const root = this.model.facts.command || 'all';
 		this.painter.paint({
 			layout: this.layout, flame: this.state.flame, scroll: $('scroll').scrollTop, total: this.total,
-			marks: this.marks ? this.marks.marks : null, theme: this.theme, hover: this.hover,
-			focus: this.focusAt, rootLabel: `${cut(root, 200)}   ${this.amount(this.tree.value[0])}`,
+			mark: this.found && this.found.mark, theme: this.theme, hover: this.hover,
+			focus: this.keyboard ? this.focusAt : -1, rootLabel: `${cut(root, 200)}   ${this.amount(this.tree.value[0])}`,
 		});
 	}
 	amount(value) {
@@ -318,30 +335,31 @@ class Report {
 			button.hidden = !this.has[button.dataset.show];
 			button.setAttribute('aria-pressed', String(s.show[button.dataset.show]));
 		}
+		$('invert').setAttribute('aria-pressed', String(s.inverted));
 		$('reset').disabled = s.zoom === 0;
 	}
 	refreshSearch() {
-		const query = this.state.query.trim(), found = $('found');
-		this.marks = null;
-		found.replaceChildren();
+		const query = this.state.query.trim(), output = $('found');
+		this.found = null;
+		output.replaceChildren();
 		if (!query)
 			return;
 		const frames = matchFrames(this.model, query);
 		if (!frames) {
-			found.textContent = 'not a regular expression';
+			output.textContent = 'not a regular expression';
 			return;
 		}
 		const canonical = this.model.canonical(this.state.show.lines);
 		if (canonical)
 			for (let i = 1; i < this.model.frames; i++)
 				frames[canonical[i]] |= frames[i];
-		this.marks = this.tree.match(frames);
-		if (!this.marks.matches) {
-			found.textContent = 'no match';
+		this.found = this.tree.match(frames);
+		if (!this.found.matches) {
+			output.textContent = 'no match';
 			return;
 		}
-		found.append(make('b', '', percentText(this.marks.value, this.tree.value[0])),
-			` ${this.amount(this.marks.value)} matched`);
+		output.append(make('b', '', percentText(this.found.value, this.tree.value[0])),
+			` ${this.amount(this.found.value)} matched`);
 	}
 	search(text) {
 		this.state.query = text;
@@ -350,12 +368,13 @@ class Report {
 		this.paintSoon();
 	}
 	nextMatch(step) {
-		if (!this.marks)
+		if (!this.found)
 			return;
+		this.keyboard = true;
 		const { layout } = this, n = layout.node.length;
 		for (let k = 1; k <= n; k++) {
 			const i = (((this.focusAt < 0 ? (step > 0 ? -1 : 0) : this.focusAt) + k * step) % n + n) % n;
-			if (layout.node[i] > 0 && this.marks.marks[layout.node[i]] & 4) {
+			if (layout.node[i] > 0 && this.found.mark(layout.node[i]) & 4) {
 				this.focusRectangle(i);
 				return;
 			}
@@ -511,7 +530,8 @@ function fillViews(model) {
 		if (view === 'peak' && model.facts.peak_ns)
 			when = `live at ${durationText(Number(model.facts.peak_ns) / 1e9)}`;
 		button.append(make('span', 'name', name), make('span', 'about', when), make('span', 'size', sizeText(totals.totalBytes)),
-			make('span', 'count', `${countText(totals.totalCount)} allocations`));
+			make('span', 'count', countText(totals.totalCount)));
+		button.lastChild.append(make('span', 'unit', ' allocations'));
 		$('views').append(button);
 	});
 }
@@ -547,6 +567,7 @@ function wireControls(report) {
 	});
 	for (const group of document.querySelectorAll('[role="radiogroup"]'))
 		group.addEventListener('keydown', radioKeys);
+	$('invert').addEventListener('click', () => report.change({ inverted: !report.state.inverted }));
 	$('reset').addEventListener('click', () => report.zoomTo(0));
 	$('theme').addEventListener('click', () => report.setTheme(report.theme === 'dark' ? 'light' : 'dark', true));
 	$('open-help').addEventListener('click', () => $('help').showModal());
@@ -581,6 +602,9 @@ function wirePicture(report) {
 		report.hideTip();
 		report.paintSoon();
 	}, { passive: true });
+	scroll.addEventListener('pointerdown', () => {
+		report.keyboard = false;
+	});
 	scroll.addEventListener('pointermove', (event) => {
 		const i = report.at(event.clientX, event.clientY);
 		if (i !== report.hover) {
@@ -607,6 +631,7 @@ function wirePicture(report) {
 		if (event.ctrlKey || event.metaKey || event.altKey)
 			return;
 		if (event.key.startsWith('Arrow') || event.key === 'Home') {
+			report.keyboard = true;
 			event.preventDefault();
 			report.move(event.key);
 		} else if ((event.key === 'Enter' || event.key === ' ') && report.focusAt >= 0) {
@@ -628,6 +653,7 @@ function wireKeys(report) {
 		'N': () => report.nextMatch(-1),
 		'm': () => report.change({ count: !report.state.count }),
 		'f': () => report.change({ flame: !report.state.flame }),
+		'i': () => $('invert').click(),
 		't': () => $('theme').click(),
 		'c': () => report.copyStack(),
 	};

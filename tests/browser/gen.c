@@ -295,6 +295,7 @@ static void put_facts(struct flamegraph *g, const char *command, bool hostile)
 	check(flamegraph_fact(g, "allocations", "1834911"));
 	check(flamegraph_fact(g, "releases", "1702118"));
 	check(flamegraph_fact(g, "temporary_threshold", "1"));
+	check(flamegraph_fact(g, "peak_ns", "28400000000"));
 	check(flamegraph_fact(g, "dropped", hostile ? "12" : "0"));
 	if (!hostile)
 		return;
