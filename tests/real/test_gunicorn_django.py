@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+# tests/real/test_gunicorn_django.py - a gunicorn worker that serves a Django page.
+# Knows: a page made of a template and a database. Does not know: memtrace.
+# Run by tests/run.py.
+import unittest
+import urllib.request
+
+import harness
+import loaded
+
+NEEDS = ["gunicorn", "wrk"]
+TIMEOUT = 180
+APP = '''
+import sqlite3
+import django
+from django.conf import settings
+from django.core.wsgi import get_wsgi_application
+from django.http import HttpResponse, JsonResponse
+from django.template import Context, Engine
+from django.urls import path
+
+settings.configure(DEBUG=False, ALLOWED_HOSTS=["*"], ROOT_URLCONF=__name__, SECRET_KEY="x",
+                   LOGGING_CONFIG=None)
+django.setup()
+template = Engine().from_string(
+    "<h1>{{ title|upper }}</h1>{% for r in rows %}<li>{{ r.0 }}: {{ r.1|title }}</li>{% endfor %}")
+
+
+def read_rows():
+    db = sqlite3.connect(":memory:")
+    db.execute("create table t(a, b)")
+    db.executemany("insert into t values(?, ?)", [(i, "row %d <&>" % i) for i in range(100)])
+    return db.execute("select a, b from t order by a").fetchall()
+
+
+def report_page(request):
+    ballast = bytearray(30000)
+    return HttpResponse(template.render(Context({"title": "rows", "rows": read_rows()})))
+
+
+def data_page(request):
+    return JsonResponse({"rows": read_rows()})
+
+
+urlpatterns = [path("page", report_page), path("data", data_page)]
+application = get_wsgi_application()
+'''
+
+
+class Gunicorn(loaded.Server):
+    SYMBOL = r"^report_page \(.*app\.py:\d+\)"
+
+    def start(self):
+        self.port = harness.free_port()
+        (self.tmp / "app.py").write_text(APP)
+        self.server = self.stack.enter_context(harness.start_target(
+            ["gunicorn", "--bind", f"127.0.0.1:{self.port}", "--workers", "1", "--threads", "3",
+             "--graceful-timeout", "5", "app:application"], cwd=self.tmp,
+            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": None}))
+        harness.wait_port(self.port)
+        self.pages = {}
+        return harness.wait_for(lambda: loaded.children(self.server.pid))[-1]
+
+    def ask(self):
+        for name in ("page", "data"):
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{name}",
+                                        timeout=20) as answer:
+                text = answer.read()
+            if text != self.pages.setdefault(name, text) or b"99" not in text:
+                raise AssertionError(f"another page: {text[:200]}")
+
+    def load(self):
+        return ["wrk", "-t", "1", "-c", "4", "-d", f"{loaded.SECONDS + 4}s",
+                f"http://127.0.0.1:{self.port}/page"]
+
+    def check_load(self, result):
+        super().check_load(result)
+        self.assertRegex(result.out, r"\d+ requests in")
+        self.assertNotRegex(result.out, r"Non-2xx|Socket errors")
+
+    def stop(self):
+        self.assertNotRegex(self.server.err, r"(?i)traceback|\[ERROR\]|\[CRITICAL\]|Worker.*term")
+        self.end_with(self.server)
+
+    def test_under_load(self):
+        self.whole(least=1000)
+
+
+if __name__ == "__main__":
+    unittest.main()
