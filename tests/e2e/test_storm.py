@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+# tests/e2e/test_storm.py - a storm of events: none is lost, and that is written down.
+# Knows: how many blocks the target allocates. Does not know: rings.
+# Run by tests/run.py.
+import time
+import unittest
+
+import harness
+import session
+
+
+class Storm(unittest.TestCase):
+    def check(self, threads, pairs, how):
+        program = harness.compile_c("alloc_storm.c", flags=["-O2", "-D_GNU_SOURCE", "-pthread"])
+        with harness.tmpdir() as tmp:
+            cap = tmp / "cap.bin"
+            if how == "run":
+                out = harness.memtrace("run", "-o", cap, "--", program, threads, pairs).out
+            else:
+                with harness.start_target([program, threads, pairs], stdin=True,
+                                          wait="^ready") as target:
+                    session.capture_work(target, cap)
+                    out = "\n".join(target.lines)
+            total = next(x for x in out.splitlines() if x.startswith("total")).split()
+            self.check_counts(cap, int(total[1]), int(total[2]))
+
+    def check_counts(self, cap, count, size):
+        counters = harness.counters(cap)
+        self.assertEqual(counters["dropped"], 0)
+        self.assertEqual(counters["produced"], counters["written"])
+        self.assertGreaterEqual(counters["written"], 2 * count)
+        values = {(view, metric): harness.folded_sum(
+            harness.folded(cap, "--view", view, "--metric", metric), r"^work \(")
+            for view in ("allocated", "leaks") for metric in ("count", "bytes")}
+        self.assertEqual(values["allocated", "count"], count)
+        self.assertEqual(values["allocated", "bytes"], size)
+        self.assertEqual(values["leaks", "count"], 0)
+        # Every event is a line of `parse`, and no more.
+        lines = harness.memtrace("parse", cap, timeout=100).out.splitlines()
+        frees = sum(1 for line in lines if "free" in line.split()[:6])
+        self.assertGreaterEqual(len(lines), counters["written"])
+        self.assertGreaterEqual(frees, count - 64)
+
+    def test_one_thread(self):
+        self.check(1, 200000, "attach")
+
+    def test_four_threads(self):
+        self.check(4, 50000, "attach")
+
+    def test_run(self):
+        self.check(2, 50000, "run")
+
+    def test_attach_in_the_middle(self):
+        """Frees of older blocks are ignored, nothing else is missing: what is counted as leaked
+        at the end is at most what can be live."""
+        program = harness.compile_c("alloc_storm.c", flags=["-O2", "-D_GNU_SOURCE", "-pthread"])
+        with harness.tmpdir() as tmp, harness.start_target(
+                [program, 3, 3000000], stdin=True, wait="^ready") as target:
+            target.send("g")
+            for i in range(4):
+                time.sleep(0.1)
+                harness.memtrace("attach", target.pid, "--duration", "200ms",
+                                 "-o", tmp / f"{i}.bin")
+                counters = harness.counters(tmp / f"{i}.bin")
+                self.assertEqual(counters["produced"], counters["written"] + counters["dropped"])
+                leaks = harness.folded(tmp / f"{i}.bin", "--view", "leaks", "--metric", "count")
+                # One block a thread in flight and one passed on.
+                self.assertLessEqual(sum(v for _, v in leaks), 6, leaks)
+            self.assertTrue(target.alive())
+            target.wait_line("^done", 60)
+
+
+if __name__ == "__main__":
+    unittest.main()
