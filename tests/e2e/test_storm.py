@@ -55,7 +55,7 @@ class Storm(unittest.TestCase):
         at the end is at most what can be live."""
         program = harness.compile_c("alloc_storm.c", flags=["-O2", "-D_GNU_SOURCE", "-pthread"])
         with harness.tmpdir() as tmp, harness.start_target(
-                [program, 3, 3000000], stdin=True, wait="^ready") as target:
+                [program, 3, 20000000], stdin=True, wait="^ready") as target:
             target.send("g")
             for i in range(4):
                 time.sleep(0.1)

@@ -1,0 +1,319 @@
+# SPDX-License-Identifier: Apache-2.0
+# tests/e2e/test_odd_targets.py - targets that keep hooked pointers, live in namespaces or have
+# odd limits. Knows: what each must go on doing. Does not know: memtrace.
+# Run by tests/run.py.
+import signal
+import subprocess
+import time
+import unittest
+
+import harness
+import session
+
+# Copies the addresses of malloc and free whenever it is asked to and uses all copies it has.
+COPIES = r"""
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+static void *(*mallocs[64])(size_t);
+static void (*frees[64])(void *);
+static int copies;
+int main(void)
+{
+	char c;
+	free(malloc(10));
+	puts("ready");
+	fflush(stdout);
+	while (read(0, &c, 1) == 1) {
+		if (c == 'c') {
+			mallocs[copies] = malloc;
+			frees[copies++] = free;
+		}
+		for (int i = 0; i < copies; i++)
+			for (int j = 1; j < 1000; j++) {
+				char *p = mallocs[i](j);
+				memset(p, j, j);
+				frees[copies - 1 - i](p);
+			}
+		printf("used %d\n", copies);
+		fflush(stdout);
+	}
+	return 0;
+}
+"""
+
+# Blocks every signal, handles SIGTRAP, has floating point exceptions on and a tiny descriptor limit.
+STRICT = r"""
+#include <fenv.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+static volatile int traps;
+static void on_trap(int n) { (void)n; traps++; }
+int main(void)
+{
+	char c;
+	struct sigaction act = { .sa_handler = on_trap };
+	sigaction(SIGTRAP, &act, NULL);
+	sigset_t all;
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	feenableexcept(FE_DIVBYZERO | FE_INVALID);
+	struct rlimit limit = { 3, 3 };
+	setrlimit(RLIMIT_NOFILE, &limit);
+	void *p = malloc(1);
+	puts("ready");
+	fflush(stdout);
+	while (read(0, &c, 1) == 1) {
+		for (int i = 0; i < 1000; i++) {
+			free(p);
+			p = malloc(1000);
+		}
+		printf("worked %d\n", traps);
+		fflush(stdout);
+	}
+	return 0;
+}
+"""
+
+# A seccomp filter that kills on everything but the few calls it needs.
+SECCOMP = r"""
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#define ALLOW(nr) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##nr, 0, 1), \
+		  BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
+int main(void)
+{
+	static struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		ALLOW(read), ALLOW(write), ALLOW(brk), ALLOW(mmap), ALLOW(munmap), ALLOW(mprotect),
+		ALLOW(exit_group), ALLOW(rt_sigreturn), ALLOW(futex), ALLOW(madvise), ALLOW(restart_syscall),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+	};
+	static struct sock_fprog program = { sizeof(filter) / sizeof(filter[0]), filter };
+	char c, text[32];
+	void *p = malloc(1);
+	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+		return 7;
+	write(1, "ready\n", 6);
+	while (read(0, &c, 1) == 1) {
+		for (int i = 0; i < 1000; i++) {
+			free(p);
+			p = malloc(1000);
+		}
+		write(1, text, (size_t)snprintf(text, sizeof(text), "worked\n"));
+	}
+	_exit(0);
+}
+"""
+
+
+def start(source, name, *flags, argv=()):
+    program = harness.compile_c(source, name=name, flags=["-O1", "-D_GNU_SOURCE", *flags])
+    return harness.start_target([*argv, program], stdin=True, wait="^ready")
+
+
+class CopiedPointers(unittest.TestCase):
+    """xmlFree = free: a program that keeps what a slot held during a capture."""
+
+    def check(self, *flags):
+        with harness.tmpdir() as tmp, start(COPIES, "copies", *flags) as target:
+            for i in range(1, 4):
+                with session.Attach(target.pid, "-o", tmp / f"{i}.bin") as attach:
+                    target.send("c")
+                    target.wait_line(f"^used {i}$")
+                    attach.interrupt()
+                self.assertEqual(harness.maps_clean(target.pid), [])
+                target.send("u")
+                harness.wait_for(lambda: target.lines.count(f"used {i}") == 2, 20)
+                self.assertEqual(len(session.thunk_pages(target.pid)), 1)
+            target.proc.stdin.close()
+            self.assertEqual(target.wait(), 0)
+            stats = harness.stats(tmp / "3.bin")
+            self.assertGreaterEqual(stats["total_num_allocations"], 999)
+
+    def test_position_independent(self):
+        self.check()
+
+    def test_bound_now(self):
+        self.check("-Wl,-z,now")
+
+    def test_not_position_independent(self):
+        """malloc's address is the program's own stub there."""
+        self.check("-no-pie", "-fno-pie")
+
+
+class Limits(unittest.TestCase):
+    def capture(self, target, tmp):
+        with session.Attach(target.pid, "-o", tmp / "cap.bin") as attach:
+            target.send("x")
+            target.wait_line("^worked")
+            return attach.interrupt()
+
+    def test_signals_blocked_and_three_descriptors(self):
+        with harness.tmpdir() as tmp, start(STRICT, "strict", "-lm") as target:
+            before = session.Snapshot(target.pid)
+            self.capture(target, tmp)
+            self.assertEqual(target.lines[-1], "worked 0")
+            changes = [c for c in session.Snapshot(target.pid).changes(before)
+                       if not c.startswith("slot")]     # it bound some itself
+            self.assertEqual(changes, [])
+            self.assertGreaterEqual(harness.stats(tmp / "cap.bin")["total_num_allocations"], 1000)
+            target.proc.stdin.close()
+            self.assertEqual(target.wait(), 0)
+
+    def test_seccomp(self):
+        """A filter that kills: captured or refused with the reason, but never killed."""
+        with harness.tmpdir() as tmp, start(SECCOMP, "seccomp", "-w") as target:
+            with session.Attach(target.pid, "-o", tmp / "cap.bin", "--duration", "500ms",
+                                wait=False) as attach:
+                result = attach.wait(30)
+            self.assertIn(result.code, (0, 1), result)
+            self.assertTrue(target.alive(), f"killed: {target.proc.poll()}\n{result}")
+            if result.code:
+                self.assertRegex(result.err, r"(?i)seccomp")
+            target.send("x")
+            target.wait_line("^worked")
+            target.proc.stdin.close()
+            self.assertEqual(target.wait(), 0)
+
+    def test_little_address_space(self):
+        """No room for the rings: refused with the reason, or with smaller ones."""
+        with harness.tmpdir() as tmp, start(
+                STRICT, "strict", "-lm", argv=["prlimit", f"--as={24 << 20}"]) as target:
+            result = harness.memtrace("attach", target.pid, "--duration", "300ms",
+                                      "-o", tmp / "cap.bin", check=(0, 1), timeout=30)
+            if result.code:
+                self.assertRegex(result.err, r"(?i)memory")
+            self.assertEqual(harness.maps_clean(target.pid), [])
+            target.send("x")
+            target.wait_line("^worked")
+
+    def test_working_directory_deleted(self):
+        with harness.tmpdir() as tmp:
+            gone = tmp / "gone"
+            gone.mkdir()
+            program = harness.compile_c(COPIES, name="copies", flags=["-O1", "-D_GNU_SOURCE"])
+            with harness.start_target([program], stdin=True, wait="^ready", cwd=gone) as target:
+                gone.rmdir()
+                harness.memtrace("attach", target.pid, "--duration", "200ms",
+                                 "-o", tmp / "cap.bin")
+                self.assertTrue(target.alive())
+
+    def test_program_deleted(self):
+        """An upgrade replaced the program and its library while they run."""
+        with harness.tmpdir() as tmp:
+            program = tmp / "program"
+            program.write_bytes(harness.compile_c(
+                COPIES, name="copies", flags=["-O1", "-D_GNU_SOURCE"]).read_bytes())
+            program.chmod(0o755)
+            with harness.start_target([program], stdin=True, wait="^ready") as target:
+                program.unlink()
+                program.write_bytes(b"another file")
+                with session.Attach(target.pid, "-o", tmp / "cap.bin") as attach:
+                    target.send("c")
+                    target.wait_line("^used")
+                    attach.interrupt()
+                rows = harness.folded(tmp / "cap.bin", "--view", "allocated", "--metric", "count")
+                self.assertGreaterEqual(harness.folded_sum(rows, r"program"), 999)
+
+
+class Namespaces(unittest.TestCase):
+    def check(self, *argv):
+        if harness.run([*argv, "true"]).code:
+            self.skipTest(f"no right for {argv}")
+        program = harness.compile_c("alloc_service.c", flags=["-O1", "-D_GNU_SOURCE", "-pthread"])
+        with harness.tmpdir() as tmp, harness.start_target(
+                [*argv, program, 3], stdin=True, wait="^ready") as outer:
+            inner = subprocess.run(["ps", "-o", "pid=", "--ppid", str(outer.pid)],
+                                   capture_output=True, text=True, check=False).stdout.split()
+            pid = int(inner[0]) if inner else outer.pid
+            for i in range(2):
+                with session.Attach(pid, "-o", tmp / f"{i}.bin") as attach:
+                    time.sleep(0.3)
+                    attach.interrupt()
+                self.assertEqual(harness.maps_clean(pid), [])
+                self.assertEqual(harness.memtrace("status", pid).code, 0)
+                rows = harness.folded(tmp / f"{i}.bin", "--view", "allocated", "--metric", "count")
+                self.assertGreater(harness.folded_sum(rows, r"^make_block\b"), 100)
+            outer.send("x")
+            self.assertEqual(outer.wait(30), 0)
+            self.assertRegex(outer.lines[-1], "^ok ")
+
+    def test_pid_namespace(self):
+        """It sees itself as pid 1."""
+        self.check("unshare", "--pid", "--fork", "--mount-proc")
+
+    def test_pid_namespace_with_the_outer_proc(self):
+        self.check("unshare", "--pid", "--fork")
+
+    def test_user_and_mount_namespace(self):
+        self.check("unshare", "--user", "--map-root-user", "--mount")
+
+    def test_read_only_root(self):
+        self.check("unshare", "--mount", "sh", "-c", "mount -o remount,bind,ro / && exec \"$0\" \"$@\"")
+
+
+class Threads(unittest.TestCase):
+    def test_main_thread_is_gone(self):
+        """pthread_exit() in main(): the leader is a zombie, the process is not."""
+        source = ("#include <pthread.h>\n#include <stdio.h>\n#include <stdlib.h>\n"
+                  "#include <unistd.h>\n"
+                  "static void *work(void *a)\n{\n\tsleep(1);\n\tputs(\"ready\");\n"
+                  "\tfflush(stdout);\n\tfor (;;) {\n\t\tfree(malloc(100));\n\t\tusleep(1000);\n"
+                  "\t}\n\treturn a;\n}\n"
+                  "int main(void)\n{\n\tpthread_t t;\n\tpthread_create(&t, 0, work, 0);\n"
+                  "\tpthread_exit(0);\n}\n")
+        with harness.tmpdir() as tmp, start(source, "leaderless", "-pthread") as target:
+            result = harness.memtrace("attach", target.pid, "--duration", "300ms",
+                                      "-o", tmp / "cap.bin", check=(0, 1), timeout=30)
+            if result.code:
+                self.assertIn("hint:", result.err)
+                self.assertRegex(result.err, r"(?i)thread|zombie|exited")
+            self.assertTrue(target.alive())
+            target.signal(signal.SIGKILL)
+
+    def test_spinning_thread_beside_a_blocked_one(self):
+        """No thread ever allocates; one never leaves user code."""
+        source = ("#include <pthread.h>\n#include <stdio.h>\n#include <unistd.h>\n"
+                  "static void *spin(void *a)\n{\n\tfor (;;)\n\t\t__asm__ volatile(\"\");\n"
+                  "\treturn a;\n}\n"
+                  "int main(void)\n{\n\tpthread_t t;\n\tpthread_create(&t, 0, spin, 0);\n"
+                  "\tputs(\"ready\");\n\tfflush(stdout);\n\tchar c;\n\treturn read(0, &c, 1) != 1;\n}\n")
+        with harness.tmpdir() as tmp, start(source, "spin", "-pthread") as target:
+            for i in range(3):
+                with session.Attach(target.pid, "-o", tmp / f"{i}.bin") as attach:
+                    self.assertLess(attach.seconds_to_armed, 5)
+                    attach.interrupt()
+                self.assertEqual(harness.maps_clean(target.pid), [])
+            target.send("x")
+            self.assertEqual(target.wait(), 0)
+
+    def test_sixty_threads(self):
+        program = harness.compile_c("alloc_service.c", flags=["-O1", "-D_GNU_SOURCE", "-pthread"])
+        with harness.tmpdir() as tmp, harness.start_target(
+                [program, 60], stdin=True, wait="^ready") as target:
+            with session.Attach(target.pid, "-o", tmp / "cap.bin") as attach:
+                time.sleep(0.5)
+                attach.interrupt()
+            rows = harness.folded(tmp / "cap.bin", "--view", "allocated", "--metric", "count",
+                                  "--split-threads")
+            self.assertEqual(harness.maps_clean(target.pid), [])
+            self.assertGreater(len({f[0] for f, _ in rows}), 40)
+            target.send("x")
+            self.assertEqual(target.wait(30), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
