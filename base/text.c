@@ -331,9 +331,8 @@ static void json_char(FILE *out, const char *s, size_t n, uint32_t code)
 		fputs("\\n", out);
 	else if (code == '\t')
 		fputs("\\t", out);
-	/* U+2028 and U+2029 end a line in JavaScript; '<' would let "</script>" end a page's data. */
-	else if (code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x2028 || code == 0x2029 ||
-		 code == '<')
+	/* U+2028 and U+2029 end a line in JavaScript. */
+	else if (code < 0x20 || (code >= 0x7f && code < 0xa0) || code == 0x2028 || code == 0x2029)
 		fprintf(out, "\\u%04x", (unsigned)code);
 	else
 		fwrite(s, 1, n, out);

@@ -68,7 +68,8 @@ char *mt_text_command(const char *args, size_t len);
  *	mt_json_open(&j, "list", '[');  mt_json_str(&j, NULL, "x");  mt_json_close(&j);
  *	mt_json_close(&j);
  *
- * `key` is NULL inside an array. Strings need not be valid UTF-8: bad bytes become U+FFFD. */
+ * `key` is NULL inside an array. Strings need not be valid UTF-8: bad bytes become U+FFFD. The text
+ * is not safe inside an HTML <script>: '<' stays. */
 #define MT_JSON_DEPTH 32
 
 struct mt_json {

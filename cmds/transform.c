@@ -33,17 +33,25 @@ static struct mt_error *write_folded(const struct report *r, const struct transf
 static const struct transform_format formats[] = {
 	{ "folded", "one line a stack, \"root;...;leaf value\"", write_folded },
 };
+#define NAMES_MAX 256
 #define FORMAT_COUNT (sizeof(formats) / sizeof(formats[0]))
+
+static void format_names(char *names, size_t size)
+{
+	names[0] = '\0';
+	for (size_t i = 0; i < FORMAT_COUNT; i++) {
+		size_t n = strlen(names);
+		snprintf(names + n, size - n, "%s%s", i ? ", " : "", formats[i].name);
+	}
+}
 
 static const struct transform_format *find_format(struct argp_state *state, const char *name)
 {
-	char names[256] = "";
-	for (size_t i = 0; i < FORMAT_COUNT; i++) {
+	char names[NAMES_MAX];
+	for (size_t i = 0; i < FORMAT_COUNT; i++)
 		if (!strcmp(formats[i].name, name))
 			return &formats[i];
-		size_t n = strlen(names);
-		snprintf(names + n, sizeof(names) - n, "%s%s", i ? ", " : "", formats[i].name);
-	}
+	format_names(names, sizeof(names));
 	argp_error(state, "no such format: '%s' (%s)", name, names);
 	return NULL;
 }
@@ -59,6 +67,7 @@ static const struct argp_option options[] = {
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct transform_args *args = state->input;
+	char names[NAMES_MAX];
 	switch (key) {
 	case ARGP_KEY_INIT:
 		open_args_children(state, &args->open);
@@ -71,9 +80,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			return ARGP_ERR_UNKNOWN;	/* FILE is the child's */
 		args->format = find_format(state, arg);
 		return 0;
-	case ARGP_KEY_END:
-		if (!args->format)
-			argp_error(state, "which format? FORMAT is missing");
+	case ARGP_KEY_NO_ARGS:
+		format_names(names, sizeof(names));
+		argp_error(state, "which format? FORMAT and FILE are missing (%s)", names);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;

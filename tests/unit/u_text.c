@@ -204,11 +204,11 @@ static void write_sample(struct mt_json *j)
 static void test_json(void **state)
 {
 	static const char compact[] =
-		"{\"n\":18446744073709551615,\"quote\\\"\":\"a\\\\b\\n\\u0001\\u003c/script>\\ufffd"
+		"{\"n\":18446744073709551615,\"quote\\\"\":\"a\\\\b\\n\\u0001</script>\\ufffd"
 		"\\u2028\xc3\xbc\",\"list\":[0.5,true,null,{}],\"inf\":null,\"none\":null}\n";
 	static const char pretty[] =
 		"{\n  \"n\": 18446744073709551615,\n"
-		"  \"quote\\\"\": \"a\\\\b\\n\\u0001\\u003c/script>\\ufffd\\u2028\xc3\xbc\",\n"
+		"  \"quote\\\"\": \"a\\\\b\\n\\u0001</script>\\ufffd\\u2028\xc3\xbc\",\n"
 		"  \"list\": [\n    0.5,\n    true,\n    null,\n    {}\n  ],\n"
 		"  \"inf\": null,\n  \"none\": null\n}\n";
 	(void)state;
