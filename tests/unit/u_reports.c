@@ -145,6 +145,46 @@ static void check_aggregates(const struct report *r, uint64_t bytes, uint64_t co
 	}
 }
 
+static const struct aggregate_row *row_named(const struct aggregate *a, const char *name)
+{
+	for (size_t i = 0; i < a->count; i++)
+		if (!strcmp(a->rows[i].name, name))
+			return &a->rows[i];
+	return NULL;
+}
+
+/* The page's sites are those of stats: the same places with the same numbers. */
+static void check_tree_sites(const struct report *r, const struct tree *tree)
+{
+	auto_free struct tree_site *sites = NULL;
+	auto_aggregate struct aggregate a = { 0 };
+	size_t count;
+	synthetic_ok(tree_sites(tree, r->view, &sites, &count));
+	synthetic_ok(aggregate_compute(r, AGGREGATE_SITES, &a));
+	uint32_t frame_count;
+	const struct tree_frame *frames = tree_frames(tree, &frame_count);
+	for (size_t i = 0; i < count; i++) {
+		const struct tree_frame *f = &frames[sites[i].frame];
+		const struct symbol_frame frame = {
+			tree_string(tree, f->function), tree_string(tree, f->file),
+			tree_string(tree, f->module), f->line, f->kind, f->flags,
+		};
+		uint32_t label;
+		bool none = !sites[i].frame || f->kind == FRAME_MARK || f->flags & TREE_FRAME_THREAD;
+		synthetic_ok(labels_of_frame(a.labels, none ? NULL : &frame, LABEL_NO_THREAD, &label));
+		const struct aggregate_row *row = row_named(&a, labels_text(a.labels, label));
+		if (!row)
+			fail_msg("stats has no '%s'", labels_text(a.labels, label));
+		/* Rows of equal text are one row in stats and may be several sites in the tree. */
+		((struct aggregate_row *)row)->own_bytes -= sites[i].value.bytes[r->view];
+		((struct aggregate_row *)row)->own_count -= sites[i].value.count[r->view];
+	}
+	for (size_t i = 0; i < a.count; i++)
+		if (a.rows[i].own_bytes || a.rows[i].own_count)
+			fail_msg("'%s' differs by %" PRId64 " bytes", a.rows[i].name,
+				 (int64_t)a.rows[i].own_bytes);
+}
+
 static void check_tree(const struct report *r, enum view_kind view, uint64_t bytes,
 		       uint64_t count)
 {
@@ -155,6 +195,8 @@ static void check_tree(const struct report *r, enum view_kind view, uint64_t byt
 	synthetic_ok(tree_totals(tree, &totals));
 	assert_int_equal(totals[0].bytes[view], bytes);
 	assert_int_equal(totals[0].count[view], count);
+	if (!r->split_threads)
+		check_tree_sites(r, tree);
 }
 
 static uint64_t json_number(const char *json, const char *key)
