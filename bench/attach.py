@@ -20,6 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = Path(os.environ.get("O", ROOT / "build"))
 MEMTRACE = BUILD / "memtrace"
+sys.path.insert(0, str(ROOT / "tests"))
+import session      # noqa: E402: reads the tracer's shared words from outside
 ROUNDS = 11
 PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
 
@@ -79,32 +81,26 @@ def tracer_memory(pid):
     return size, rss, pss
 
 
-def armed(pid):
-    """The tracer stands in the maps and the thunk page's switch is on: `status` says so."""
-    return subprocess.run([MEMTRACE, "status", str(pid)], stdout=subprocess.DEVNULL,
-                          stderr=subprocess.DEVNULL, check=False).returncode == 3
-
-
 def one_attach(ticker, folder):
-    quiet = []
     ticker.gap()
-    time.sleep(0.3)
+    time.sleep(0.5)
     quiet = ticker.gap()
     begin = time.monotonic()
     memtrace = subprocess.Popen(
         [MEMTRACE, "attach", str(ticker.pid), "--duration", "1s", "-f", "-o", f"{folder}/cap.bin"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, bufsize=1)
-    seconds = None
-    chatter = []
-    for line in memtrace.stderr:
-        chatter.append(line)
-        if seconds is None and re.search(r"recording|armed|attached", line):
-            seconds = time.monotonic() - begin
-            time.sleep(0.3)
-            attach_gap = ticker.gap()
-            memory = tracer_memory(ticker.pid)
-    if memtrace.wait() or seconds is None:
-        sys.exit("bench: attach failed:\n" + "".join(chatter))
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not session.armed(ticker.pid):
+        if memtrace.poll() is not None or time.monotonic() > begin + 10:
+            memtrace.kill()
+            sys.exit("bench: attach failed:\n" + memtrace.stderr.read())
+        time.sleep(0.0005)
+    seconds = time.monotonic() - begin
+    time.sleep(0.3)
+    attach_gap = ticker.gap()
+    memory = tracer_memory(ticker.pid)
+    chatter = memtrace.stderr.read()
+    if memtrace.wait():
+        sys.exit("bench: attach failed:\n" + chatter)
     return seconds * 1e3, quiet, attach_gap, ticker.gap(), memory
 
 

@@ -7,17 +7,19 @@
 round is short enough to fit the rings (the pace is then the hooks' own) and long enough to time."""
 
 import os
-import re
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = Path(os.environ.get("O", ROOT / "build"))
 MEMTRACE = BUILD / "memtrace"
+sys.path.insert(0, str(ROOT / "tests"))
+import session      # noqa: E402: reads the tracer's shared words from outside
 ROUNDS = 9
 PAIRS = 100_000
 INNER = 5
@@ -42,12 +44,13 @@ class Loop:
 def recorded(loop, options, folder, count=PAIRS):
     memtrace = subprocess.Popen(
         [MEMTRACE, "attach", str(loop.proc.pid), *options, "-f", "-o", f"{folder}/cap.bin"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, bufsize=1)
-    for line in memtrace.stderr:
-        if re.search(r"recording|armed|attached", line):
-            break
-    else:
-        sys.exit("bench: attach failed")
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    begin = time.monotonic()
+    while not session.armed(loop.proc.pid):
+        if memtrace.poll() is not None or time.monotonic() > begin + 10:
+            memtrace.kill()
+            sys.exit("bench: attach failed:\n" + memtrace.stderr.read())
+        time.sleep(0.001)
     value = loop.rounds(count)
     memtrace.send_signal(signal.SIGINT)
     rest = memtrace.stderr.read()

@@ -52,7 +52,7 @@ fuzz: $(FUZZ_PROGRAMS)
 BROWSER_MODULES := tests/browser/node_modules/.package-lock.json
 $(BROWSER_MODULES): tests/browser/package-lock.json
 	@echo "  NPM     tests/browser"
-	$(Q)cd tests/browser && npm ci --ignore-scripts --no-audit --no-fund --silent && touch -c ../../$@
+	$(Q)cd tests/browser && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && touch -c ../../$@
 
 # Structure: includes point down the chain of the rooms, headers compile alone.
 
