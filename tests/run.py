@@ -7,6 +7,7 @@
 
 Runs the tests whose name contains a PATTERN (all without one):
   unit/NAME          tests/unit/u_*.c, cmocka programs that `make unit` built
+  asan/NAME          the same, built by `make unit-asan` with the sanitizers
   KIND/FILE.Class.m  tests/KIND/test_*.py, unittest modules (e2e, real, unwind, ...)
   KIND/FILE          tests/KIND/test_*.{mjs,js,sh} and check_*.sh: exit 0 ok, 77 skipped; lines of
                      TAP are counted one by one
@@ -191,14 +192,14 @@ class Missing:
         report.add(self.name, "fail", 0, self.why)
 
 
-def unit_tests():
+def unit_tests(kind, build, how):
     for source in sorted(TESTS.glob("unit/u_*.c")):
-        program = BUILD / "tests" / "unit" / source.stem
-        name = f"unit/{source.stem}"
+        program = build / "tests" / "unit" / source.stem
+        name = f"{kind}/{source.stem}"
         if program.exists():
             yield Program(name, [str(program)], env={"CMOCKA_MESSAGE_OUTPUT": "TAP"}, tap=True)
         else:
-            yield Missing(name, f"{program} was not built: make unit")
+            yield Missing(name, f"{program} was not built: {how}")
 
 
 def script_tests():
@@ -470,7 +471,8 @@ def child_main(fd, path, names):
 
 def all_tests(options):
     yield from structure_checks()
-    yield from unit_tests()
+    yield from unit_tests("unit", BUILD, "make unit")
+    yield from unit_tests("asan", BUILD / "asan", "make unit-asan")
     yield from python_tests()
     yield from script_tests()
     for source in sorted(TESTS.glob("fuzz/fuzz_*.c")):

@@ -13,8 +13,12 @@ $(O)/tests/unit/%: tests/unit/%.c $(filter-out $(O)/cmds/main.o,$(OBJECTS))
 
 -include $(UNIT_PROGRAMS:=.d)
 
-.PHONY: unit
+.PHONY: unit unit-asan
 unit: $(UNIT_PROGRAMS)
+
+# The same once more with the address and undefined behaviour sanitizers.
+unit-asan:
+	@$(MAKE) --no-print-directory O=$(O)/asan ASAN=1 unit
 
 # Fuzzers: every tests/fuzz/fuzz_NAME.c is one libFuzzer program, with the rooms it can reach
 # compiled by clang with the sanitizers. FUZZ_ROOMS never contains what needs a process.
@@ -77,7 +81,7 @@ lint:
 # Everything that `make check` runs is built first, in parallel, by a make of its own.
 
 .PHONY: check check-build
-check-build: all unit fuzz
+check-build: all unit unit-asan fuzz
 	@$(MAKE) --no-print-directory $(BROWSER_MODULES) || \
 		echo "make: no playwright-core; the browser tests will fail" >&2
 check:
