@@ -292,7 +292,8 @@ struct wire_header {
 	_Atomic uint32_t asleep;		/* C: 1 while the controller sleeps on it */
 	_Atomic uint32_t loads_requested;	/* T: dlopen returned so many times */
 	_Atomic uint32_t loads_done;		/* C: seen so many, futex T waits on */
-	_Atomic uint32_t ring_hint;		/* T: where to look for a free ring */
+	_Atomic uint32_t ring_hint;	/* T, C: where to look for a free ring */
+	_Atomic uint32_t ring_high;	/* T: rings below it were in use at some time */
 	_Atomic uint32_t code_next_id;		/* T */
 	_Atomic uint64_t unringed;		/* T: events of threads that got no ring */
 	_Atomic uint64_t unknown_pc;		/* T: last pc found in no module, 0: none */

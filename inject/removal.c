@@ -210,7 +210,7 @@ static bool any_hook_active(const struct removal *r)
 	if (tracee_read_some(r->t, r->there.data_base, &h, sizeof(h)) != sizeof(h))
 		return true;
 	/* Rings never handed out are holes in the file; reading them would fill them. */
-	uint32_t used = atomic_load(&h.ring_hint);
+	uint32_t used = atomic_load(&h.ring_high);
 	if (used > h.ring_count)
 		used = h.ring_count;
 	for (uint32_t i = 0; i < used; i++) {

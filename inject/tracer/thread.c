@@ -8,10 +8,20 @@ extern __thread struct thread *tracer_self;
 
 #define FIRST_DEPTH 256u
 
+/* Low rings first: what is touched once stays touched. */
+static void note_ring_used(struct wire_header *h, uint32_t slot)
+{
+	uint32_t high = __atomic_load_n((uint32_t *)&h->ring_high, __ATOMIC_RELAXED);
+	while (high <= slot && !__atomic_compare_exchange_n((uint32_t *)&h->ring_high, &high, slot + 1,
+							    false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+		;
+	__atomic_store_n((uint32_t *)&h->ring_hint, slot + 1, __ATOMIC_RELAXED);
+}
+
 static struct wire_ring *ring_take(uint32_t *slot_ret)
 {
 	struct wire_header *h = tracer.header;
-	uint32_t start = __atomic_fetch_add((uint32_t *)&h->ring_hint, 1, __ATOMIC_RELAXED);
+	uint32_t start = __atomic_load_n((uint32_t *)&h->ring_hint, __ATOMIC_RELAXED);
 	for (uint32_t i = 0; i < h->ring_count; i++) {
 		uint32_t slot = (start + i) % h->ring_count;
 		struct wire_ring *ring = &tracer.rings[slot];
@@ -24,6 +34,7 @@ static struct wire_ring *ring_take(uint32_t *slot_ret)
 		if (__atomic_compare_exchange_n((uint32_t *)&ring->state, &expected,
 						WIRE_RING_TAKING, false, __ATOMIC_ACQ_REL,
 						__ATOMIC_RELAXED)) {
+			note_ring_used(h, slot);
 			ring->tid = (uint32_t)sys_call(SYS_gettid, 0, 0, 0, 0);
 			__atomic_store_n((uint32_t *)&ring->state, WIRE_RING_OWNED, __ATOMIC_RELEASE);
 			*slot_ret = slot;

@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmds/attach.c - `memtrace attach PID`.
+ * Knows: the command line. Does not know: how a capture works.
+ * Called by cmds/main.c; calls cmds/session.h. */
+#include "cmds/command.h"
+#include "cmds/session.h"
+
+#include <stdio.h>
+
+#define BORROW_DEADLINE_MS 10000
+#define TURN_MS 5
+
+struct attach_args {
+	struct session_options session;
+	const char *pid;
+};
+
+static error_t parse_arg(int key, char *arg, struct argp_state *state)
+{
+	struct attach_args *a = state->input;
+	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &a->session;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (a->pid)
+			argp_error(state, "one process at a time");
+		a->pid = arg;
+		return 0;
+	case ARGP_KEY_NO_ARGS:
+		argp_error(state, "which process? give its PID");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp_child children[] = { { &session_argp, 0, NULL, 0 }, { 0 } };
+static const struct argp argp = {
+	NULL, parse_arg, "PID",
+	"Record every allocation of a running process with its stack.\v"
+	"Records until the duration is over, the process exits, or Ctrl-C; then takes the tracer out "
+	"again and writes the capture. The process needs nothing installed and is not restarted.",
+	children, NULL, NULL,
+};
+
+static struct mt_error *attach_session(struct session *s)
+{
+	struct borrow *b = NULL;
+	struct mt_error *err = borrow_acquire(s->t, BORROW_DEADLINE_MS, &b);
+	if (err)
+		return err;
+	err = session_arm(s, b);
+	borrow_release(b, false);
+	return err;
+}
+
+struct mt_error *cmd_attach(int argc, char **argv, int *exit_code_ret)
+{
+	struct attach_args args = { .session.mode = "attach" };
+	int pid;
+	struct mt_error *err = cmd_parse_args(&argp, argc, argv, 0, &args);
+	if (!err)
+		err = cmd_parse_pid(args.pid, &pid);
+	if (err)
+		return err;
+	session_catch_signals();
+	struct session s;
+	err = session_open(&s, pid, &args.session, false);
+	if (err)
+		return err;
+	err = attach_session(&s);
+	if (err) {
+		session_abort(&s);
+		return err;
+	}
+	if (!args.session.quiet)
+		cmd_note("recording process %d (%s) to %s; Ctrl-C ends it", pid, s.comm, s.path);
+	do
+		session_turn(&s, TURN_MS);
+	while (s.end == SESSION_GOES_ON);
+	err = session_close(&s, exit_code_ret);
+	session_drop(&s, false);
+	return err;
+}

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmds/run.c - `memtrace run PROGRAM`.
+ * Knows: starting a program stopped, its exec events and signals. Does not know: how a capture works.
+ * Called by cmds/main.c; calls cmds/session.h and cmds/child.h. */
+#include "cmds/child.h"
+#include "cmds/command.h"
+#include "cmds/session.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define TURN_MS 5
+
+struct run_args {
+	struct session_options session;
+	const char *code, *module;
+	char **rest;
+	int rest_count;
+};
+
+static error_t parse_arg(int key, char *arg, struct argp_state *state)
+{
+	struct run_args *a = state->input;
+	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &a->session;
+		return 0;
+	case 'c':
+	case 'm':
+		*(key == 'c' ? &a->code : &a->module) = arg;
+		a->rest = state->argv + state->next;
+		a->rest_count = state->argc - state->next;
+		state->next = state->argc;
+		return 0;
+	case ARGP_KEY_ARG:
+		a->rest = state->argv + state->next - 1;
+		a->rest_count = state->argc - state->next + 1;
+		state->next = state->argc;
+		return 0;
+	case ARGP_KEY_NO_ARGS:
+		if (!a->code && !a->module)
+			argp_error(state, "which program?");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp_option rows[] = {
+	{ "module", 'm', "MODULE", 0, "run a Python module: python3 -m MODULE ARGS", 0 },
+	{ "code", 'c', "CODE", 0, "run Python code: python3 -c CODE ARGS", 0 },
+	{ 0 },
+};
+static const struct argp_child children[] = { { &session_argp, 0, NULL, 0 }, { 0 } };
+static const struct argp argp = {
+	rows, parse_arg, "PROGRAM [ARGS...]\nscript.py [ARGS...]\n-m MODULE [ARGS...]\n-c CODE [ARGS...]",
+	"Start a program and record its allocations from its entry point on.\v"
+	"A script whose name ends in .py, -m and -c are given to the python3 in PATH. The program keeps "
+	"its arguments, standard streams and signals; its exit code is memtrace's.",
+	children, NULL, NULL,
+};
+
+/* ---- the program's command line ---- */
+
+static bool is_python_script(const char *name)
+{
+	size_t n = strlen(name);
+	return n > 3 && !strcmp(name + n - 3, ".py");
+}
+
+static char **program_argv(const struct run_args *a)
+{
+	char **argv = calloc((size_t)a->rest_count + 4, sizeof(*argv));
+	int n = 0;
+	if (!argv)
+		return NULL;
+	if (a->code || a->module || is_python_script(a->rest[0]))
+		argv[n++] = (char *)"python3";
+	if (a->code || a->module) {
+		argv[n++] = (char *)(a->code ? "-c" : "-m");
+		argv[n++] = (char *)(a->code ? a->code : a->module);
+	}
+	for (int i = 0; i < a->rest_count; i++)
+		argv[n++] = a->rest[i];
+	return argv;
+}
+
+/* ---- one image of the program ---- */
+
+static struct mt_error *arm_at_entry(struct session *s, struct child *child)
+{
+	struct tracee_thread *thread = NULL;
+	struct borrow *b = NULL;
+	struct mt_error *err = tracee_adopt_thread(s->t, child->pid, &thread);
+	if (err)
+		return err;
+	/* Stopped at its first instruction of its own: nothing can be half way. */
+	err = borrow_thread(s->t, thread, true, &b);
+	if (!err) {
+		err = session_arm(s, b);
+		borrow_release(b, true);
+	}
+	tracee_disown_thread(s->t, thread);
+	return err;
+}
+
+static struct mt_error *begin_session(struct session *s, struct child *child,
+				      const struct session_options *options, bool overwrite)
+{
+	struct mt_error *err = session_open(s, child->pid, options, overwrite);
+	if (err)
+		return err;
+	err = arm_at_entry(s, child);
+	if (err) {
+		if (s->injection->armed)
+			atomic_store(&s->injection->channel.header->mode, 0);
+		session_drop(s, !overwrite);
+	}
+	return err;
+}
+
+/* The program became another one: wrapper scripts and interpreter shims do that before the real
+ * work begins. The capture begins anew; where the new program cannot be traced the old one stays. */
+static struct mt_error *follow_exec(struct session *s, struct child *child,
+				    const struct session_options *options)
+{
+	struct session next;
+	session_drop(s, false);
+	struct mt_error *err = child_run_to_entry(child);
+	if (!err && child->state == CHILD_AT_ENTRY)
+		err = begin_session(&next, child, options, true);
+	if (!err && child->state == CHILD_AT_ENTRY)
+		*s = next;
+	return err;
+}
+
+static void forward_signals(struct child *child, int *forwarded)
+{
+	int sig = session_signal();
+	/* The terminal gives SIGINT to the program by itself. */
+	if (sig && sig != SIGINT && sig != *forwarded) {
+		kill(child->pid, sig);
+		*forwarded = sig;
+	}
+}
+
+static struct mt_error *run_loop(struct session *s, struct child *child,
+				 const struct session_options *options, int *exit_code)
+{
+	int forwarded = 0;
+	while (child->state != CHILD_ENDED) {
+		child_poll(child);
+		if (child->state == CHILD_EXECED) {
+			struct mt_error *err = follow_exec(s, child, options);
+			if (err)
+				return err;
+			continue;
+		}
+		forward_signals(child, &forwarded);
+		if (!s->t) {		/* the capture is over, the program goes on */
+			child_wait(child, TURN_MS * 10);
+			continue;
+		}
+		session_turn(s, TURN_MS);
+		if (s->end == SESSION_EXIT || s->end == SESSION_EXEC || s->end == SESSION_INTERRUPT) {
+			child_wait(child, TURN_MS);	/* says which by an event of its own */
+			continue;
+		}
+		if (s->end == SESSION_GOES_ON)
+			continue;
+		child_let_go(child);
+		struct mt_error *err = session_close(s, exit_code);
+		session_drop(s, false);
+		if (err) {
+			cmd_print_error(err);
+			mt_error_destroy(err);
+		}
+	}
+	return NULL;
+}
+
+/* The caller sees how the program ended: by its exit code or by the same signal. */
+static int child_exit_code(const struct child *child)
+{
+	if (WIFEXITED(child->status))
+		return WEXITSTATUS(child->status);
+	int sig = WTERMSIG(child->status);
+	setrlimit(RLIMIT_CORE, &(struct rlimit){ 0, 0 });	/* one core is enough */
+	signal(sig, SIG_DFL);
+	fflush(NULL);
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, sig);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	raise(sig);
+	return 128 + sig;
+}
+
+static struct mt_error *start_traced(struct child *child, char **argv, struct session *s,
+				     const struct session_options *options)
+{
+	struct mt_error *err = child_start(child, argv);
+	if (!err)
+		err = child_run_to_entry(child);
+	if (!err && child->state == CHILD_AT_ENTRY)
+		err = begin_session(s, child, options, false);
+	if (err)
+		child_kill(child);
+	return err;
+}
+
+struct mt_error *cmd_run(int argc, char **argv, int *exit_code_ret)
+{
+	struct run_args args = { .session.mode = "run" };
+	struct mt_error *err = cmd_parse_args(&argp, argc, argv, ARGP_IN_ORDER, &args);
+	if (err)
+		return err;
+	auto_free char **program = program_argv(&args);
+	if (!program)
+		return &mt_enomem;
+	session_catch_signals();
+	struct session s = { 0 };
+	struct child child = { 0 };
+	err = start_traced(&child, program, &s, &args.session);
+	if (err)
+		return err;
+	err = run_loop(&s, &child, &args.session, exit_code_ret);
+	if (s.t) {
+		s.end = s.end == SESSION_GOES_ON ? SESSION_EXIT : s.end;
+		struct mt_error *close_err = session_close(&s, exit_code_ret);
+		session_drop(&s, false);
+		if (!err)
+			err = close_err;
+		else
+			mt_error_destroy(close_err);
+	}
+	if (err) {
+		cmd_print_error(err);
+		mt_error_destroy(err);
+		child_let_go(&child);
+		while (child.state != CHILD_ENDED)
+			child_wait(&child, 1000);
+	}
+	*exit_code_ret = child_exit_code(&child);
+	return NULL;
+}

@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmds/session.c - one capture of one process, shared by attach and run.
+ * Knows: the order of the rooms, messages. Does not know: how each room works.
+ * Called by cmds/attach.c and cmds/run.c; calls attach/, inject/, record/. */
+#include "cmds/session.h"
+
+#include "attach/preflight.h"
+#include "base/text.h"
+#include "inject/removal.h"
+#include "record/clock.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+#define REFRESH_INTERVAL_NS 1000000000u
+#define REMOVAL_DEADLINE_MS 5000
+
+/* ---- options ---- */
+
+static const struct argp_option session_rows[] = {
+	{ "output", 'o', "FILE", 0, "write the capture to FILE (memtrace-<name>.<pid>.bin)", 0 },
+	{ "duration", 'd', "TIME", 0, "stop after TIME: 30s, 500ms, 5m, 1h30m", 0 },
+	{ "no-native", 'n', NULL, 0, "Python frames only: no native stacks", 0 },
+	{ "on-overflow", 'w', "WHAT", 0, "a full buffer makes the thread \"wait\" (default) or \"drop\" events", 0 },
+	{ "force", 'f', NULL, 0, "overwrite FILE", 0 },
+	{ "quiet", 'q', NULL, 0, "print errors only", 0 },
+	{ 0 },
+};
+
+static error_t parse_row(int key, char *arg, struct argp_state *state)
+{
+	struct session_options *o = state->input;
+	switch (key) {
+	case 'o':
+		o->output = arg;
+		return 0;
+	case 'd': {
+		auto_error struct mt_error *err = cmd_parse_duration(arg, &o->duration_ns);
+		if (err)
+			argp_error(state, "%s", err->message);
+		return 0;
+	}
+	case 'n':
+		o->no_native = true;
+		return 0;
+	case 'w':
+		if (strcmp(arg, "wait") && strcmp(arg, "drop"))
+			argp_error(state, "--on-overflow is wait or drop, not '%s'", arg);
+		o->drop = !strcmp(arg, "drop");
+		return 0;
+	case 'f':
+		o->force = true;
+		return 0;
+	case 'q':
+		o->quiet = true;
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+const struct argp session_argp = { session_rows, parse_row, NULL, NULL, NULL, NULL, NULL };
+
+/* ---- signals ---- */
+
+static volatile sig_atomic_t caught;
+
+static void note_signal(int sig)
+{
+	caught = sig;
+}
+
+static void nothing(int sig)
+{
+	(void)sig;
+}
+
+void session_catch_signals(void)
+{
+	static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
+	struct sigaction sa = { .sa_handler = note_signal };
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		sigaction(ends[i], &sa, NULL);
+	/* A closed terminal or pipe must not kill in the middle of a removal. */
+	sa.sa_handler = SIG_IGN;
+	sigaction(SIGPIPE, &sa, NULL);
+	sa.sa_handler = nothing;	/* ends sleeps when a child stops */
+	sigaction(SIGCHLD, &sa, NULL);
+}
+
+int session_signal(void)
+{
+	return caught;
+}
+
+/* ---- opening ---- */
+
+static struct mt_error *choose_path(struct session *s)
+{
+	int n;
+	if (s->options->output) {
+		n = asprintf(&s->path, "%s", s->options->output);
+	} else {
+		char name[sizeof(s->comm)];
+		strcpy(name, s->comm);
+		for (char *c = name; *c; c++)	/* a name is the target's to choose */
+			if (*c == '/' || (unsigned char)*c < ' ')
+				*c = '_';
+		n = asprintf(&s->path, "memtrace-%s.%d.bin", name, s->pid);
+	}
+	return n < 0 ? &mt_enomem : NULL;
+}
+
+static struct mt_error *refuse_second_capture(struct session *s)
+{
+	struct residue r;
+	struct mt_error *err = residue_read(s->t, &r);
+	if (err || residue_clean(&r))
+		return err;
+	if (r.controller_alive)
+		return mt_error_hint(mt_error_create(MT_ERROR_REFUSED,
+				"process %d is being captured by memtrace, process %d", s->pid,
+				r.controller_pid),
+			"`memtrace detach %d` ends that capture", s->pid);
+	if (!s->options->quiet)
+		cmd_note("removing what a killed memtrace left in process %d", s->pid);
+	enum removal_result result;
+	auto_free char *why = NULL;
+	err = removal_run(s->t, REMOVAL_DEADLINE_MS, &result, &why);
+	if (!err && result != REMOVAL_DONE)
+		err = mt_error_hint(mt_error_create(MT_ERROR_BUSY,
+				"what an earlier capture left in process %d cannot be removed now: %s",
+				s->pid, why),
+			"try again in a moment");
+	return err;
+}
+
+static struct mt_error *open_steps(struct session *s, bool overwrite)
+{
+	struct proc_status status;
+	struct mt_error *err = preflight(s->pid, &status);
+	if (err)
+		return err;
+	strcpy(s->comm, status.comm);
+	err = choose_path(s);
+	if (!err)
+		err = tracee_open(s->pid, &s->t);
+	if (!err)
+		err = refuse_second_capture(s);
+	if (!err)
+		err = injection_prepare(s->t, &(struct inject_options){ .no_native = s->options->no_native,
+									  .drop = s->options->drop },
+					&s->injection);
+	uint32_t features = (s->options->no_native ? 0 : CAPTURE_FEATURE_NATIVE) |
+			    (!err && s->injection->python.known ? CAPTURE_FEATURE_PYTHON : 0);
+	/* The file comes last: a refused target leaves none behind. */
+	if (!err)
+		err = capture_writer_create(s->path, s->options->force || overwrite, features, &s->writer);
+	return err;
+}
+
+struct mt_error *session_open(struct session *s, pid_t pid, const struct session_options *options,
+			      bool overwrite)
+{
+	*s = (struct session){ .options = options, .pid = pid };
+	struct mt_error *err = open_steps(s, overwrite);
+	if (err)
+		session_drop(s, false);
+	return err;
+}
+
+void session_drop(struct session *s, bool unlink_file)
+{
+	recorder_destroy(s->recorder);
+	capture_writer_destroy(s->writer);
+	injection_destroy(s->injection);
+	tracee_close(s->t);
+	if (unlink_file && s->path)
+		unlink(s->path);
+	free(s->path);
+	mt_error_destroy(s->error);
+	*s = (struct session){ 0 };
+}
+
+void session_abort(struct session *s)
+{
+	if (s->injection && s->injection->armed) {
+		enum removal_result result;
+		auto_free char *why = NULL;
+		atomic_store(&s->injection->channel.header->mode, 0);
+		auto_error struct mt_error *err = removal_run(s->t, REMOVAL_DEADLINE_MS, &result, &why);
+		if (err || result != REMOVAL_DONE)
+			cmd_note("`memtrace detach %d` removes what is left in the process", s->pid);
+	}
+	session_drop(s, true);
+}
+
+/* ---- metadata ---- */
+
+static struct mt_error *put_text(struct session *s, const char *key, const char *value)
+{
+	return value && *value ? recorder_meta(s->recorder, key, value) : NULL;
+}
+
+static struct mt_error *put_process(struct session *s)
+{
+	auto_free char *cmdline = NULL;
+	auto_free char *exe = NULL;
+	size_t size = 0;
+	char pid[16];
+	snprintf(pid, sizeof(pid), "%d", s->pid);
+	struct mt_error *err = put_text(s, CAPTURE_META_PID, pid);
+	if (!err)
+		err = put_text(s, CAPTURE_META_MAIN_TID, pid);
+	if (!err)
+		err = proc_cmdline(s->pid, &cmdline, &size);
+	if (!err)
+		err = recorder_meta_bytes(s->recorder, CAPTURE_META_COMMAND, cmdline, size);
+	if (!err)
+		err = proc_exe(s->pid, &exe);
+	if (!err)
+		err = put_text(s, CAPTURE_META_EXE, exe);
+	return err;
+}
+
+static struct mt_error *put_system(struct session *s)
+{
+	struct utsname u;
+	char kernel[sizeof(u.sysname) + sizeof(u.release) + sizeof(u.machine) + 3];
+	if (uname(&u))
+		return mt_error_os(errno, "cannot read the name of the system");
+	snprintf(kernel, sizeof(kernel), "%s %s %s", u.sysname, u.release, u.machine);
+	struct mt_error *err = put_text(s, CAPTURE_META_HOST, u.nodename);
+	if (!err)
+		err = put_text(s, CAPTURE_META_KERNEL, kernel);
+	if (!err)
+		err = put_text(s, CAPTURE_META_TOOL, MT_VERSION);
+	if (!err)
+		err = put_text(s, CAPTURE_META_MODE, s->options->mode);
+	return err;
+}
+
+/* "glibc 2.36", from the function that every glibc has. The string lies in the target. */
+static struct mt_error *put_libc(struct session *s)
+{
+	for (size_t i = 0; i < s->injection->images.list.len; i++) {
+		struct image *img = s->injection->images.list.items[i];
+		if (!img->is_libc || img->unloaded)
+			continue;
+		const char *base = strrchr(img->path, '/');
+		return put_text(s, CAPTURE_META_LIBC, base ? base + 1 : img->path);
+	}
+	return NULL;
+}
+
+/* PYTHONMALLOC of the target's environment; the interpreter's default without it. */
+static const char *python_allocator(struct session *s, char *buf, size_t size)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/environ", s->pid);
+	auto_fclose FILE *f = fopen(path, "re");
+	auto_free char *line = NULL;
+	size_t cap = 0;
+	while (f && getdelim(&line, &cap, 0, f) > 0)
+		if (!strncmp(line, "PYTHONMALLOC=", 13) && line[13]) {
+			snprintf(buf, size, "%s", line + 13);
+			return buf;
+		}
+	return "pymalloc";
+}
+
+static struct mt_error *put_python(struct session *s)
+{
+	const struct python *py = &s->injection->python;
+	char text[64];
+	if (!py->present)
+		return NULL;
+	snprintf(text, sizeof(text), "%u.%u", py->version >> 8, py->version & 0xff);
+	struct mt_error *err = py->version ? put_text(s, CAPTURE_META_PYTHON, text) : NULL;
+	if (!err && py->eval_ranges.len)
+		err = recorder_meta_bytes(s->recorder, CAPTURE_META_PYTHON_EVAL, py->eval_ranges.data,
+					  py->eval_ranges.len);
+	if (!err)
+		err = put_text(s, CAPTURE_META_PYTHON_ALLOCATOR, python_allocator(s, text, sizeof(text)));
+	return err;
+}
+
+static struct mt_error *put_metadata(struct session *s)
+{
+	const struct injection *in = s->injection;
+	const struct image *allocator = slots_allocator(s->t, &in->images, &in->linkmap);
+	char options[64];
+	snprintf(options, sizeof(options), "%s%s%s", s->options->no_native ? "no-native" : "native",
+		 in->python.known ? ",python" : "", s->options->drop ? ",drop" : "");
+	struct mt_error *err = put_process(s);
+	if (!err)
+		err = put_system(s);
+	if (!err)
+		err = put_libc(s);
+	if (!err && allocator)
+		err = put_text(s, CAPTURE_META_ALLOCATOR, allocator->path);
+	if (!err)
+		err = put_python(s);
+	if (!err)
+		err = put_text(s, CAPTURE_META_OPTIONS, options);
+	return err;
+}
+
+/* ---- arming ---- */
+
+static void tell_python(const struct session *s)
+{
+	const struct python *py = &s->injection->python;
+	if (!py->present || py->known)
+		return;
+	if (py->version)
+		cmd_note("Python %u.%u is not known to this version: native stacks only",
+			 py->version >> 8, py->version & 0xff);
+	else
+		cmd_note("this Python's version cannot be told: native stacks only");
+}
+
+struct mt_error *session_arm(struct session *s, struct borrow *b)
+{
+	struct mt_error *err = injection_arm(s->injection, b);
+	if (err)
+		return err;
+	err = recorder_create(s->t, s->injection->channel.header, s->writer, &s->recorder);
+	if (err)
+		return err;
+	s->writer = NULL;
+	s->armed_ns = clock_ns(CLOCK_MONOTONIC);
+	err = put_metadata(s);
+	if (!err)
+		err = recorder_images(s->recorder, &s->injection->images);
+	tell_python(s);
+	if (s->injection->slots_refused)
+		cmd_note("%u calls of further allocators are not recorded", s->injection->slots_refused);
+	return err;
+}
+
+/* ---- the loop ---- */
+
+/* The mapping is gone when the target executed another program. */
+static bool target_is_the_same(struct session *s)
+{
+	uint64_t magic = 0;
+	const struct wire_header *h = s->injection->channel.header;
+	return tracee_read_some(s->t, h->base, &magic, sizeof(magic)) == sizeof(magic) &&
+	       magic == WIRE_MAGIC;
+}
+
+static enum session_end why_end(struct session *s, uint64_t now)
+{
+	if (caught)
+		return SESSION_INTERRUPT;
+	if (s->options->duration_ns && now - s->armed_ns >= s->options->duration_ns)
+		return SESSION_DURATION;
+	if (atomic_load(&s->injection->channel.header->stop_request))
+		return SESSION_DETACH;
+	if (!tracee_alive(s->t))
+		return SESSION_EXIT;
+	if (!target_is_the_same(s))
+		return tracee_alive(s->t) ? SESSION_EXEC : SESSION_EXIT;
+	return SESSION_GOES_ON;
+}
+
+static struct mt_error *turn_steps(struct session *s, uint64_t now, uint64_t *events)
+{
+	bool changed = false, force = now - s->refresh_ns >= REFRESH_INTERVAL_NS;
+	/* Events first: what they mean, they mean by the modules of before. */
+	struct mt_error *err = recorder_poll(s->recorder, events);
+	if (err)
+		return err;
+	if (force)
+		s->refresh_ns = now;
+	err = injection_refresh(s->injection, force, &changed);
+	/* A target that goes away in this moment is seen at the next turn. */
+	if (err && err->code != MT_ERROR_NOMEM) {
+		mt_error_destroy(err);
+		err = NULL;
+	}
+	if (!err && changed)
+		err = recorder_images(s->recorder, &s->injection->images);
+	return err;
+}
+
+void session_turn(struct session *s, int ms)
+{
+	uint64_t now = clock_ns(CLOCK_MONOTONIC), events = 0;
+	s->end = why_end(s, now);
+	if (s->end != SESSION_GOES_ON)
+		return;
+	s->error = turn_steps(s, now, &events);
+	if (s->error) {
+		s->end = SESSION_ERROR;
+		return;
+	}
+	if (s->options->duration_ns) {
+		uint64_t left = s->armed_ns + s->options->duration_ns - now;
+		if (left < (uint64_t)ms * 1000000u)
+			ms = (int)(left / 1000000u) + 1;
+	}
+	recorder_sleep(s->recorder, ms);
+}
+
+/* ---- closing ---- */
+
+static const char *const end_reasons[] = {
+	[SESSION_GOES_ON] = "unknown", [SESSION_DURATION] = "duration",
+	[SESSION_INTERRUPT] = "interrupt", [SESSION_DETACH] = "detach", [SESSION_EXIT] = "exit",
+	[SESSION_EXEC] = "exec", [SESSION_ERROR] = "error",
+};
+
+static struct mt_error *take_out(struct session *s, int *exit_code)
+{
+	enum removal_result result;
+	auto_free char *why = NULL;
+	struct mt_error *err = removal_run(s->t, REMOVAL_DEADLINE_MS, &result, &why);
+	if (err && (err->code == MT_ERROR_GONE || !tracee_alive(s->t))) {
+		mt_error_destroy(err);
+		return NULL;
+	}
+	if (err)
+		return mt_error_hint(mt_error_prefix(err, "the tracer is disarmed but still in process %d",
+						     s->pid),
+				     "`memtrace detach %d` removes it", s->pid);
+	if (result == REMOVAL_DISARMED) {
+		*exit_code = EXIT_PRESENT;
+		cmd_note("the tracer is disarmed but still in process %d: %s", s->pid, why);
+		fprintf(stderr, "hint: `memtrace detach %d` removes it later\n", s->pid);
+	}
+	return NULL;
+}
+
+static void print_closing(struct session *s, const struct recorder_counts *c, uint64_t ns)
+{
+	char events[MT_TEXT_MAX], bytes[MT_TEXT_MAX];
+	mt_text_count(events, c->written);
+	mt_text_size(bytes, recorder_file_bytes(s->recorder));
+	fprintf(stderr, "memtrace: %s: %s events in %.1f s, %s (%s)\n", s->path, events,
+		(double)ns / 1e9, bytes, end_reasons[s->end]);
+	fprintf(stderr, "next: memtrace symbolize %s && memtrace flamegraph %s\n", s->path, s->path);
+}
+
+static void warn_lost(const struct recorder_counts *c)
+{
+	uint64_t lost = c->produced > c->written ? c->produced - c->written : 0;
+	if (lost)
+		cmd_note("%llu of %llu events were not recorded: numbers in reports are too low",
+			 (unsigned long long)lost, (unsigned long long)c->produced);
+}
+
+struct mt_error *session_close(struct session *s, int *exit_code_ret)
+{
+	uint64_t ns = clock_ns(CLOCK_MONOTONIC) - s->armed_ns;
+	struct mt_error *err = s->error, *out = NULL;
+	s->error = NULL;
+	atomic_store(&s->injection->channel.header->mode, 0);
+	if (s->end != SESSION_EXIT && s->end != SESSION_EXEC)
+		out = take_out(s, exit_code_ret);
+	if (!err)
+		err = recorder_finish(s->recorder, end_reasons[s->end]);
+	struct recorder_counts counts;
+	recorder_counts(s->recorder, &counts);
+	if (!err) {
+		if (!s->options->quiet)
+			print_closing(s, &counts, ns);
+		warn_lost(&counts);
+	} else {
+		err = mt_error_hint(mt_error_prefix(err, "the capture ended early"),
+				    "'%s' is readable up to there", s->path);
+	}
+	if (err && out) {
+		cmd_print_error(out);
+		mt_error_destroy(out);
+		return err;
+	}
+	return err ? err : out;
+}

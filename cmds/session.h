@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmds/session.h - one capture of one process, from the open file to the closing line; what
+ * `attach` and `run` share.
+ *
+ *	session_open(&s, pid, &options)		checks everything that can be checked untouched
+ *	session_arm(&s, borrow)			the tracer is in and recording
+ *	session_turn(&s)			one turn of the loop; sets s.end when it is over
+ *	session_close(&s, ...)			tracer out, file finished, closing lines printed
+ *
+ * Signals that end a capture (SIGINT, SIGTERM, SIGHUP) only set a flag, so nothing interrupts a
+ * remote call. */
+#ifndef MT_CMDS_SESSION_H
+#define MT_CMDS_SESSION_H
+
+#include "attach/borrow.h"
+#include "attach/tracee.h"
+#include "cmds/command.h"
+#include "inject/injection.h"
+#include "record/recorder.h"
+
+struct session_options {
+	const char *output;		/* NULL: memtrace-<comm>.<pid>.bin */
+	uint64_t duration_ns;		/* 0: no end */
+	bool force, quiet, no_native, drop;
+	const char *mode;		/* "attach", "run" */
+};
+
+enum session_end {
+	SESSION_GOES_ON,
+	SESSION_DURATION,
+	SESSION_INTERRUPT,
+	SESSION_DETACH,			/* `memtrace detach` asked */
+	SESSION_EXIT,			/* the target is gone */
+	SESSION_EXEC,			/* the target became another program */
+	SESSION_ERROR,			/* the capture cannot be written on: error is set */
+};
+
+struct session {
+	const struct session_options *options;
+	struct tracee *t;
+	struct injection *injection;
+	struct capture_writer *writer;	/* until the recorder has it */
+	struct recorder *recorder;
+	char *path;
+	char comm[64];
+	pid_t pid;
+	uint64_t armed_ns, refresh_ns;
+	enum session_end end;
+	struct mt_error *error;
+};
+
+/* The rows and parser of the options that both commands have; input is a struct session_options. */
+extern const struct argp session_argp;
+
+void session_catch_signals(void);
+/* 0, or the signal that asked for the end. */
+int session_signal(void);
+
+/* `overwrite`: replace the file even without -f (our own, of before an exec). */
+struct mt_error *session_open(struct session *s, pid_t pid, const struct session_options *options,
+			      bool overwrite) MT_MUST_CHECK;
+struct mt_error *session_arm(struct session *s, struct borrow *b) MT_MUST_CHECK;
+/* One poll and one sleep of at most ms. */
+void session_turn(struct session *s, int ms);
+/* Takes the tracer out when the target lives. The error of the session, if any, is returned. */
+struct mt_error *session_close(struct session *s, int *exit_code_ret) MT_MUST_CHECK;
+/* For a capture that failed to begin: takes the tracer out if it is in, removes the file, frees. */
+void session_abort(struct session *s);
+/* Frees; a session that was not closed leaves what is in the file. `unlink_file` for a capture
+ * that never began. */
+void session_drop(struct session *s, bool unlink_file);
+
+#endif

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* record/intern.h - frames, nodes and stacks, each put into the capture once.
+ *
+ * A node is (parent, frame); a stack of frames is its top node. Program counters become frames of
+ * a module, by the modules loaded at that moment: intern_forget_modules() must be called when a
+ * module left, since its addresses may come to mean something else. */
+#ifndef MT_RECORD_INTERN_H
+#define MT_RECORD_INTERN_H
+
+#include "base/error.h"
+#include "base/hash.h"
+#include "capture/writer.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct intern_module {		/* of the modules loaded now, ascending by start */
+	uint64_t start, end, bias;
+	uint32_t id;		/* in the capture */
+};
+
+struct intern {
+	struct capture_writer *writer;
+	struct mt_map native_frames;	/* pc -> frame id */
+	struct mt_map python_frames;	/* code and instruction -> frame id */
+	struct mt_map nodes;		/* parent << 32 | frame -> node id */
+	struct mt_map stacks;		/* native << 32 | python -> stack id, by flags below */
+	struct mt_map flagged_stacks;	/* hash of (native, python, flags) */
+	struct intern_module *modules;
+	size_t module_count;
+};
+
+void intern_init(struct intern *in, struct capture_writer *writer);
+void intern_deinit(struct intern *in);
+/* Takes the array over (malloc). */
+void intern_set_modules(struct intern *in, struct intern_module *modules, size_t count);
+void intern_forget_modules(struct intern *in);
+
+struct mt_error *intern_native(struct intern *in, uint32_t parent, uint64_t pc, uint32_t *node_ret)
+	MT_MUST_CHECK;
+struct mt_error *intern_python(struct intern *in, uint32_t parent, uint32_t code, bool entry,
+			       uint64_t offset1, uint32_t *node_ret) MT_MUST_CHECK;
+struct mt_error *intern_stack(struct intern *in, uint32_t native_node, uint32_t python_node,
+			      uint32_t flags, uint32_t *stack_ret) MT_MUST_CHECK;
+
+#endif

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* record/ring_reader.c - decodes one thread's ring.
+ * Knows: the record format of capture/wire.h. Does not know: other rings, files.
+ * Called by record/recorder.c; calls record/intern.h and record/code.h. */
+#include "record/ring_reader.h"
+
+#include "base/cursor.h"
+
+#include <stdatomic.h>
+
+void ring_reader_start(struct ring_reader *r, uint32_t thread)
+{
+	r->position = atomic_load_explicit(&r->ring->tail, memory_order_relaxed);
+	r->ticks = r->pointer = r->pc = 0;
+	r->native.len = r->python.len = 0;
+	r->native_flags = r->python_flags = r->stack = 0;
+	r->python_shim = false;
+	r->thread = thread;
+	r->tid = r->ring->tid;
+	r->owned = true;
+	r->damaged = r->has_next = false;
+}
+
+void ring_reader_deinit(struct ring_reader *r)
+{
+	mt_array_deinit(&r->native);
+	mt_array_deinit(&r->python);
+}
+
+void ring_reader_release(struct ring_reader *r)
+{
+	atomic_store_explicit(&r->ring->tail, r->position, memory_order_release);
+}
+
+/* One past the last frame kept; false: the record does not fit the stack. */
+static bool stack_keep(uint32_t *len, uint64_t keep)
+{
+	if (keep > *len)
+		return false;
+	*len = (uint32_t)keep;
+	return true;
+}
+
+struct stack_head {
+	uint64_t keep, flags, count;
+};
+
+static struct stack_head take_head(struct mt_cursor *c)
+{
+	struct stack_head h;
+	h.keep = mt_cursor_varint(c);
+	h.flags = mt_cursor_varint(c) >> 1;
+	h.count = mt_cursor_varint(c);
+	if (h.count > WIRE_FRAMES_PER_RECORD)
+		c->failed = true;
+	return h;
+}
+
+static struct mt_error *read_native(struct ring_reader *r, struct mt_cursor *c, struct intern *in)
+{
+	struct stack_head h = take_head(c);
+	uint32_t len = (uint32_t)r->native.len;
+	if (c->failed || !stack_keep(&len, h.keep)) {
+		c->failed = true;
+		return NULL;
+	}
+	r->native.len = len;
+	r->native_flags = (uint32_t)h.flags;
+	r->stack = 0;
+	uint32_t node = len ? r->native.items[len - 1] : 0;
+	for (uint64_t i = 0; i < h.count && !c->failed; i++) {
+		r->pc += (uint64_t)mt_cursor_svarint(c);
+		struct mt_error *err = intern_native(in, node, r->pc, &node);
+		if (err)
+			return err;
+		if (!mt_array_push(&r->native, node))
+			return &mt_enomem;
+	}
+	return NULL;
+}
+
+/* Shims take a place in the stack, as the tracer counts them, but no node. */
+static struct mt_error *read_python(struct ring_reader *r, struct mt_cursor *c, struct intern *in)
+{
+	struct stack_head h = take_head(c);
+	uint32_t len = (uint32_t)r->python.len;
+	if (c->failed || !stack_keep(&len, h.keep)) {
+		c->failed = true;
+		return NULL;
+	}
+	r->python.len = len;
+	r->python_flags = (uint32_t)h.flags;
+	r->stack = 0;
+	uint32_t node = len ? r->python.items[len - 1] : 0;
+	bool shim = len > 1 ? node == r->python.items[len - 2] : len && !node;
+	for (uint64_t i = 0; i < h.count && !c->failed; i++) {
+		uint64_t code_entry = mt_cursor_varint(c), offset1 = mt_cursor_varint(c);
+		uint32_t code = (uint32_t)(code_entry >> 1);
+		if (code) {
+			struct mt_error *err = intern_python(in, node, code, shim || (code_entry & 1),
+							     offset1, &node);
+			if (err)
+				return err;
+		}
+		shim = !code;
+		if (!mt_array_push(&r->python, node))
+			return &mt_enomem;
+	}
+	return NULL;
+}
+
+static struct mt_error *read_code(struct mt_cursor *c, struct codes *codes)
+{
+	uint64_t id = mt_cursor_varint(c), total = mt_cursor_varint(c), offset = mt_cursor_varint(c);
+	uint64_t size = mt_cursor_varint(c);
+	const void *bytes = mt_cursor_bytes(c, size);
+	if (!bytes)
+		return NULL;
+	return codes_chunk(codes, (uint32_t)id, total, offset, bytes, size);
+}
+
+static bool kind_allocates(uint8_t kind)
+{
+	return kind >= WIRE_REC_MALLOC && kind <= WIRE_REC_BRK;
+}
+
+static bool kind_has_size(uint8_t kind)
+{
+	return kind != WIRE_REC_FREE && kind != WIRE_REC_REALLOC_FREE;
+}
+
+static bool kind_is_event(uint8_t kind)
+{
+	return kind_allocates(kind) || (kind >= WIRE_REC_FREE && kind <= WIRE_REC_BRK_SHRINK);
+}
+
+static struct mt_error *read_event(struct ring_reader *r, struct mt_cursor *c, uint8_t tag,
+				   struct intern *in)
+{
+	uint8_t kind = tag & WIRE_TAG_MASK;
+	r->ticks += (uint64_t)mt_cursor_svarint(c);
+	int64_t delta = mt_cursor_svarint(c);
+	r->pointer += (uint64_t)(tag & WIRE_TAG_ALIGNED ? delta * 16 : delta);
+	struct capture_event *ev = &r->next;
+	*ev = (struct capture_event){ .ticks = r->ticks, .address = r->pointer, .thread = r->thread,
+				      .kind = kind };
+	if (kind_has_size(kind))
+		ev->size = mt_cursor_varint(c);
+	if (c->failed)
+		return NULL;
+	r->has_next = true;
+	if (!kind_allocates(kind))
+		return NULL;
+	if (!r->stack && (r->native.len || r->python.len || r->native_flags)) {
+		uint32_t native = r->native.len ? r->native.items[r->native.len - 1] : 0;
+		uint32_t python = r->python.len ? r->python.items[r->python.len - 1] : 0;
+		struct mt_error *err = intern_stack(in, native, python,
+						    r->native_flags | r->python_flags << 4, &r->stack);
+		if (err)
+			return err;
+	}
+	ev->stack = r->stack;
+	return NULL;
+}
+
+static struct mt_error *read_record(struct ring_reader *r, struct mt_cursor *c, uint8_t tag,
+				    struct intern *in, struct codes *codes)
+{
+	switch (tag) {
+	case WIRE_REC_NATIVE:
+		return read_native(r, c, in);
+	case WIRE_REC_PYTHON:
+		return read_python(r, c, in);
+	case WIRE_REC_CODE:
+		return read_code(c, codes);
+	default:
+		if (!kind_is_event(tag & WIRE_TAG_MASK)) {
+			c->failed = true;
+			return NULL;
+		}
+		return read_event(r, c, tag, in);
+	}
+}
+
+struct mt_error *ring_reader_advance(struct ring_reader *r, struct intern *in, struct codes *codes)
+{
+	r->has_next = false;
+	while (r->position < r->limit && !r->has_next && !r->damaged) {
+		uint64_t at = r->position & (r->size - 1);
+		uint64_t left = r->limit - r->position, to_end = r->size - at;
+		struct mt_cursor c = mt_cursor_make(r->data + at, left < to_end ? left : to_end);
+		uint8_t tag = mt_cursor_u8(&c);
+		if (tag == WIRE_REC_PAD) {
+			r->position += to_end;
+			continue;
+		}
+		struct mt_error *err = read_record(r, &c, tag, in, codes);
+		if (err)
+			return err;
+		if (c.failed) {
+			r->damaged = true;	/* the target wrote over its ring */
+			r->has_next = false;
+			return NULL;
+		}
+		r->position += mt_cursor_offset(&c);
+	}
+	return NULL;
+}
