@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+# tests/e2e/test_docs.py - what the documents name is there.
+# Knows: Markdown as far as we write it. Does not know: whether a sentence is true.
+# Called by tests/run.py.
+import re
+import subprocess
+import unittest
+
+import harness
+
+ROOMS = "base capture attach inject record symbolize analysis reporters cmds".split()
+
+
+def documents():
+    return [harness.ROOT / "README.md", *sorted((harness.ROOT / "docs").glob("*.md")),
+            *sorted((harness.ROOT / "examples").glob("*/*.md"))]
+
+
+def code():
+    return "\n".join(path.read_text(errors="replace") for room in ROOMS
+                     for path in sorted((harness.ROOT / room).rglob("*.[ch]")))
+
+
+class Docs(unittest.TestCase):
+    def test_links_and_paths_exist(self):
+        for document in documents():
+            text = document.read_text()
+            # In a shallow clone untracked files are not there: only what git knows counts.
+            links = re.findall(r"\]\(([^)#:]+)\)", text)
+            paths = re.findall(r"`((?:%s|tests|docs|examples|bench)/[\w./-]*)`" % "|".join(ROOMS), text)
+            for base, names in ((document.parent, links), (harness.ROOT, paths)):
+                for name in names:
+                    with self.subTest(document=document.name, path=name):
+                        self.assertTrue((base / name).exists(), f"{name} is not there")
+
+    def test_functions_and_types_exist(self):
+        source = code()
+        for document in documents():
+            text = document.read_text()
+            names = re.findall(r"`(\w+)\(\)`", text)
+            names += re.findall(r"`(?:struct|enum) (\w+)[ *]*`", text)
+            for name in set(names):
+                with self.subTest(document=document.name, name=name):
+                    self.assertRegex(source, rf"\b{name}\b")
+
+    def test_make_targets_exist(self):
+        makefiles = [harness.ROOT / "Makefile", harness.ROOT / "tests" / "tests.mk"]
+        rules = "\n".join(path.read_text() for path in makefiles)
+        for document in documents():
+            for target in re.findall(r"^make ([a-z-]+)|`make ([a-z-]+)`", document.read_text(), re.M):
+                name = target[0] or target[1]
+                with self.subTest(document=document.name, target=name):
+                    self.assertRegex(rules, rf"(?m)^{name}:")
+
+    def test_ci_script_is_whole(self):
+        subprocess.run(["bash", "-n", harness.ROOT / ".ci" / "run"], check=True)
+        subprocess.run(["sh", "-n", harness.ROOT / "deps.sh"], check=True)
+
+
+if __name__ == "__main__":
+    unittest.main()
