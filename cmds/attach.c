@@ -57,7 +57,7 @@ static struct mt_error *attach_session(struct session *s)
 
 struct mt_error *cmd_attach(int argc, char **argv, int *exit_code_ret)
 {
-	struct attach_args args = { .session.mode = "attach" };
+	struct attach_args args = { .session = { .mode = "attach", .signals_end = true } };
 	int pid;
 	struct mt_error *err = cmd_parse_args(&argp, argc, argv, 0, &args);
 	if (!err)

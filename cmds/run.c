@@ -139,20 +139,17 @@ static struct mt_error *follow_exec(struct session *s, struct child *child,
 	return err;
 }
 
-static void forward_signals(struct child *child, int *forwarded)
+/* The capture goes on: what ends it is the program's answer. */
+static void forward_signals(struct child *child)
 {
-	int sig = session_signal();
-	/* The terminal gives SIGINT to the program by itself. */
-	if (sig && sig != SIGINT && sig != *forwarded) {
+	int sig = session_take_signal();
+	if (sig && sig != SIGINT)	/* the terminal gives SIGINT to the program by itself */
 		kill(child->pid, sig);
-		*forwarded = sig;
-	}
 }
 
 static struct mt_error *run_loop(struct session *s, struct child *child,
 				 const struct session_options *options, int *exit_code)
 {
-	int forwarded = 0;
 	while (child->state != CHILD_ENDED) {
 		child_poll(child);
 		if (child->state == CHILD_EXECED) {
@@ -161,13 +158,13 @@ static struct mt_error *run_loop(struct session *s, struct child *child,
 				return err;
 			continue;
 		}
-		forward_signals(child, &forwarded);
+		forward_signals(child);
 		if (!s->t) {		/* the capture is over, the program goes on */
 			child_wait(child, TURN_MS * 10);
 			continue;
 		}
 		session_turn(s, TURN_MS);
-		if (s->end == SESSION_EXIT || s->end == SESSION_EXEC || s->end == SESSION_INTERRUPT) {
+		if (s->end == SESSION_EXIT || s->end == SESSION_EXEC) {
 			child_wait(child, TURN_MS);	/* says which by an event of its own */
 			continue;
 		}

@@ -92,9 +92,11 @@ void session_catch_signals(void)
 	sigaction(SIGCHLD, &sa, NULL);
 }
 
-int session_signal(void)
+int session_take_signal(void)
 {
-	return caught;
+	int sig = caught;
+	caught = 0;
+	return sig;
 }
 
 /* ---- opening ---- */
@@ -356,7 +358,7 @@ static bool target_is_the_same(struct session *s)
 
 static enum session_end why_end(struct session *s, uint64_t now)
 {
-	if (caught)
+	if (caught && s->options->signals_end)
 		return SESSION_INTERRUPT;
 	if (s->options->duration_ns && now - s->armed_ns >= s->options->duration_ns)
 		return SESSION_DURATION;

@@ -22,6 +22,7 @@ struct session_options {
 	const char *output;		/* NULL: memtrace-<comm>.<pid>.bin */
 	uint64_t duration_ns;		/* 0: no end */
 	bool force, quiet, no_native, drop;
+	bool signals_end;		/* SIGINT, SIGTERM and SIGHUP end the capture */
 	const char *mode;		/* "attach", "run" */
 };
 
@@ -53,8 +54,8 @@ struct session {
 extern const struct argp session_argp;
 
 void session_catch_signals(void);
-/* 0, or the signal that asked for the end. */
-int session_signal(void);
+/* 0, or a signal that came since the last call, for a command that passes them on. */
+int session_take_signal(void);
 
 /* `overwrite`: replace the file even without -f (our own, of before an exec). */
 struct mt_error *session_open(struct session *s, pid_t pid, const struct session_options *options,

@@ -317,6 +317,8 @@ static struct mt_error *arm_steps(struct injection *in, struct borrow *b)
 	h->thunk_page = in->thunks.page;
 	err = load_tracer(in, b);
 	if (!err)
+		err = tables_compile(in->t, &in->images, &in->tables);	/* the tracer's own */
+	if (!err)
 		err = tables_publish(&in->channel, &in->images, &in->tables);
 	if (!err)
 		err = publish_patches(in);

@@ -8,6 +8,8 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#define RET_SEARCH (4u << 20)
+
 void tables_init(struct tables *tables)
 {
 	memset(tables, 0, sizeof(*tables));
@@ -37,14 +39,26 @@ static void exec_range(const struct image *img, struct table_entry *e)
 	}
 }
 
-/* Any 0xc3 byte in executable memory is a `ret` when jumped to. */
-static uint64_t find_ret(struct tracee *t, const struct table_entry *e)
+/* Any 0xc3 byte in executable memory is a `ret` when jumped to. dlopen is entered with one as its
+ * return address, so unwinders will look at the byte before it: the rule there must be that of a
+ * function's entry, which is how the stack looks then. */
+static uint64_t find_ret(struct tracee *t, const struct image *img, const struct unwind_rules *rules,
+			 const struct table_entry *e)
 {
 	uint8_t buf[16384];
-	uint64_t size = e->exec_end - e->exec_start;
-	size_t n = tracee_read_some(t, e->exec_start, buf, size < sizeof(buf) ? size : sizeof(buf));
-	const uint8_t *ret = memchr(buf, 0xc3, n);
-	return ret ? e->exec_start + (uint64_t)(ret - buf) : 0;
+	for (uint64_t at = e->exec_start; at < e->exec_end && at < e->exec_start + RET_SEARCH;
+	     at += sizeof(buf)) {
+		size_t size = e->exec_end - at < sizeof(buf) ? e->exec_end - at : sizeof(buf);
+		size_t n = tracee_read_some(t, at, buf, size);
+		for (const uint8_t *p = buf; (p = memchr(p, 0xc3, (size_t)(buf + n - p))); p++) {
+			uint64_t address = at + (uint64_t)(p - buf);
+			const struct wire_rule *r =
+				unwind_lookup(&e->table, rules, address - 1 - img->bias);
+			if (r && r->cfa == WIRE_CFA_RSP && r->cfa_offset == 8 && r->rbp == WIRE_RBP_SAME)
+				return address;
+		}
+	}
+	return 0;
 }
 
 static struct mt_error *compile_image(struct tracee *t, const struct image *img,
@@ -53,8 +67,10 @@ static struct mt_error *compile_image(struct tracee *t, const struct image *img,
 	exec_range(img, e);
 	if (!e->exec_end)
 		return NULL;
-	e->ret_gadget = find_ret(t, e);
-	return unwind_compile_image(t, img, rules, &e->table);
+	struct mt_error *err = unwind_compile_image(t, img, rules, &e->table);
+	if (!err)
+		e->ret_gadget = find_ret(t, img, rules, e);
+	return err;
 }
 
 struct mt_error *tables_compile(struct tracee *t, const struct images *images, struct tables *tables)
@@ -65,7 +81,7 @@ struct mt_error *tables_compile(struct tracee *t, const struct images *images, s
 			return &mt_enomem;
 		struct table_entry *e = &tables->entries.items[i];
 		const struct image *img = images->list.items[i];
-		if (e->compiled || img->unloaded || img->is_tracer)
+		if (e->compiled || img->unloaded)
 			continue;
 		e->compiled = true;
 		struct mt_error *err = compile_image(t, img, &tables->rules, e);

@@ -140,7 +140,7 @@ static struct mt_error *read_event(struct ring_reader *r, struct mt_cursor *c, u
 	uint8_t kind = tag & WIRE_TAG_MASK;
 	r->ticks += (uint64_t)mt_cursor_svarint(c);
 	int64_t delta = mt_cursor_svarint(c);
-	r->pointer += (uint64_t)(tag & WIRE_TAG_ALIGNED ? delta * 16 : delta);
+	r->pointer += tag & WIRE_TAG_ALIGNED ? (uint64_t)delta << 4 : (uint64_t)delta;
 	struct capture_event *ev = &r->next;
 	*ev = (struct capture_event){ .ticks = r->ticks, .address = r->pointer, .thread = r->thread,
 				      .kind = kind };

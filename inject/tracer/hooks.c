@@ -340,9 +340,13 @@ uint64_t tracer_call_through(uint64_t fn, uint64_t a, uint64_t b, uint64_t c, ui
 __asm__(".text\n"
 	".type tracer_call_through, @function\n"
 	"tracer_call_through:\n"
+	"	.cfi_startproc\n"
 	"	endbr64\n"
 	"	push %rbp\n"
+	"	.cfi_def_cfa_offset 16\n"
+	"	.cfi_offset %rbp, -16\n"
 	"	mov %rsp, %rbp\n"
+	"	.cfi_def_cfa_register %rbp\n"
 	"	mov %rdi, %rax\n"
 	"	mov %rsi, %rdi\n"
 	"	mov %rdx, %rsi\n"
@@ -353,9 +357,12 @@ __asm__(".text\n"
 	"	push %r10\n"
 	"	push %r8\n"
 	"	jmp *%rax\n"
+	"	nop\n"			/* so that the byte before the label is in this function */
 	"1:	mov %rbp, %rsp\n"
 	"	pop %rbp\n"
+	"	.cfi_def_cfa %rsp, 8\n"
 	"	ret\n"
+	"	.cfi_endproc\n"
 	".size tracer_call_through, . - tracer_call_through\n");
 
 static uint64_t caller_gadget(uint64_t return_address)
