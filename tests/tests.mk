@@ -20,6 +20,24 @@ unit: $(UNIT_PROGRAMS)
 unit-asan:
 	@$(MAKE) --no-print-directory O=$(O)/asan ASAN=1 unit
 
+# Programs that tests start: all objects but main, as above.
+
+HELPER_SOURCES := $(wildcard tests/browser/*.c tests/unwind/*.c)
+HELPER_PROGRAMS := $(HELPER_SOURCES:%.c=$(O)/%)
+
+define HELPER_RULE
+$(O)/tests/$(1)/%: tests/$(1)/%.c $(filter-out $(O)/cmds/main.o,$(OBJECTS))
+	@mkdir -p $$(@D)
+	@echo "  CC [U]  $$<"
+	$$(Q)$$(CC) $$(ALL_CFLAGS) -MF $$@.d -o $$@ $$< $(filter-out $(O)/cmds/main.o,$(OBJECTS)) $$(LDFLAGS) $$(LIBS)
+endef
+$(foreach kind,browser unwind,$(eval $(call HELPER_RULE,$(kind))))
+
+-include $(HELPER_PROGRAMS:=.d)
+
+.PHONY: helpers
+helpers: $(HELPER_PROGRAMS)
+
 # Fuzzers: every tests/fuzz/fuzz_NAME.c is one libFuzzer program, with the rooms it can reach
 # compiled by clang with the sanitizers. FUZZ_ROOMS never contains what needs a process.
 
@@ -81,7 +99,7 @@ lint:
 # Everything that `make check` runs is built first, in parallel, by a make of its own.
 
 .PHONY: check check-build
-check-build: all unit unit-asan fuzz
+check-build: all unit unit-asan helpers fuzz
 	@$(MAKE) --no-print-directory $(BROWSER_MODULES) || \
 		echo "make: no playwright-core; the browser tests will fail" >&2
 check:
