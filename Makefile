@@ -8,7 +8,7 @@ CC ?= gcc
 Q := $(if $(V),,@)
 
 ROOMS := base capture attach inject record symbolize analysis reporters cmds
-SOURCES := $(foreach room,$(ROOMS),$(wildcard $(room)/*.c))
+SOURCES := $(foreach room,$(ROOMS),$(wildcard $(room)/*.c)) attach/arch/x86_64.c
 ASM := $(foreach room,$(ROOMS),$(wildcard $(room)/*.S))
 OBJECTS := $(SOURCES:%.c=$(O)/%.o) $(ASM:%.S=$(O)/%.o)
 TRACER_SOURCES := $(wildcard inject/tracer/*.c)
@@ -34,7 +34,11 @@ LIBS := -lunwind-ptrace -lunwind-x86_64 -lunwind -ldw -lelf -lzstd -lz -liberty 
 # canary), frame pointers (the hooks find their caller by them), nothing exported by accident.
 TRACER_CFLAGS := -std=gnu17 -O2 -g $(WARNINGS) -I. -MD -MP -fPIC -ffreestanding -fvisibility=hidden \
 	-fno-stack-protector -fno-omit-frame-pointer -fno-asynchronous-unwind-tables -fcf-protection \
-	-funwind-tables -fno-plt -fno-tree-loop-distribute-patterns -ftls-model=initial-exec
+	-funwind-tables -fno-plt -ftls-model=initial-exec
+# gcc would make a call of memset out of the loop in memset; clang -ffreestanding does not.
+ifeq (,$(findstring clang,$(shell $(CC) --version)))
+TRACER_CFLAGS += -fno-tree-loop-distribute-patterns
+endif
 TRACER_LDFLAGS := -shared -nostdlib -Wl,-z,defs -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack \
 	-Wl,--hash-style=gnu -Wl,-soname,memtrace-tracer.so -Wl,--build-id=sha1
 
