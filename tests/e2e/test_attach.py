@@ -86,6 +86,18 @@ class Ends(Attached):
     def test_hangup(self):
         self.ends_by(signal.SIGHUP)
 
+    def test_nohup(self):
+        """What is ignored at the start stays ignored: the terminal closes, the capture goes on."""
+        with harness.tmpdir() as tmp, service() as target:
+            with session.Attach(target.pid, argv=["nohup", harness.MEMTRACE, "attach", target.pid,
+                                                  "-o", tmp / "cap.bin"]) as attach:
+                attach.send_signal(signal.SIGHUP)
+                time.sleep(0.5)
+                self.assertIsNone(attach.proc.poll())
+                self.assertTrue(session.armed(target.pid))
+                attach.interrupt()
+            self.check_service(target)
+
     def test_interrupt_twice_is_no_harm(self):
         with harness.tmpdir() as tmp, service() as target:
             with session.Attach(target.pid, "-o", tmp / "cap.bin") as attach:
@@ -432,15 +444,15 @@ class Output(Attached):
 
     def test_the_next_command_works_as_printed(self):
         with harness.tmpdir() as tmp, idle() as target:
-            with session.Attach(target.pid, "-o", tmp / "cap.bin") as attach:
+            with session.Attach(target.pid, "-o", tmp / "it's a cap.bin") as attach:
                 target.send("g")
                 target.wait_line("^done")
                 result = attach.interrupt()
             match = re.search(r"^.*?(memtrace (?:symbolize|flamegraph|summary)\b.*)$",
                               result.err + result.out, re.M)
             self.assertTrue(match, result)
-            command = match[1].strip().strip("'`").replace("memtrace", str(harness.MEMTRACE), 1)
-            harness.run(["sh", "-c", command], cwd=tmp, check=0)
+            harness.run(["sh", "-c", match[1].strip().strip("'`")], cwd=tmp, check=0,
+                        env={"PATH": f"{harness.MEMTRACE.parent}:{os.environ['PATH']}"})
 
     def test_durations(self):
         with harness.tmpdir() as tmp, idle() as target:

@@ -161,11 +161,14 @@ class Program(Run):
         result = self.run_("--", "su", "--version", check=None, timeout=30)
         self.assertIsNotNone(result.code)
 
-    def test_nobody_traces_it_while_it_runs(self):
-        """Only its entry is traced: gdb and strace can come later."""
-        code = ("import time; time.sleep(0.7)\n"
-                "print([l.split()[1] for l in open('/proc/self/status') if 'TracerPid' in l])")
-        self.assertEqual(self.run_("--", harness.PYTHON, "-c", code).out, "['0']\n")
+    def test_ignored_signals_stay_ignored(self):
+        """nohup and background jobs of scripts ignore signals for what they start."""
+        words = "trap '' HUP INT PIPE USR1; exec \"$@\""
+        show = "grep -E 'Sig(Blk|Ign|Cgt)' /proc/self/status"
+        plain = harness.run(["sh", "-c", words, "sh", "sh", "-c", show], check=0).out
+        traced = harness.run(["sh", "-c", words, "sh", harness.MEMTRACE, "run", "-q", "-o", self.cap,
+                              "--", "sh", "-c", show], check=0).out
+        self.assertEqual(traced, plain)
 
     def test_nothing_is_left_of_it(self):
         """The program's output file, no other."""
@@ -223,6 +226,32 @@ class Terminal(Run):
         os.killpg(proc.pid, signal.SIGINT)
         out, err = proc.communicate(timeout=20)
         self.assertEqual((proc.returncode, out), (0, b"over\n"), err)
+
+    def test_capture_goes_on_after_a_signal(self):
+        """The program handles Ctrl-C and then does most of its work."""
+        code = ("import signal\nsignal.signal(2, lambda *a: None)\n" + self.READY +
+                "time.sleep(0.7)\nfor i in range(300000):\n    bytes(5000)\nprint('over')\n")
+        proc = self.start(code)
+        time.sleep(0.2)
+        os.killpg(proc.pid, signal.SIGINT)
+        out, err = proc.communicate(timeout=30)
+        self.assertEqual((proc.returncode, out), (0, b"over\n"), err)
+        rows = harness.folded(self.cap, "--view", "allocated", "--metric", "count")
+        self.assertGreaterEqual(harness.folded_sum(rows, r"<module> \(<string>:6\)"), 300000)
+        self.assertEqual(harness.counters(self.cap)["dropped"], 0)
+
+    def test_every_signal_is_passed_on(self):
+        """A reload, and another, and the end."""
+        code = ("import signal, sys\n"
+                "def note(n, f):\n    print('got', n, flush=True)\n    n == 15 and sys.exit(6)\n"
+                "for n in (1, 15): signal.signal(n, note)\n" + self.READY +
+                "for i in range(200): time.sleep(0.1)\n")
+        proc = self.start(code)
+        for number in (1, 1, 1, 15):
+            proc.send_signal(number)
+            self.assertEqual(proc.stdout.readline(), b"got %d\n" % number)
+        proc.communicate(timeout=20)
+        self.assertEqual(proc.returncode, 6)
 
     def test_terminate_goes_to_the_program(self):
         """A supervisor sends SIGTERM to what it started."""
