@@ -77,6 +77,12 @@ bool arch_is_vfork_like(long nr)
 	return nr == __NR_vfork || nr == __NR_clone || nr == __NR_clone3;
 }
 
+bool arch_is_lock_wait(long nr)
+{
+	return nr == __NR_futex || nr == __NR_futex_waitv || nr == __NR_sched_yield ||
+	       nr == __NR_restart_syscall;
+}
+
 bool arch_undo_false_eintr(struct user_regs_struct *regs)
 {
 	if ((int64_t)regs->orig_rax < 0 || (int64_t)regs->rax != -K_EINTR)
@@ -243,7 +249,7 @@ static size_t features_size(uint64_t features)
 
 size_t arch_frame_size(size_t xstate_size)
 {
-	return (sizeof(struct k_ucontext) + 63) / 64 * 64 + (xstate_size + 4 + 63) / 64 * 64;
+	return (sizeof(struct k_ucontext) + 8 + 63) / 64 * 64 + (xstate_size + 4 + 63) / 64 * 64;
 }
 
 static bool make_xstate(uint8_t *out, const uint8_t *xstate, size_t size)
@@ -297,10 +303,11 @@ static void restart_in_frame(struct k_sigcontext *mc, const struct user_regs_str
 	}
 }
 
-bool arch_make_frame(uint8_t *frame, uint64_t address, const struct user_regs_struct *regs,
-		     uint64_t sigmask, const uint8_t *xstate, size_t xstate_size, uint64_t *sp_ret)
+bool arch_make_frame(uint8_t *frame, uint64_t address, unsigned shift,
+		     const struct user_regs_struct *regs, uint64_t sigmask, const uint8_t *xstate,
+		     size_t xstate_size, uint64_t *sp_ret)
 {
-	size_t uc_size = (sizeof(struct k_ucontext) + 63) / 64 * 64;
+	size_t uc_size = (sizeof(struct k_ucontext) + 8 + 63) / 64 * 64;
 	memset(frame, 0, arch_frame_size(xstate_size));
 	if (!make_xstate(frame + uc_size, xstate, xstate_size))
 		return false;
@@ -319,7 +326,7 @@ bool arch_make_frame(uint8_t *frame, uint64_t address, const struct user_regs_st
 		.sigmask = sigmask,
 	};
 	restart_in_frame(&uc.mcontext, regs);
-	memcpy(frame, &uc, sizeof(uc));
-	*sp_ret = address;
+	memcpy(frame + shift, &uc, sizeof(uc));
+	*sp_ret = address + shift;
 	return true;
 }

@@ -23,6 +23,8 @@ enum arch_wait {
 enum arch_wait arch_classify_wait(long nr, const uint64_t args[6]);
 /* fork-like: while one thread sits in it a child may be using the same memory. */
 bool arch_is_vfork_like(long nr);
+/* The wait of a lock, which may be anybody's: an allocator's, the loader's. */
+bool arch_is_lock_wait(long nr);
 /* Calls that answer EINTR to a tracer's stop although no handler ran get -ERESTARTNOHAND in its
  * place; true when regs changed. Only for the stop in the kernel's signal code. */
 bool arch_undo_false_eintr(struct user_regs_struct *regs);
@@ -49,11 +51,11 @@ void arch_set_base(struct user_regs_struct *regs, unsigned base, uint64_t value)
 /* Bytes needed for a frame with this extended state, alignment included. */
 size_t arch_frame_size(size_t xstate_size);
 /* Fills `frame` (arch_frame_size() bytes that will lie at `address`, a multiple of 64) such that
- * rt_sigreturn with the stack pointer at *sp_ret restores everything: registers, extended state
+ * rt_sigreturn with the stack pointer at *sp_ret (`address` + shift, 0 or 8) restores everything: registers, extended state
  * as NT_X86_XSTATE gave it, signal mask; the alternate stack is left alone. A system call that was
  * interrupted is started again. False: the extended state makes no sense. */
-bool arch_make_frame(uint8_t *frame, uint64_t address, const struct user_regs_struct *regs,
-		     uint64_t sigmask, const uint8_t *xstate, size_t xstate_size,
-		     uint64_t *sp_ret);
+bool arch_make_frame(uint8_t *frame, uint64_t address, unsigned shift,
+		     const struct user_regs_struct *regs, uint64_t sigmask, const uint8_t *xstate,
+		     size_t xstate_size, uint64_t *sp_ret);
 
 #endif

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* attach/borrow.c - borrows a thread of the target: finds one, saves it, gives it back.
+ * Knows: the order of steps in which the target survives our death at any instant.
+ * Does not know: what is called. Called by inject/; calls attach/safepoint, attach/stop.
+ *
+ * The thread is at every moment in one of three states, and a single PTRACE_SETREGS moves it:
+ *	as it came	our death lets it go on
+ *	parked		pc at the sigreturn snippet, sp at a complete frame: our death runs
+ *			rt_sigreturn, which restores registers, signal mask and FP state
+ *	in a call	whose return address leads to the sigreturn snippet
+ * Signal mask and FP state are changed only while it is parked or in a call. */
+#include "attach/borrow_private.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CANDIDATES 16		/* threads tried between two looks at all of them */
+#define BACKOFF_MIN_US 500
+#define BACKOFF_MAX_US 20000
+/* Room wanted below the red zone: the frame and a little for names of files and the like. */
+#define STACK_EXTRA 1024
+/* All but the signals that a fault raises: with one of those blocked or ignored the kernel would
+ * reset its handler to the default on a fault. */
+#define BLOCKED_SIGNALS (~(1ull << (SIGTRAP - 1) | 1ull << (SIGSEGV - 1) | 1ull << (SIGBUS - 1) | \
+			   1ull << (SIGILL - 1) | 1ull << (SIGFPE - 1) | 1ull << (SIGSYS - 1)))
+
+/* ---- saving ---- */
+
+static struct mt_error *thread_error(const struct borrow *b, int errnum, const char *what)
+{
+	if (errnum == ESRCH)
+		return stop_gone_error(b->t, b->tid);
+	return mt_error_os(errnum, "cannot %s of thread %d", what, (int)b->tid);
+}
+
+static struct mt_error *save(struct borrow *b)
+{
+	pid_t tid = b->tid;
+	if (ptrace(PTRACE_GETREGS, tid, NULL, &b->regs) < 0)
+		return thread_error(b, errno, "read the registers");
+	if (ptrace(PTRACE_GETSIGMASK, tid, sizeof(b->sigmask), &b->sigmask) < 0)
+		return thread_error(b, errno, "read the signal mask");
+	struct iovec iov = { b->xstate, sizeof(b->xstate) };
+	if (ptrace(PTRACE_GETREGSET, tid, NT_X86_XSTATE, &iov) < 0)
+		return thread_error(b, errno, "read the extended registers");
+	b->xstate_size = iov.iov_len;
+	return NULL;
+}
+
+struct mt_error *borrow_set_regs(struct borrow *b, const struct user_regs_struct *regs)
+{
+	if (ptrace(PTRACE_SETREGS, b->tid, NULL, regs) < 0)
+		return thread_error(b, errno, "set the registers");
+	return NULL;
+}
+
+/* Registers for code of ours: no restart of a system call, no single step, no odd flags. */
+struct user_regs_struct borrow_clean_regs(const struct borrow *b)
+{
+	struct user_regs_struct regs = b->regs;
+	regs.orig_rax = (unsigned long long)-1;
+	regs.eflags &= ~(0x100ull | 0x400ull | 0x10000ull | 0x40000ull);	/* TF DF RF AC */
+	return regs;
+}
+
+struct mt_error *borrow_park(struct borrow *b, uint64_t frame_sp)
+{
+	struct user_regs_struct regs = borrow_clean_regs(b);
+	regs.rip = b->snippets.sigreturn;
+	regs.rsp = frame_sp;
+	regs.rax = 15;
+	return borrow_set_regs(b, &regs);
+}
+
+struct mt_error *borrow_make_frame(struct borrow *b, uint64_t top, uint64_t *sp_ret,
+				   uint64_t *result_ret, uint64_t *low_ret)
+{
+	size_t size = arch_frame_size(b->xstate_size);
+	size_t total = size + 64;	/* and the word that takes a call's result */
+	if (top < b->floor || top - b->floor < total + 256)
+		return mt_error_create(MT_ERROR_OTHER, "the stack of thread %d is full", (int)b->tid);
+	uint64_t address = (top - total) & ~63ull;
+	auto_free uint8_t *frame = calloc(1, total);
+	if (!frame)
+		return &mt_enomem;
+	/* The stack pointer at a function's entry is 8 modulo 16; see borrow_run(). */
+	unsigned shift = b->snippets.store_slack % 16 ? 0 : 8;
+	uint64_t sp;
+	if (!arch_make_frame(frame, address, shift, &b->regs, b->sigmask, b->xstate,
+			     b->xstate_size, &sp))
+		return mt_error_create(MT_ERROR_REFUSED,
+			"the extended registers of thread %d cannot be saved", (int)b->tid);
+	struct mt_error *err = tracee_write(b->t, address, frame, total);
+	if (err)
+		return err;
+	*sp_ret = sp;
+	*result_ret = address + size;
+	*low_ret = address;
+	return NULL;
+}
+
+/* The base of the present stack: the frame that the thread rests on between calls. */
+static struct mt_error *settle_on(struct borrow *b, uint64_t top)
+{
+	uint64_t sp, result, low;
+	struct mt_error *err = borrow_make_frame(b, top, &sp, &result, &low);
+	if (!err)
+		err = borrow_park(b, sp);
+	if (err)
+		return err;
+	b->home_sp = sp;
+	b->home_result = result;
+	b->home_low = b->low = low;
+	return NULL;
+}
+
+static struct mt_error *take(struct borrow *b)
+{
+	struct mt_error *err = settle_on(b, b->regs.rsp - ARCH_RED_ZONE);
+	if (err)
+		return err;		/* nothing changed: regs are as they came */
+	b->taken = true;
+	uint64_t mask = BLOCKED_SIGNALS;
+	if (ptrace(PTRACE_SETSIGMASK, b->tid, sizeof(mask), &mask) < 0)
+		return thread_error(b, errno, "block the signals");
+	return NULL;
+}
+
+/* ---- giving back ---- */
+
+static void restore_errno(struct borrow *b)
+{
+	if (b->errno_saved)
+		mt_error_destroy(tracee_write(b->t, b->errno_address, &b->errno_value, 4));
+}
+
+static void restore(struct borrow *b)
+{
+	restore_errno(b);
+	struct iovec iov = { b->xstate, b->xstate_size };
+	ptrace(PTRACE_SETREGSET, b->tid, NT_X86_XSTATE, &iov);
+	ptrace(PTRACE_SETSIGMASK, b->tid, sizeof(b->sigmask), &b->sigmask);
+	ptrace(PTRACE_SETREGS, b->tid, NULL, &b->regs);
+	/* Signals of the kind that had to stay unblocked, sent by somebody meanwhile. */
+	for (size_t i = 0; i < b->kept_count; i++)
+		syscall(SYS_tgkill, b->t->pid, b->tid, b->kept[i]);
+}
+
+void borrow_release(struct borrow *b, bool keep_stopped)
+{
+	if (!b)
+		return;
+	if (b->thread && b->taken)
+		restore(b);
+	if (b->thread && !keep_stopped)
+		tracee_release_thread(b->t, b->thread);
+	mt_error_destroy(b->stack_error);
+	free(b);
+}
+
+pid_t borrow_tid(const struct borrow *b)
+{
+	return b->tid;
+}
+
+/* ---- finding ---- */
+
+static struct mt_error *create(struct tracee *t, struct tracee_thread *thread,
+			       const struct safepoint *sp, struct borrow **ret)
+{
+	struct borrow *b = calloc(1, sizeof(*b));
+	if (!b)
+		return &mt_enomem;
+	b->t = t;
+	b->thread = thread;
+	b->tid = thread->tid;
+	b->snippets = *safepoint_snippets(sp);
+	b->errno_function = safepoint_errno_function(sp);
+	*ret = b;
+	return NULL;
+}
+
+/* Takes a held thread. On failure it is left held, as it was. */
+static struct mt_error *take_thread(struct tracee *t, struct safepoint *sp,
+				    struct tracee_thread *thread, bool trusted,
+				    struct borrow **ret, enum safepoint_reason *why_ret)
+{
+	struct borrow *b;
+	*why_ret = SAFEPOINT_OK;
+	struct mt_error *err = create(t, thread, sp, &b);
+	if (err)
+		return err;
+	err = save(b);
+	if (!err) {
+		size_t room = arch_frame_size(b->xstate_size) + STACK_EXTRA;
+		*why_ret = safepoint_check(sp, thread, &b->regs, b->sigmask, trusted, room,
+					   &b->floor);
+		if (*why_ret == SAFEPOINT_OK)
+			err = take(b);
+	}
+	if (err || *why_ret != SAFEPOINT_OK) {
+		borrow_release(b, true);
+		return err;
+	}
+	*ret = b;
+	return NULL;
+}
+
+struct mt_error *borrow_thread(struct tracee *t, struct tracee_thread *thread, bool trusted,
+			       struct borrow **ret)
+{
+	struct safepoint *sp;
+	enum safepoint_reason why;
+	struct mt_error *err = safepoint_prepare(t, &sp);
+	if (!err)
+		err = take_thread(t, sp, thread, trusted, ret, &why);
+	if (!err && why != SAFEPOINT_OK)
+		err = mt_error_create(MT_ERROR_BUSY, "thread %d of process %d is %s",
+				      (int)thread->tid, (int)t->pid, safepoint_reason_text(why));
+	return err;
+}
+
+struct search {
+	struct tracee *t;
+	struct safepoint *sp;
+	unsigned tries;
+	unsigned reasons[SAFEPOINT_REASONS];
+	/* A thread still blocked where it was refused is not stopped again. */
+	struct safepoint_candidate refused[64];
+	size_t refused_next;
+};
+
+static bool was_refused(const struct search *s, const struct safepoint_candidate *c)
+{
+	if (!c->pc)
+		return false;
+	for (size_t i = 0; i < 64; i++)
+		if (s->refused[i].tid == c->tid && s->refused[i].pc == c->pc &&
+		    s->refused[i].sp == c->sp)
+			return true;
+	return false;
+}
+
+static struct mt_error *try_candidate(struct search *s, const struct safepoint_candidate *c,
+				      struct borrow **ret)
+{
+	struct tracee_thread *thread;
+	s->tries++;
+	struct mt_error *err = tracee_stop_thread(s->t, c->tid, &thread);
+	if (err) {
+		s->reasons[SAFEPOINT_NO_STOP]++;
+		bool other = err->code == MT_ERROR_BUSY ||
+			     (err->code == MT_ERROR_GONE && tracee_alive(s->t) && !s->t->execed);
+		if (!other)
+			return err;
+		mt_error_destroy(err);
+		return NULL;
+	}
+	enum safepoint_reason why;
+	struct borrow *b = NULL;
+	err = take_thread(s->t, s->sp, thread, false, &b, &why);
+	if (!err && why == SAFEPOINT_OK) {
+		*ret = b;
+		return NULL;
+	}
+	tracee_release_thread(s->t, thread);
+	if (err && err->code == MT_ERROR_GONE && tracee_alive(s->t)) {
+		mt_error_destroy(err);
+		return NULL;
+	}
+	s->reasons[why]++;
+	if (!err && c->pc)
+		s->refused[s->refused_next++ % 64] = *c;
+	return err;
+}
+
+static struct mt_error *search_round(struct search *s, uint64_t deadline_us, struct borrow **ret)
+{
+	struct safepoint_candidate list[CANDIDATES];
+	size_t count;
+	enum safepoint_reason why;
+	struct mt_error *err = safepoint_prepare(s->t, &s->sp);
+	if (err)
+		return err;
+	why = safepoint_process(s->sp);
+	if (why != SAFEPOINT_OK) {
+		s->reasons[why]++;
+		return NULL;
+	}
+	err = safepoint_candidates(s->sp, list, CANDIDATES, &count, &why);
+	if (err)
+		return err;
+	if (!count)
+		s->reasons[why]++;
+	for (size_t i = 0; i < count && !err && !*ret; i++) {
+		if (i && stop_now_us() > deadline_us)
+			break;
+		if (!was_refused(s, &list[i]))
+			err = try_candidate(s, &list[i], ret);
+	}
+	return err;
+}
+
+static struct mt_error *no_safe_point(const struct search *s, int deadline_ms)
+{
+	char text[512] = "";
+	size_t len = 0;
+	for (int i = 1; i < SAFEPOINT_REASONS && len < sizeof(text); i++)
+		if (s->reasons[i])
+			len += (size_t)snprintf(text + len, sizeof(text) - len, "%s%s (%u)",
+						len ? ", " : "",
+						safepoint_reason_text((enum safepoint_reason)i),
+						s->reasons[i]);
+	return mt_error_hint(mt_error_create(MT_ERROR_BUSY,
+		"no thread of process %d was at a safe point within %d ms: %s", (int)s->t->pid,
+		deadline_ms, len ? text : "no thread could be looked at"),
+		"nothing was changed; try again later");
+}
+
+struct mt_error *borrow_acquire(struct tracee *t, int deadline_ms, struct borrow **ret)
+{
+	struct search s = { .t = t };
+	uint64_t start = stop_now_us(), deadline = start + (uint64_t)deadline_ms * 1000;
+	uint64_t backoff = BACKOFF_MIN_US;
+	struct borrow *b = NULL;
+	for (;;) {
+		struct mt_error *err = search_round(&s, deadline, &b);
+		if (err)
+			return err;
+		if (b)
+			break;
+		if (stop_now_us() + backoff > deadline)
+			return no_safe_point(&s, deadline_ms);
+		struct timespec ts = { 0, (long)backoff * 1000 };
+		nanosleep(&ts, NULL);
+		/* Not in step with what the target does periodically. */
+		backoff = backoff * 3 / 2 + stop_now_us() % 97;
+		if (backoff > BACKOFF_MAX_US)
+			backoff = BACKOFF_MIN_US;
+	}
+	*ret = b;
+	return NULL;
+}
+
+void borrow_set_stack(struct borrow *b, uint64_t address, uint64_t size)
+{
+	b->floor = address;
+	if (!b->thread)
+		return;
+	struct mt_error *err = settle_on(b, address + size);
+	if (err) {
+		/* Reported by the next call: this one has no way to. */
+		mt_error_destroy(b->stack_error);
+		b->stack_error = err;
+	}
+}

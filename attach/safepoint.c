@@ -1,0 +1,411 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* attach/safepoint.c - decides whether a thread may be borrowed, and which to try first.
+ * Knows: the target's code ranges, stacks, the loader's state. Does not know: how calls are run.
+ * Called by attach/borrow; calls attach/image, attach/backtrace, attach/linkmap. */
+#include "attach/safepoint_private.h"
+
+#include "attach/backtrace.h"
+#include "attach/linkmap.h"
+#include "attach/preflight.h"
+#include "attach/tracee_private.h"
+
+#include <errno.h>
+#include <linux/kcmp.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define FRAMES_MAX 16384
+#define TEXT_MAX (64u << 20)
+/* glibc and musl keep signals 32 and 33 for themselves and unblock them except in critical
+ * sections of their own (spawn, thread creation and exit, abort). */
+#define LIBC_SIGNALS ((1ull << 31) | (1ull << 32))
+
+struct safepoint {
+	struct tracee *t;
+	struct images images;
+	struct ranges ranges;
+	struct proc_maps maps;
+	struct backtrace *backtrace;
+	struct arch_snippets snippets;
+	uint64_t r_debug, errno_function;
+	bool images_read;
+	struct backtrace_frame frames[FRAMES_MAX];
+};
+
+static const char *const reason_texts[SAFEPOINT_REASONS] = {
+	[SAFEPOINT_OK] = "nothing",
+	[SAFEPOINT_ALLOCATOR] = "in the memory allocator",
+	[SAFEPOINT_LOADER] = "in the dynamic loader",
+	[SAFEPOINT_PROCESS] = "in fork, exit or thread creation",
+	[SAFEPOINT_TRACER] = "in memtrace's tracer",
+	[SAFEPOINT_NO_UNWIND] = "in code whose stack cannot be unwound",
+	[SAFEPOINT_STACK] = "on a stack of another kind",
+	[SAFEPOINT_SYSCALL] = "in a system call that cannot be interrupted safely",
+	[SAFEPOINT_SIGNALS] = "in a critical section of the C library",
+	[SAFEPOINT_RSEQ] = "in a restartable sequence",
+	[SAFEPOINT_GROUP_STOP] = "stopped by job control",
+	[SAFEPOINT_NO_STOP] = "not stopping",
+	[SAFEPOINT_VFORK] = "sharing memory with a vfork child",
+	[SAFEPOINT_DLOPEN] = "loading or unloading a library",
+};
+
+const char *safepoint_reason_text(enum safepoint_reason reason)
+{
+	return reason_texts[reason];
+}
+
+/* ---- what is known of the target ---- */
+
+static struct mt_error *scan_code(struct safepoint *sp, const struct proc_map *m)
+{
+	if (!(m->prot & PROT_EXEC) || !(m->prot & PROT_READ) || m->end - m->start > TEXT_MAX)
+		return NULL;
+	size_t size = (size_t)(m->end - m->start);
+	auto_free uint8_t *code = malloc(size);
+	if (!code)
+		return &mt_enomem;
+	size = tracee_read_some(sp->t, m->start, code, size);
+	arch_find_snippets(code, size, m->start, &sp->snippets);
+	return NULL;
+}
+
+/* The C library first, which never goes away; then the loader and the vdso. */
+static struct mt_error *find_snippets(struct safepoint *sp)
+{
+	for (int round = 0; round < 2; round++) {
+		for (size_t i = 0; i < sp->maps.maps.len; i++) {
+			const struct proc_map *m = &sp->maps.maps.items[i];
+			bool libc = preflight_is_libc_path(m->path);
+			bool other = strstr(m->path, "/ld-linux") || strstr(m->path, "/ld-2.") ||
+				     !strcmp(m->path, "[vdso]");
+			if (arch_snippets_complete(&sp->snippets))
+				return NULL;
+			if (round == 0 ? !libc : !other)
+				continue;
+			struct mt_error *err = scan_code(sp, m);
+			if (err)
+				return err;
+		}
+	}
+	if (arch_snippets_complete(&sp->snippets))
+		return NULL;
+	return mt_error_hint(mt_error_create(MT_ERROR_REFUSED,
+		"the C library of process %d lacks the code sequences that a safe call needs",
+		(int)sp->t->pid), "please report the library's name and version");
+}
+
+static void find_errno_function(struct safepoint *sp)
+{
+	static const char *const names[] = { "__errno_location", "___errno_location" };
+	struct image_symbol sym;
+	sp->errno_function = 0;
+	for (size_t i = 0; i < sp->images.list.len && !sp->errno_function; i++) {
+		struct image *img = sp->images.list.items[i];
+		if (img->unloaded || !img->is_libc)
+			continue;
+		for (size_t k = 0; k < 2 && !sp->errno_function; k++)
+			if (image_find_symbol(sp->t, img, names[k], &sym))
+				sp->errno_function = sym.address;
+	}
+}
+
+static struct mt_error *read_images(struct safepoint *sp)
+{
+	bool changed = true;
+	struct mt_error *err = sp->images_read ?
+		images_refresh(sp->t, &sp->images, &changed) : images_read(sp->t, &sp->images);
+	if (err || !changed)
+		return err;
+	sp->images_read = true;
+	if (sp->backtrace)
+		backtrace_flush(sp->backtrace);
+	else
+		err = backtrace_create(sp->t, &sp->images, &sp->backtrace);
+	if (!err && !ranges_build(&sp->ranges, sp->t, &sp->images))
+		err = &mt_enomem;
+	if (!err)
+		find_errno_function(sp);
+	return err;
+}
+
+static struct mt_error *read_linkmap(struct safepoint *sp)
+{
+	struct linkmap map = { 0 };
+	struct mt_error *err = linkmap_read(sp->t, &sp->images, &map);
+	if (err && err->code == MT_ERROR_BUSY) {	/* the address stays what it was */
+		mt_error_destroy(err);
+		return NULL;
+	}
+	if (!err) {
+		sp->r_debug = map.r_debug;
+		linkmap_deinit(&map);
+	}
+	return err;
+}
+
+struct mt_error *safepoint_prepare(struct tracee *t, struct safepoint **ret)
+{
+	if (!t->safepoint) {
+		t->safepoint = calloc(1, sizeof(*t->safepoint));
+		if (!t->safepoint)
+			return &mt_enomem;
+		t->safepoint->t = t;
+	}
+	struct safepoint *sp = t->safepoint;
+	struct proc_maps maps;
+	struct mt_error *err = proc_maps_read(t->pid, &maps);
+	if (err)
+		return err;
+	proc_maps_deinit(&sp->maps);
+	sp->maps = maps;
+	err = read_images(sp);
+	if (!err && !arch_snippets_complete(&sp->snippets))
+		err = find_snippets(sp);
+	if (!err && !sp->r_debug)
+		err = read_linkmap(sp);
+	if (!err)
+		*ret = sp;
+	return err;
+}
+
+void safepoint_destroy(struct safepoint *sp)
+{
+	if (!sp)
+		return;
+	backtrace_destroy(sp->backtrace);
+	free(sp->ranges.items);
+	images_deinit(&sp->images);
+	proc_maps_deinit(&sp->maps);
+	free(sp);
+}
+
+const struct arch_snippets *safepoint_snippets(const struct safepoint *sp)
+{
+	return &sp->snippets;
+}
+
+uint64_t safepoint_errno_function(const struct safepoint *sp)
+{
+	return sp->errno_function;
+}
+
+/* ---- the process ---- */
+
+#define R_STATE_OFFSET 24	/* struct r_debug: version, map, brk, then the state */
+
+/* A child that shares our target's memory, or our target being such a child. */
+static bool shares_memory_with_parent(pid_t pid)
+{
+	struct proc_status st;
+	struct mt_error *err = proc_status_read(pid, &st);
+	bool shares = !err && st.ppid > 1 &&
+		      syscall(SYS_kcmp, pid, st.ppid, KCMP_VM, 0, 0) == 0;
+	mt_error_destroy(err);
+	return shares;
+}
+
+enum safepoint_reason safepoint_process(struct safepoint *sp)
+{
+	uint32_t state = 0;
+	if (!sp->r_debug ||
+	    tracee_read_some(sp->t, sp->r_debug + R_STATE_OFFSET, &state, 4) != 4 || state)
+		return SAFEPOINT_DLOPEN;
+	return shares_memory_with_parent(sp->t->pid) ? SAFEPOINT_VFORK : SAFEPOINT_OK;
+}
+
+static int by_rank(const void *a, const void *b)
+{
+	const struct safepoint_candidate *x = a, *y = b;
+	return x->rank != y->rank ? (x->rank > y->rank) - (x->rank < y->rank) :
+				    (x->tid > y->tid) - (x->tid < y->tid);
+}
+
+enum rank { RANK_WAITS, RANK_WAITS_TIMED, RANK_RUNS };
+
+static enum safepoint_reason rank_thread(const struct proc_thread *th, int *rank_ret)
+{
+	if (th->kernel_worker || th->state == 'Z' || th->state == 'X')
+		return SAFEPOINT_NO_STOP;
+	if (arch_is_vfork_like(th->syscall))
+		return SAFEPOINT_VFORK;
+	if (th->state == 'D')
+		return SAFEPOINT_SYSCALL;
+	if (th->state == 'T' || th->state == 't')
+		return SAFEPOINT_GROUP_STOP;
+	*rank_ret = RANK_RUNS;
+	if (th->syscall < 0)
+		return SAFEPOINT_OK;
+	switch (arch_classify_wait(th->syscall, th->args)) {
+	case ARCH_WAIT_GOOD:
+		*rank_ret = RANK_WAITS;
+		return SAFEPOINT_OK;
+	case ARCH_WAIT_LATER:
+		*rank_ret = RANK_WAITS_TIMED;
+		return SAFEPOINT_OK;
+	case ARCH_WAIT_NO:
+		break;
+	}
+	return SAFEPOINT_SYSCALL;
+}
+
+struct mt_error *safepoint_candidates(struct safepoint *sp, struct safepoint_candidate *list,
+				      size_t max, size_t *count_ret,
+				      enum safepoint_reason *reason_ret)
+{
+	struct proc_tids tids;
+	struct mt_error *err = proc_tids_read(sp->t->pid, &tids);
+	if (err)
+		return err;
+	struct { struct safepoint_candidate *items; size_t len, cap; } all = { 0 };
+	bool vfork = false;
+	*reason_ret = SAFEPOINT_NO_STOP;
+	for (size_t i = 0; i < tids.tids.len && !err; i++) {
+		struct proc_thread th;
+		int rank;
+		struct mt_error *gone = proc_thread_read(sp->t->pid, tids.tids.items[i], &th);
+		if (gone) {
+			mt_error_destroy(gone);
+			continue;
+		}
+		enum safepoint_reason why = rank_thread(&th, &rank);
+		vfork = vfork || why == SAFEPOINT_VFORK;
+		if (why != SAFEPOINT_OK) {
+			*reason_ret = why;
+			continue;
+		}
+		struct safepoint_candidate c = { tids.tids.items[i], rank, th.sp, th.pc };
+		if (!mt_array_push(&all, c))
+			err = &mt_enomem;
+	}
+	proc_tids_deinit(&tids);
+	if (vfork) {
+		all.len = 0;
+		*reason_ret = SAFEPOINT_VFORK;
+	}
+	if (all.len)
+		qsort(all.items, all.len, sizeof(*all.items), by_rank);
+	*count_ret = all.len < max ? all.len : max;
+	if (*count_ret)
+		memcpy(list, all.items, *count_ret * sizeof(*list));
+	free(all.items);
+	return err;
+}
+
+/* ---- one stopped thread ---- */
+
+/* Below the red zone there is room only if this is the thread's own stack: that of a goroutine or
+ * coroutine may be tiny, and below it lies somebody else's data. */
+static bool own_stack(struct safepoint *sp, const struct user_regs_struct *regs, bool trusted,
+		      size_t room, uint64_t *floor_ret)
+{
+	const struct proc_map *m = proc_maps_find(&sp->maps, regs->rsp);
+	if (!m) {			/* a thread newer than the maps */
+		struct proc_maps maps;
+		struct mt_error *err = proc_maps_read(sp->t->pid, &maps);
+		if (err) {
+			mt_error_destroy(err);
+			return false;
+		}
+		proc_maps_deinit(&sp->maps);
+		sp->maps = maps;
+		m = proc_maps_find(&sp->maps, regs->rsp);
+	}
+	if (!m || (m->prot & (PROT_READ | PROT_WRITE)) != (PROT_READ | PROT_WRITE))
+		return false;
+	bool is_main = !strcmp(m->path, "[stack]");
+	bool has_tcb = regs->fs_base > regs->rsp && regs->fs_base < m->end;
+	if (!is_main && !has_tcb && !trusted)
+		return false;
+	if (regs->rsp - m->start < ARCH_RED_ZONE + room)
+		return false;
+	*floor_ret = m->start;
+	return true;
+}
+
+/* The thread has a TCB of the C library: glibc and musl keep its own address in its first word. */
+static bool has_libc_tcb(struct safepoint *sp, const struct user_regs_struct *regs)
+{
+	uint64_t self;
+	return regs->fs_base &&
+	       tracee_read_some(sp->t, regs->fs_base, &self, 8) == 8 && self == regs->fs_base;
+}
+
+/* In user code inside a restartable sequence the kernel would not notice that the thread was moved
+ * away and back, and the sequence would go on where it must start anew. */
+static bool in_rseq(struct safepoint *sp, const struct tracee_thread *thread)
+{
+	struct {
+		uint64_t rseq_abi_pointer;
+		uint32_t rseq_abi_size, signature, flags, pad;
+	} conf = { 0 };
+	uint64_t section = 0;
+	if (ptrace((enum __ptrace_request)0x420f /* PTRACE_GET_RSEQ_CONFIGURATION */, thread->tid,
+		   sizeof(conf), &conf) < 0 || !conf.rseq_abi_pointer)
+		return false;
+	return tracee_read_some(sp->t, conf.rseq_abi_pointer + 8, &section, 8) == 8 && section;
+}
+
+/* The frames seen all lie in the C library or loader: who called it is not known. */
+static bool caller_unknown(const struct safepoint *sp, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		const struct image *img = images_find(&sp->images, sp->frames[i].call_pc);
+		if (!img || !(img->is_libc || img->is_loader || img->is_vdso))
+			return false;
+	}
+	return true;
+}
+
+static enum safepoint_reason check_frames(struct safepoint *sp,
+					  const struct user_regs_struct *regs, bool waits)
+{
+	enum backtrace_end end;
+	size_t n = backtrace_walk(sp->backtrace, regs, sp->frames, FRAMES_MAX, &end);
+	for (size_t i = 0; i < n; i++) {
+		enum safepoint_reason why = ranges_find(&sp->ranges, sp->frames[i].call_pc);
+		if (why != SAFEPOINT_OK)
+			return why;
+	}
+	if (end == BACKTRACE_START)
+		return SAFEPOINT_OK;
+	/* In a blocking call what was seen will do: whoever holds the allocator or the loader calls
+	 * nothing else on the way to a wait, but a lock's futex. */
+	if (end != BACKTRACE_NO_INFO || !waits)
+		return SAFEPOINT_NO_UNWIND;
+	return caller_unknown(sp, n) && arch_is_lock_wait((long)regs->orig_rax) ?
+		       SAFEPOINT_NO_UNWIND : SAFEPOINT_OK;
+}
+
+enum safepoint_reason safepoint_check(struct safepoint *sp, const struct tracee_thread *thread,
+				      const struct user_regs_struct *regs, uint64_t sigmask,
+				      bool trusted, size_t room, uint64_t *floor_ret)
+{
+	if (thread->group_stopped)
+		return SAFEPOINT_GROUP_STOP;
+	if (regs->cs != 0x33)		/* 32-bit code inside a 64-bit process */
+		return SAFEPOINT_SYSCALL;
+	if (!own_stack(sp, regs, trusted, room, floor_ret))
+		return SAFEPOINT_STACK;
+	if (trusted)
+		return SAFEPOINT_OK;
+	if (!has_libc_tcb(sp, regs))
+		return SAFEPOINT_STACK;
+	if ((sigmask & LIBC_SIGNALS) == LIBC_SIGNALS)
+		return SAFEPOINT_SIGNALS;
+	bool in_call = (int64_t)regs->orig_rax >= 0;
+	if (in_call && arch_is_vfork_like((long)regs->orig_rax))
+		return SAFEPOINT_VFORK;
+	if (!in_call && in_rseq(sp, thread))
+		return SAFEPOINT_RSEQ;
+	/* The loader may have begun since the thread was chosen. */
+	enum safepoint_reason why = safepoint_process(sp);
+	if (why != SAFEPOINT_OK)
+		return why;
+	uint64_t args[6] = { regs->rdi, regs->rsi, regs->rdx, regs->r10, regs->r8, regs->r9 };
+	bool waits = in_call &&
+		     arch_classify_wait((long)regs->orig_rax, args) != ARCH_WAIT_NO;
+	return check_frames(sp, regs, waits);
+}

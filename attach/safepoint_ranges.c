@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* attach/safepoint_ranges.c - the code in which a thread must not be borrowed, as address ranges.
+ * Knows: the names of allocators and of the critical functions of C libraries.
+ * Does not know: threads. Called by attach/safepoint; calls attach/image. */
+#include "attach/safepoint_private.h"
+
+#include "attach/preflight.h"
+
+#include <string.h>
+
+/* All of the malloc family that any libc, jemalloc, tcmalloc or mimalloc exports, and glibc's own
+ * static functions for libraries with a symbol table. */
+static const char *const allocator_names[] = {
+	"malloc", "free", "calloc", "realloc", "memalign", "aligned_alloc", "valloc", "pvalloc",
+	"posix_memalign", "cfree", "malloc_trim", "mallinfo", "mallinfo2", "malloc_info",
+	"malloc_stats", "mallopt", "malloc_usable_size", "__libc_malloc", "__libc_free",
+	"__libc_calloc", "__libc_realloc", "__libc_memalign", "__libc_freeres", "free_sized",
+	"free_aligned_sized", "_int_malloc", "_int_free", "_int_realloc", "_int_memalign",
+	"sysmalloc", "systrim", "malloc_consolidate", "unlink_chunk", "arena_get2", "new_heap",
+	"tcache_init", "ptmalloc_init", "_int_free_merge_chunk", "_int_free_create_chunk",
+	"__malloc_arena_thread_freeres", "__libc_malloc_impl", "__malloc_alloc_meta",
+	"__malloc_donate", "nallocx", "mallocx", "rallocx", "dallocx", "sdallocx", "xallocx",
+};
+
+/* Not among them: `clone`, the first frame of every thread; `system` and `popen`, which are safe
+ * while they wait for the child (its start is posix_spawn). */
+static const char *const process_names[] = {
+	"fork", "_Fork", "__fork", "__libc_fork", "vfork", "__vfork", "posix_spawn", "posix_spawnp",
+	"__spawni", "__spawnix", "exit", "_exit", "_Exit", "quick_exit",
+	"abort", "__run_exit_handlers", "on_exit", "atexit", "at_quick_exit", "__cxa_atexit",
+	"__cxa_at_quick_exit", "__cxa_finalize", "__cxa_thread_atexit_impl", "__call_tls_dtors",
+	"__register_atfork", "pthread_atfork", "__unregister_atfork", "pthread_create",
+	"__pthread_create", "pthread_exit", "__pthread_exit", "pthread_cancel", "execve",
+	"fexecve", "daemon",
+};
+
+static const char *const loader_names[] = {
+	"dlopen", "dlclose", "dlsym", "dlvsym", "dlmopen", "dladdr", "dladdr1", "dlinfo", "dlerror",
+	"dl_iterate_phdr", "__libc_dlopen_mode", "__libc_dlclose", "__libc_dlsym", "_dl_open",
+	"_dl_addr", "_dl_find_object", "__dls2", "__dls2b", "__dls3", "__tls_get_addr",
+	"__dl_iterate_phdr",
+};
+
+static const char *const allocator_libraries[] = {
+	"jemalloc", "tcmalloc", "mimalloc", "snmalloc", "rpmalloc", "hoard", "scudo", "libumem",
+	"ltalloc", "libmemusage", "c_malloc_debug", "libasan", "liblsan", "libtsan", "ptmalloc",
+};
+
+static bool is_one_of(const char *name, const char *const *names, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!strcmp(name, names[i]))
+			return true;
+	return false;
+}
+
+#define ONE_OF(name, names) is_one_of(name, names, sizeof(names) / sizeof(*(names)))
+
+bool ranges_add(struct ranges *r, uint64_t start, uint64_t end, enum safepoint_reason reason)
+{
+	if (start >= end)
+		return true;
+	return mt_array_push(r, (struct range){ start, end, reason });
+}
+
+static bool add_code(struct ranges *r, const struct image *img, enum safepoint_reason reason)
+{
+	bool ok = true;
+	for (size_t i = 0; i < img->segment_count; i++) {
+		const struct image_segment *s = &img->segments[i];
+		if (s->flags & PF_X)
+			ok = ok && ranges_add(r, s->vaddr + img->bias,
+					      s->vaddr + img->bias + s->memsz, reason);
+	}
+	return ok;
+}
+
+/* The functions of one image, to find where the neighbours of a name begin and end. */
+struct function {
+	uint64_t start, end;
+	enum safepoint_reason reason;	/* SAFEPOINT_OK: none of the names */
+};
+
+struct functions {
+	MT_ARRAY(struct function) list;
+	bool is_libc, failed;
+};
+
+/* Prefixes of allocators linked statically into a program. */
+static bool has_allocator_prefix(const char *name)
+{
+	return !strncmp(name, "je_", 3) || !strncmp(name, "mi_", 3) || !strncmp(name, "_mi_", 4) ||
+	       !strncmp(name, "tc_", 3) || !strncmp(name, "_rjem_", 6) ||
+	       strstr(name, "8tcmalloc") || strstr(name, "tcmalloc_internal");
+}
+
+static bool collect(const char *name, const struct image_symbol *sym, void *arg)
+{
+	struct functions *f = arg;
+	if (sym->type != STT_FUNC && sym->type != STT_GNU_IFUNC)
+		return true;
+	struct function fn = { sym->address, sym->address + sym->size, SAFEPOINT_OK };
+	if (ONE_OF(name, allocator_names) || (!f->is_libc && has_allocator_prefix(name)))
+		fn.reason = SAFEPOINT_ALLOCATOR;
+	else if (f->is_libc && ONE_OF(name, process_names))
+		fn.reason = SAFEPOINT_PROCESS;
+	else if (f->is_libc && ONE_OF(name, loader_names))
+		fn.reason = SAFEPOINT_LOADER;
+	/* Of other images only the allocator matters: no need to keep a browser's symbols. */
+	if (!f->is_libc && fn.reason == SAFEPOINT_OK)
+		return true;
+	f->failed = !mt_array_push(&f->list, fn);
+	return !f->failed;
+}
+
+static int by_start(const void *a, const void *b)
+{
+	const struct function *x = a, *y = b;
+	if (x->start != y->start)
+		return x->start < y->start ? -1 : 1;
+	return x->end < y->end ? -1 : x->end > y->end;
+}
+
+#define NEIGHBOUR_MAX 0x8000u	/* static functions beside an exported one take less than this */
+#define GAP_MAX 0x4000u
+
+/* Static functions have no name in a stripped library; they lie beside the exported ones of the
+ * same source file. A run of allocator functions is one range, gaps included, and reaches to its
+ * neighbours on both sides; others reach from their start to the next function. */
+static bool add_functions(struct ranges *r, const struct functions *f)
+{
+	const struct function *fn = f->list.items;
+	size_t n = f->list.len;
+	bool ok = true;
+	for (size_t i = 0; i < n; i++) {
+		if (fn[i].reason == SAFEPOINT_OK)
+			continue;
+		uint64_t start = fn[i].start, end = fn[i].end;
+		if (fn[i].reason == SAFEPOINT_ALLOCATOR) {
+			uint64_t before = i ? fn[i - 1].end : start;
+			if (before < start && start - before <= NEIGHBOUR_MAX)
+				start = before;
+			else if (before < start && f->is_libc)
+				start -= NEIGHBOUR_MAX;
+		}
+		uint64_t next = i + 1 < n ? fn[i + 1].start : end;
+		if (next > end && next - end <= (f->is_libc ? NEIGHBOUR_MAX : GAP_MAX))
+			end = next;
+		ok = ok && ranges_add(r, start, end, fn[i].reason);
+	}
+	return ok;
+}
+
+static bool is_c_library(const struct image *img)
+{
+	const char *base = strrchr(img->path, '/');
+	base = base ? base + 1 : img->path;
+	return img->is_libc || preflight_is_libc_path(img->path) ||
+	       !strncmp(base, "libpthread", 10) || !strncmp(base, "libdl.so", 8) ||
+	       !strncmp(base, "libdl-2.", 8);
+}
+
+static bool is_allocator_library(const struct image *img)
+{
+	const char *base = strrchr(img->path, '/');
+	base = base ? base + 1 : img->path;
+	for (size_t i = 0; i < sizeof(allocator_libraries) / sizeof(*allocator_libraries); i++)
+		if (strstr(base, allocator_libraries[i]))
+			return true;
+	return false;
+}
+
+static bool add_image(struct ranges *r, struct tracee *t, struct image *img)
+{
+	struct image_symbol sym;
+	if (img->is_tracer)
+		return add_code(r, img, SAFEPOINT_TRACER);
+	if (img->is_loader && !img->is_libc)
+		return add_code(r, img, SAFEPOINT_LOADER);
+	if (is_allocator_library(img))
+		return add_code(r, img, SAFEPOINT_ALLOCATOR);
+	struct functions f = { .is_libc = is_c_library(img) };
+	if (!f.is_libc && !image_find_symbol(t, img, "malloc", &sym) &&
+	    !image_find_symbol(t, img, "free", &sym))
+		return true;
+	image_each_symbol(t, img, collect, &f);
+	if (f.list.len)
+		qsort(f.list.items, f.list.len, sizeof(*f.list.items), by_start);
+	bool ok = !f.failed && add_functions(r, &f);
+	mt_array_deinit(&f.list);
+	return ok;
+}
+
+static int by_range(const void *a, const void *b)
+{
+	const struct range *x = a, *y = b;
+	return x->start < y->start ? -1 : x->start > y->start;
+}
+
+bool ranges_build(struct ranges *r, struct tracee *t, const struct images *images)
+{
+	bool ok = true;
+	r->len = 0;
+	for (size_t i = 0; i < images->list.len && ok; i++)
+		if (!images->list.items[i]->unloaded)
+			ok = add_image(r, t, images->list.items[i]);
+	if (!ok)
+		return false;
+	if (r->len)
+		qsort(r->items, r->len, sizeof(*r->items), by_range);
+	return true;
+}
+
+/* Ranges may overlap and are few hundred: a plain look at all is fast enough. */
+enum safepoint_reason ranges_find(const struct ranges *r, uint64_t address)
+{
+	for (size_t i = 0; i < r->len && r->items[i].start <= address; i++)
+		if (address < r->items[i].end)
+			return r->items[i].reason;
+	return SAFEPOINT_OK;
+}
