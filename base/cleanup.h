@@ -52,7 +52,8 @@ static inline int take_fd(int *fd)
 		r_;			\
 	})
 
-#define mt_auto(fn) __attribute__((cleanup(fn)))
+/* unused: clang 14 warns of a variable that only its cleanup reads. */
+#define mt_auto(fn) __attribute__((cleanup(fn), unused))
 #define auto_free mt_auto(mt_cleanup_free)
 #define auto_close mt_auto(mt_cleanup_close)
 #define auto_fclose mt_auto(mt_cleanup_fclose)
