@@ -212,7 +212,7 @@ static uint64_t range_offset(const struct image *img, uint64_t address, uint64_t
 struct mt_error *image_read_range(struct tracee *t, const struct image *img, uint64_t address,
 				  size_t size, struct image_bytes *ret)
 {
-	if (!image_holds(img, address, size))
+	if (!image_holds(img, address, size) || size > IMAGE_TABLE_MAX)
 		return mt_error_create(MT_ERROR_CORRUPT, "'%s' has no bytes at 0x%llx", img->path,
 				       (unsigned long long)address);
 	auto_free uint8_t *data = malloc(size ? size : 1);

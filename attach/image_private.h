@@ -8,14 +8,17 @@
 /* The tracer comes as a memory file: WIRE_MEMFD_TRACER as maps show it. */
 #define IMAGE_TRACER_PATH "/memfd:memtrace-tracer"
 
+/* A larger table is damage: the longest known string tables have some hundred megabytes. */
+#define IMAGE_TABLE_MAX (1ull << 30)
+
 /* A table of the target (symbols, strings) that is read in pieces when it is looked at. Names of
  * a big program lie scattered over megabytes, of which a lookup needs a few pages. */
 struct image_lazy {
 	struct tracee *t;
 	uint64_t address;
 	size_t size;
-	uint8_t *data;		/* size bytes, valid where `loaded` says so */
-	uint8_t *loaded;	/* one byte a piece: 0 not yet, 1 there, 2 unreadable */
+	uint8_t *data;		/* size bytes, there where `valid` says so */
+	uint32_t *valid;	/* a piece each: 0 not read yet, else 1 + readable bytes from its start */
 };
 
 struct image_function {

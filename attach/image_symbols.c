@@ -272,6 +272,8 @@ static bool read_dynsym(struct tracee *t, struct image *img, uint8_t **symbols_r
 		return false;
 	if (names > img->end - img->strtab)
 		names = img->end - img->strtab;
+	if (size > IMAGE_TABLE_MAX || names > IMAGE_TABLE_MAX)
+		return false;
 	auto_free uint8_t *symbols = malloc(size);
 	auto_free char *strings = malloc(names);
 	if (!symbols || !strings)
