@@ -68,9 +68,9 @@ wait $driver || { echo "demo: the driver saw wrong answers:" >&2; cat "$out/driv
 driver=
 show "$memtrace" symbolize "$out/demo.bin"
 show "$memtrace" flamegraph -f -o "$out/demo.html" "$out/demo.bin"
-show "$memtrace" summary --view leaks "$out/demo.bin"
-show "$memtrace" summary --view temporary "$out/demo.bin"
-show "$memtrace" summary --view peak "$out/demo.bin"
+show "$memtrace" summary --view leaks -s 3 -r 8 "$out/demo.bin"
+show "$memtrace" summary --view temporary -s 3 -r 8 "$out/demo.bin"
+show "$memtrace" summary --view peak -s 3 -r 8 "$out/demo.bin"
 
 say "Done"
 echo "The driver counted $(cat "$out/driver.json")"
