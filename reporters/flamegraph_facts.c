@@ -5,6 +5,7 @@
 #include "reporters/flamegraph.h"
 
 #include "base/text.h"
+#include "reporters/facts.h"
 
 #include <inttypes.h>
 
@@ -18,48 +19,35 @@ static struct mt_error *text_fact(struct flamegraph *g, struct capture *cap, con
 	return value ? flamegraph_fact(g, name, "%s", value) : NULL;
 }
 
-static struct mt_error *command_fact(struct flamegraph *g, struct capture *cap)
-{
-	size_t size;
-	const char *args = capture_meta(cap, CAPTURE_META_COMMAND, &size);
-	if (!args)
-		return text_fact(g, cap, "command", CAPTURE_META_EXE);
-	auto_free char *line = mt_text_command(args, size);
-	return line ? flamegraph_fact(g, "command", "%s", line) : &mt_enomem;
-}
-
 static struct mt_error *time_facts(struct flamegraph *g, struct capture *cap,
-				   const struct views *v)
+				   const struct views *v, const struct facts *facts)
 {
-	uint64_t start = capture_meta_u64(cap, CAPTURE_META_START, 0);
-	uint64_t end = capture_meta_u64(cap, CAPTURE_META_END, 0);
-	/* A cut capture has no end: the last event is the next best. */
-	uint64_t duration = end > start ? end - start : capture_ticks_to_ns(cap, v->last_ticks);
-	struct mt_error *err = start ? flamegraph_fact(g, "start_ns", "%" PRIu64, start) : NULL;
+	struct mt_error *err = NULL;
+	if (facts->start_ns)
+		err = flamegraph_fact(g, "start_ns", "%" PRIu64, facts->start_ns);
 	if (!err)
-		err = flamegraph_fact(g, "duration_ns", "%" PRIu64, duration);
+		err = flamegraph_fact(g, "duration_ns", "%" PRIu64, facts->duration_ns);
 	if (!err && v->total_bytes[VIEW_PEAK])
 		err = flamegraph_fact(g, "peak_ns", "%" PRIu64,
 				      capture_ticks_to_ns(cap, v->peak_ticks));
 	return err;
 }
 
-static struct mt_error *count_facts(struct flamegraph *g, struct capture *cap,
-				    const struct views *v)
+static struct mt_error *count_facts(struct flamegraph *g, const struct views *v,
+				    const struct facts *facts)
 {
-	uint64_t dropped = 0;
 	struct mt_error *err = flamegraph_fact(g, "allocations", "%" PRIu64, v->allocations);
 	if (!err)
 		err = flamegraph_fact(g, "releases", "%" PRIu64, v->releases);
-	if (err || !capture_counter(cap, CAPTURE_COUNTER_DROPPED, &dropped))
+	if (err || !facts->has_counters)
 		return err;
-	err = flamegraph_fact(g, "dropped", "%" PRIu64, dropped);
-	if (err || !dropped)
+	err = flamegraph_fact(g, "dropped", "%" PRIu64, facts->dropped);
+	if (err || !facts->dropped)
 		return err;
 	char text[MT_TEXT_MAX];
 	return flamegraph_note(g, true, "%s events were dropped: the target allocated faster than "
 			       "they could be written. All figures are too low.",
-			       mt_text_count(text, dropped));
+			       mt_text_count(text, facts->dropped));
 }
 
 static struct mt_error *note_facts(struct flamegraph *g, struct capture *cap)
@@ -109,13 +97,18 @@ struct mt_error *flamegraph_describe(struct flamegraph *g, struct capture *cap,
 		{ "python_allocator", CAPTURE_META_PYTHON_ALLOCATOR },
 		{ "version", CAPTURE_META_TOOL },    { "end_reason", CAPTURE_META_END_REASON },
 	};
-	struct mt_error *err = command_fact(g, cap);
+	auto_facts struct facts facts = { 0 };
+	struct mt_error *err = facts_init(cap, views->last_ticks, &facts);
+	if (!err && *facts.command)
+		err = flamegraph_fact(g, "command", "%s", facts.command);
+	else if (!err)
+		err = text_fact(g, cap, "command", CAPTURE_META_EXE);
 	for (size_t i = 0; !err && i < sizeof(texts) / sizeof(texts[0]); i++)
 		err = text_fact(g, cap, texts[i].name, texts[i].key);
 	if (!err)
-		err = time_facts(g, cap, views);
+		err = time_facts(g, cap, views, &facts);
 	if (!err)
-		err = count_facts(g, cap, views);
+		err = count_facts(g, views, &facts);
 	if (!err)
 		err = note_facts(g, cap);
 	if (!err)

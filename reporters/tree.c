@@ -6,6 +6,7 @@
 
 #include "base/array.h"
 #include "base/hash.h"
+#include "reporters/site.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -276,24 +277,38 @@ struct mt_error *tree_totals(const struct tree *t, struct tree_value **ret)
 
 /* ---- sites ---- */
 
-/* Modules that allocate for somebody else: a person acts on the caller. */
-static bool is_runtime_module(const char *module)
+/* The candidates on the way to a node, innermost of each kind: frames, 0 for none. The choice
+ * among them is that of site_find(), made for all nodes in one pass. */
+struct site_path {
+	uint32_t python, native, machinery, any;
+};
+
+static bool is_runtime(const struct tree *t, const struct tree_frame *f)
 {
-	static const char *const prefixes[] = { "libc.so", "libc-", "libstdc++.so", "libpython",
-						"python3", "ld-linux", "ld-musl", "libffi.so",
-						"_ctypes.", "libpthread", "libgcc_s" };
-	for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++)
-		if (!strncmp(module, prefixes[i], strlen(prefixes[i])))
-			return true;
-	return false;
+	return site_is_runtime_module(t->strings.items[f->module]) ||
+	       site_is_runtime_function(t->strings.items[f->function]) ||
+	       strstr(t->strings.items[f->file], "/include/c++/");
 }
 
-static bool is_site(const struct tree *t, const struct tree_frame *f)
+static void step_site(const struct tree *t, uint32_t frame, struct site_path *path)
 {
+	const struct tree_frame *f = &t->frames.items[frame];
 	if (f->kind == FRAME_PYTHON)
-		return true;
-	return f->kind == FRAME_NATIVE && !(f->flags & FRAME_INTERPRETER) &&
-	       !is_runtime_module(t->strings.items[f->module]);
+		path->python = frame;
+	if (f->kind != FRAME_NATIVE)
+		return;
+	path->any = frame;
+	if (is_runtime(t, f))
+		return;
+	path->machinery = frame;
+	if (!(f->flags & FRAME_INTERPRETER))
+		path->native = frame;
+}
+
+static uint32_t choose_site(const struct site_path *path, uint32_t leaf)
+{
+	return path->python ? path->python : path->native ? path->native :
+	       path->machinery ? path->machinery : path->any ? path->any : leaf;
 }
 
 static int compare_sites(const void *a, const void *b, void *view)
@@ -306,28 +321,28 @@ static int compare_sites(const void *a, const void *b, void *view)
 	return x->frame < y->frame ? -1 : x->frame > y->frame;
 }
 
-/* For every node the frame its self values belong to: its own, or that of an ancestor. */
-static void find_sites(const struct tree *t, uint32_t *site)
+/* Adds up the self values of all nodes by the frame of their site; false: out of memory. */
+static bool add_up_sites(const struct tree *t, struct tree_site *sites)
 {
-	site[0] = 0;
+	auto_free struct site_path *paths = calloc(t->nodes.len, sizeof(*paths));
+	if (!paths)
+		return false;
+	add_to(&sites[0].value, &t->self.items[0]);
 	for (size_t i = 1; i < t->nodes.len; i++) {
 		const struct tree_node *n = &t->nodes.items[i];
-		site[i] = is_site(t, &t->frames.items[n->frame]) ? n->frame : site[n->parent];
+		paths[i] = paths[n->parent];
+		step_site(t, n->frame, &paths[i]);
+		add_to(&sites[choose_site(&paths[i], n->frame)].value, &t->self.items[i]);
 	}
+	return true;
 }
 
 struct mt_error *tree_sites(const struct tree *t, enum view_kind view, struct tree_site **ret,
 			    size_t *count_ret)
 {
-	auto_free uint32_t *site = malloc(t->nodes.len * sizeof(*site));
 	auto_free struct tree_site *sites = calloc(t->frames.len, sizeof(*sites));
-	if (!site || !sites)
+	if (!sites || !add_up_sites(t, sites))
 		return &mt_enomem;
-	find_sites(t, site);
-	for (size_t i = 0; i < t->nodes.len; i++) {
-		uint32_t f = site[i] ? site[i] : t->nodes.items[i].frame;
-		add_to(&sites[f].value, &t->self.items[i]);
-	}
 	size_t count = 0;
 	for (uint32_t f = 0; f < t->frames.len; f++) {
 		if (!sites[f].value.bytes[view] && !sites[f].value.count[view])

@@ -43,7 +43,7 @@ struct tree_options {
 	void *progress_arg;
 };
 
-struct tree_site {			/* the leaf-most frame a person can act on */
+struct tree_site {			/* the frame a person can act on: reporters/site.h */
 	uint32_t frame;
 	struct tree_value value;
 };

@@ -425,6 +425,12 @@ class InvertedTree {
 	}
 }
 
+/* The node of another choice of frames that stands for the same node of the file. */
+function sameNode(from, to, node) {
+	const original = from.map ? from.map.indexOf(node, 1) : node;
+	return original < 0 ? 0 : to.map ? Math.max(0, to.map[original]) : original;
+}
+
 /* The node of a tree that stands for a path of frames, root to leaf, as far as there is one. */
 function findPath(tree, frames) {
 	let node = 0;

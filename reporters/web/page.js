@@ -84,8 +84,10 @@ class Report {
 	parseZoom(text) {
 		if (!/^[0-9.]+$/.test(text))
 			return 0;
-		if (this.state.inverted)
-			return findPath(this.tree, text.split('.').map(Number));
+		if (this.state.inverted) {
+			const frames = text.split('.').map(Number), node = findPath(this.tree, frames);
+			return this.tree.path(node).length === frames.length ? node : 0;
+		}
 		const zoom = Number(text);
 		return Number.isInteger(zoom) && zoom < this.tree.count && this.tree.value[zoom] > 0 ? zoom : 0;
 	}
@@ -144,12 +146,16 @@ class Report {
 			tree.setMetric(s.count);
 		this.tree = tree;
 	}
-	/* Changes state and draws. The zoomed frame is found again in the new tree by its path. */
+	/* Changes state and draws; the zoomed frame is found again in the new tree. */
 	change(changes) {
-		const old = this.tree, frames = old.path(this.state.zoom).map((node) => old.frame[node]);
+		const old = this.tree, nodes = this.nodes, zoom = this.state.zoom;
 		Object.assign(this.state, changes);
 		this.renewTree();
-		this.state.zoom = 'inverted' in changes ? 0 : findPath(this.tree, frames);
+		this.state.zoom = zoom === 0 || 'inverted' in changes ? 0 : this.state.inverted ?
+			findPath(this.tree, old.path(zoom).map((node) => old.frame[node])) :
+			sameNode(nodes, this.nodes, zoom);
+		if (!(this.tree.value[this.state.zoom] > 0))
+			this.state.zoom = 0;
 		this.writeAddress(false);
 		this.refresh();
 	}

@@ -3,6 +3,8 @@
  * Knows: reporters/tree.h. Does not know: captures. */
 #include "reporters/tree.h"
 
+#include "reporters/site.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
@@ -142,15 +144,23 @@ static void test_deep(void **state)
 	assert_int_equal(totals[DEPTH].bytes[VIEW_PEAK], 3);
 }
 
+/* The same choice as site_find() makes, for whole stacks. */
 static void test_sites(void **state)
 {
 	(void)state;
 	auto_tree struct tree *t = new_tree();
-	PUT(t, 100, 1, main_, eval);		/* main's: the interpreter is nobody's site */
-	PUT(t, 10, 1, main_, a1, eval, libc);	/* a's: nor is libc */
-	PUT(t, 1000, 1, main_, a1, ext);	/* the extension's own */
-	PUT(t, 1, 1, main_, a1, eval, ext, libc);
-	PUT(t, 7, 1, eval, libc);		/* nothing better than its leaf */
+	PUT(t, 100, 1, main_, eval);
+	PUT(t, 10, 1, main_, a1, eval, libc);
+	PUT(t, 1000, 1, main_, a1, ext);	/* Python code called the extension */
+	PUT(t, 2000, 5, ext, libc, libc);	/* native only: not libc */
+	PUT(t, 7, 1, eval, libc);		/* nothing better than the interpreter */
+	PUT(t, 3, 1, libc);
+	const struct symbol_frame stacks[][4] = { { main_, eval }, { main_, a1, eval, libc },
+						  { ext, libc, libc }, { eval, libc }, { libc } };
+	static const size_t sizes[] = { 2, 4, 3, 2, 1 };
+	static const char *const found[] = { "main", "a", "encode", "_PyEval_EvalFrameDefault", "qsort_r" };
+	for (size_t i = 0; i < 5; i++)
+		assert_string_equal(site_find(stacks[i], sizes[i])->function, found[i]);
 	auto_free struct tree_site *sites = NULL;
 	size_t count;
 	uint32_t frames;
@@ -159,9 +169,10 @@ static void test_sites(void **state)
 	static const struct {
 		const char *function;
 		uint64_t bytes, blocks;
-	} want[] = { { "encode", 1001, 2 }, { "main", 100, 1 }, { "a", 10, 1 }, { "qsort_r", 7, 1 } };
-	assert_int_equal(count, 4);
-	for (size_t i = 0; i < 4; i++) {
+	} want[] = { { "encode", 2000, 5 }, { "a", 1010, 2 }, { "main", 100, 1 },
+		     { "_PyEval_EvalFrameDefault", 7, 1 }, { "qsort_r", 3, 1 } };
+	assert_int_equal(count, 5);
+	for (size_t i = 0; i < 5; i++) {
 		assert_string_equal(tree_string(t, f[sites[i].frame].function), want[i].function);
 		assert_int_equal(sites[i].value.bytes[VIEW_PEAK], want[i].bytes);
 		assert_int_equal(sites[i].value.count[VIEW_ALLOCATED], want[i].blocks * 3);
