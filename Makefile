@@ -109,6 +109,8 @@ PREFIX ?= /usr/local
 MAN_PAGES := $(wildcard docs/man/*.[1-8])
 install: all
 	install -D -m 755 $(O)/memtrace $(DESTDIR)$(PREFIX)/bin/memtrace
+	install -D -m 644 docs/completion/memtrace.bash \
+		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/memtrace
 	for page in $(MAN_PAGES); do install -D -m 644 $$page \
 		$(DESTDIR)$(PREFIX)/share/man/man$${page##*.}/$${page##*/} || exit 1; done
 

@@ -84,6 +84,25 @@ class Man(unittest.TestCase):
             with self.subTest(block=name):
                 self.assertIn(f".B {number} {name}\n", page)
 
+    def complete(self, *words):
+        """What bash offers for the last word."""
+        script = ('source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _memtrace; '
+                  'printf "%s\\n" "${COMPREPLY[@]}"')
+        result = harness.run(["bash", "-c", script, "bash",
+                              harness.ROOT / "docs/completion/memtrace.bash",
+                              harness.MEMTRACE, *words], check=0)
+        return set(result.out.split())
+
+    def test_completion(self):
+        self.assertEqual(self.complete(""), set(commands()))
+        self.assertEqual(self.complete("sym"), {"symbolize"})
+        self.assertEqual(self.complete("summary", "--view", "l"), {"leaks"})
+        for name in commands():
+            with self.subTest(command=name):
+                told = help_options(harness.memtrace(name, "--help").out)
+                self.assertEqual(self.complete(name, "--"),
+                                 {option for option in told if option.startswith("--")})
+
 
 if __name__ == "__main__":
     unittest.main()
