@@ -76,6 +76,16 @@ $(BROWSER_MODULES): tests/browser/package-lock.json
 	@echo "  NPM     tests/browser"
 	$(Q)cd tests/browser && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && touch -c ../../$@
 
+# What those pages hold is made up by a program.
+
+BROWSER_GENERATOR := $(O)/tests/browser/gen
+$(BROWSER_GENERATOR): tests/browser/gen.c $(filter-out $(O)/cmds/main.o,$(OBJECTS))
+	@mkdir -p $(@D)
+	@echo "  CC [B]  $<"
+	$(Q)$(CC) $(ALL_CFLAGS) -MF $@.d -o $@ $< $(filter-out $(O)/cmds/main.o,$(OBJECTS)) $(LDFLAGS) $(LIBS)
+
+-include $(BROWSER_GENERATOR).d
+
 # Structure: includes point down the chain of the rooms, headers compile alone.
 
 .PHONY: check-includes check-headers lint
