@@ -150,7 +150,8 @@ static struct mt_error *load_tracer(struct injection *in, struct borrow *b)
 	if (close_err)
 		return close_err;
 	in->channel.header->tracer_handle = handle;
-	err = images_refresh(in->t, &in->images, NULL);
+	bool changed;
+	err = images_refresh(in->t, &in->images, &changed);
 	if (err)
 		return err;
 	const struct image *img = tracer_image(&in->images);
