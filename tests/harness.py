@@ -288,10 +288,11 @@ def maps(pid):
 
 
 def maps_clean(pid):
-    """Lines of /proc/PID/maps that show memtrace; [] when nothing of it is mapped. A target that
-    runs from a folder called memtrace does not count: only memfd and tracer files do."""
+    """Lines of /proc/PID/maps that show memtrace; [] when nothing of it is mapped but the permanent
+    thunk page. A target that runs from a folder called memtrace does not count."""
     return [line for line in maps(pid)
-            if re.search(r"memfd:memtrace|memtrace-(tracer|data)|memtrace[^/]*\.so", line)]
+            if re.search(r"memfd:memtrace|memtrace-(tracer|data)|memtrace[^/]*\.so", line)
+            and not re.search(r"memfd:memtrace-thunk\b", line)]
 
 
 def fds(pid):
