@@ -4,6 +4,7 @@
  * Called by cmds/ and injection.c; calls attach/. */
 #include "inject/removal.h"
 
+#include "attach/backtrace.h"
 #include "attach/linkmap.h"
 #include "inject/injection.h"
 #include "inject/slots.h"
@@ -97,12 +98,14 @@ struct removal {
 	struct wire_patch *patches;	/* a copy */
 	uint32_t patch_count;
 	MT_ARRAY(struct wire_patch) found;	/* slots that hold a thunk and are on no list */
+	struct backtrace *backtrace;	/* over images; made when first needed */
 };
 
 static void removal_deinit(struct removal *r)
 {
 	free(r->patches);
 	mt_array_deinit(&r->found);
+	backtrace_destroy(r->backtrace);
 	images_deinit(&r->images);
 }
 
@@ -230,7 +233,25 @@ static bool in_our_code(const struct removal *r, uint64_t address)
 	       (r->thunks.page && address - r->thunks.page < 4096);
 }
 
-static bool thread_inside(const struct removal *r, struct tracee_thread *thread)
+/* A word that looks like a return address into the tracer is often one of an earlier call, in a part
+ * of a live frame that nobody wrote since. A stack that unwinds to its very start tells. */
+static bool unwinds_around_us(struct removal *r, const struct user_regs_struct *regs)
+{
+	static struct backtrace_frame frames[256];
+	enum backtrace_end end;
+	if (!r->backtrace) {
+		auto_error struct mt_error *err = backtrace_create(r->t, &r->images, &r->backtrace);
+		if (err)
+			return false;
+	}
+	size_t n = backtrace_walk(r->backtrace, regs, frames, 256, &end);
+	for (size_t i = 0; i < n; i++)
+		if (in_our_code(r, frames[i].pc))
+			return false;
+	return end == BACKTRACE_START;
+}
+
+static bool thread_inside(struct removal *r, struct tracee_thread *thread)
 {
 	static uint64_t stack[SCAN_BYTES / 8];
 	struct user_regs_struct regs;
@@ -239,15 +260,15 @@ static bool thread_inside(const struct removal *r, struct tracee_thread *thread)
 		return err->code != MT_ERROR_GONE;
 	if (in_our_code(r, regs.rip))
 		return true;
-	uint64_t from = (regs.rsp - 128) & ~7ull;	/* red zone too */
-	size_t n = tracee_read_some(r->t, from, stack, sizeof(stack)) / 8;
+	/* Return addresses lie above the stack pointer; the red zone holds none. */
+	size_t n = tracee_read_some(r->t, regs.rsp & ~7ull, stack, sizeof(stack)) / 8;
 	for (size_t i = 0; i < n; i++)
 		if (stack[i] >= r->there.tracer_start && stack[i] < r->there.tracer_end)
-			return true;
+			return !unwinds_around_us(r, &regs);
 	return false;
 }
 
-static bool anyone_inside(const struct removal *r)
+static bool anyone_inside(struct removal *r)
 {
 	if (!r->there.tracer)
 		return false;
