@@ -21,16 +21,37 @@ static const char doc[] =
 	"\vThe page goes to memtrace-flamegraph-NAME.html in the current directory unless -o says "
 	"otherwise; its path is printed on standard output. `-o -` writes the page there instead.";
 
+struct args {
+	struct open_args open;
+	bool inverted;
+};
+
+enum { KEY_INVERTED = 0x2000 };
+
+static const struct argp_option options[] = {
+	{ "inverted", KEY_INVERTED, NULL, 0,
+	  "Show the page inverted at first: the functions that allocate, below them their callers", 0 },
+	{ 0 },
+};
+
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
 	(void)arg;
-	if (key != ARGP_KEY_INIT)
+	struct args *args = state->input;
+	switch (key) {
+	case ARGP_KEY_INIT:
+		open_args_children(state, &args->open);
+		return 0;
+	case KEY_INVERTED:
+		args->inverted = true;
+		return 0;
+	default:
 		return ARGP_ERR_UNKNOWN;
-	open_args_children(state, state->input);
-	return 0;
+	}
 }
 
-static const struct argp argp = { NULL, parse_option, "FILE", doc, open_children_views, NULL, NULL };
+static const struct argp argp = { options, parse_option, "FILE", doc, open_children_views,
+				  NULL, NULL };
 
 /* "dir/memtrace-app.7.bin" gives "memtrace-flamegraph-app.7.html". */
 static char *default_output(const char *file)
@@ -62,22 +83,23 @@ static struct mt_error *note_symbols(struct flamegraph *g, const struct symboliz
 	return NULL;
 }
 
-static struct mt_error *write_page(const struct report *report, const struct open_args *args,
-				   FILE *out)
+static struct mt_error *write_page(const struct report *report, const struct args *args, FILE *out)
 {
 	auto_tree struct tree *tree = NULL;
-	struct tree_options options = { report->split_threads, cmd_progress,
+	struct tree_options tree_options = { report->split_threads, cmd_progress,
 					(void *)"building the tree" };
-	struct mt_error *err = tree_build(report->cap, report->views, report->sym, &options, &tree);
+	struct mt_error *err = tree_build(report->cap, report->views, report->sym, &tree_options,
+					 &tree);
 	cmd_progress_end();
 	if (err)
 		return err;
 	struct flamegraph g = { .tree = tree, .view = report->view,
-				.by_count = report->metric == METRIC_COUNT };
+				.by_count = report->metric == METRIC_COUNT,
+				.inverted = args->inverted };
 	err = flamegraph_describe(&g, report->cap, report->views);
 	if (!err)
 		err = flamegraph_fact(&g, "temporary_threshold", "%" PRIu32,
-				      args->temporary_threshold ? args->temporary_threshold : 1);
+				      args->open.temporary_threshold ? args->open.temporary_threshold : 1);
 	if (!err)
 		err = note_symbols(&g, report->sym);
 	if (!err)
@@ -94,25 +116,29 @@ static void say_size(const char *path)
 		cmd_note("wrote a page of %s", mt_text_size(size, (uint64_t)st.st_size));
 }
 
+static void args_deinit(struct args *args)
+{
+	open_args_deinit(&args->open);
+}
+
 struct mt_error *cmd_flamegraph(int argc, char **argv, int *exit_code_ret)
 {
 	(void)exit_code_ret;
-	auto_open_args struct open_args args = { .view = VIEW_PEAK };
+	mt_auto(args_deinit) struct args args = { .open = { .view = VIEW_PEAK } };
 	struct mt_error *err = cmd_parse_args(&argp, argc, argv, 0, &args);
 	if (err)
 		return err;
-	auto_free char *path = args.output ? strdup(args.output) : default_output(args.file);
+	const char *output = args.open.output;
+	auto_free char *path = output ? strdup(output) : default_output(args.open.file);
 	if (!path)
 		return &mt_enomem;
-	err = output_check(path, args.force);
-	if (err)
-		return err;
 	auto_report struct report report = { 0 };
-	err = open_report(&args, &report);
-	if (err)
-		return err;
 	auto_output struct output out = { 0 };
-	err = output_open(path, args.force, &out);
+	err = output_check(path, args.open.force);
+	if (!err)
+		err = open_report(&args.open, &report);
+	if (!err)
+		err = output_open(path, args.open.force, &out);
 	if (!err)
 		err = write_page(&report, &args, out.file);
 	if (!err)

@@ -316,6 +316,21 @@ static struct mt_error *put_notes(struct mt_buf *out, const struct flamegraph *g
 	return NULL;
 }
 
+static struct mt_error *put_totals(struct mt_buf *out, const struct flamegraph *g)
+{
+	static const char *const names[] = { "Peak", "Leaks", "Allocated", "Temporary" };
+	auto_free struct tree_value *totals = NULL;
+	struct mt_error *err = tree_totals(g->tree, &totals);
+	if (err)
+		return err;
+	char size[MT_TEXT_MAX], count[MT_TEXT_MAX];
+	for (unsigned v = 0; v < VIEW_COUNT; v++)
+		mt_buf_printf(out, "%s%s: %s in %s allocations", v ? "; " : "", names[v],
+			      mt_text_size(size, totals[0].bytes[v]),
+			      mt_text_count(count, totals[0].count[v]));
+	return NULL;
+}
+
 static struct mt_error *put_view_name(struct mt_buf *out, const struct flamegraph *g)
 {
 	mt_buf_put_str(out, view_name(g->view));
@@ -329,6 +344,7 @@ static const struct {
 	{ "TITLE", put_title }, { "CSP", put_csp },	{ "CSS", put_css },
 	{ "JS", put_js },	{ "DATA", put_data },	{ "FIRST", put_first },
 	{ "SITES", put_sites }, { "NOTES", put_notes }, { "VIEW", put_view_name },
+	{ "TOTALS", put_totals },
 };
 
 static struct mt_error *put_mark(struct mt_buf *out, const char *name, size_t len,

@@ -114,13 +114,15 @@ class Report {
 			query.set('search', s.query.slice(0, 500));
 		if (s.zoom)
 			query.set('zoom', this.zoomText());
-		const hash = query.size ? `#${query}` : ' ';
-		if (hash.trim() === location.hash)
+		const hash = String(query) && `#${query}`;
+		if (hash === location.hash)
 			return;
+		/* Without a hash the address has to be given whole. */
+		const address = hash || location.pathname + location.search;
 		if (step)
-			history.pushState(null, '', hash.trim() || location.pathname + location.search);
+			history.pushState(null, '', address);
 		else
-			history.replaceState(null, '', hash.trim() || location.pathname + location.search);
+			history.replaceState(null, '', address);
 	}
 	renewTree() {
 		const s = this.state;
@@ -519,7 +521,8 @@ function fillTimeline(model) {
 	$('timeline-text').textContent = 'heap over time';
 	const text = `Live bytes over ${durationText((model.time[last] - model.time[0]) / 1e9)}: ` +
 		`${sizeText(model.heap[0])} at first, ${sizeText(model.views[0].totalBytes)} at the peak, ` +
-		`${sizeText(model.heap[last])} at the end`;
+		`${sizeText(model.heap[last])} at the end` +
+		(model.rss[last] > 0 ? `. Resident in all: ${sizeText(model.rss[last])} at the end` : '');
 	$('timeline').setAttribute('role', 'img');
 	$('timeline').setAttribute('aria-label', text);
 	$('timeline').title = text;
@@ -556,6 +559,25 @@ function radioKeys(event) {
 	next.focus();
 }
 
+/* A function of the table leads to its frames. */
+function wireSites(report) {
+	for (const cell of document.querySelectorAll('#sites tbody td:first-child')) {
+		const name = cell.textContent, button = make('button', 'link', name);
+		if (cell.colSpan > 1)
+			continue;
+		button.type = 'button';
+		button.addEventListener('click', () => {
+			$('sites-dialog').close();
+			$('search').value = name.replace(/…$/, '');
+			report.search($('search').value);
+			$('scroll').focus();
+			report.focusAt = -1;
+			report.nextMatch(1);
+		});
+		cell.replaceChildren(button);
+	}
+}
+
 function wireControls(report) {
 	document.body.addEventListener('click', (event) => {
 		const button = event.target.closest('button');
@@ -580,6 +602,7 @@ function wireControls(report) {
 	$('sites-dialog').append($('sites'));
 	$('sites-dialog').querySelector('form').prepend($('sites-title'));
 	$('open-sites').addEventListener('click', () => $('sites-dialog').showModal());
+	wireSites(report);
 	let timer = 0;
 	$('search').addEventListener('input', () => {
 		clearTimeout(timer);
@@ -676,16 +699,23 @@ function wireKeys(report) {
 }
 
 function wireWindow(report) {
+	const scroll = $('scroll');
+	let seen = `${scroll.clientWidth} ${scroll.clientHeight}`;
 	new ResizeObserver(() => {
+		const size = `${scroll.clientWidth} ${scroll.clientHeight}`;
+		if (size === seen)
+			return;
+		seen = size;
 		report.paintTime();
 		report.layoutNow();
-	}).observe($('scroll'));
-	/* Also when the window moves to a screen of another density. */
-	const density = () => {
+	}).observe(scroll);
+	/* The window moved to a screen of another density. */
+	const watch = () => matchMedia(`(resolution: ${window.devicePixelRatio}dppx)`).addEventListener('change', () => {
+		report.paintTime();
 		report.layoutNow();
-		matchMedia(`(resolution: ${window.devicePixelRatio}dppx)`).addEventListener('change', density, { once: true });
-	};
-	density();
+		watch();
+	}, { once: true });
+	watch();
 	window.addEventListener('popstate', () => {
 		report.readAddress();
 		report.refresh();

@@ -520,6 +520,11 @@ test('help and the table of sites open and close', async () => {
 	assert.equal(await page.locator('#sites tbody tr').count(), Math.min(50, file.expected.sites));
 	await page.click('#sites-dialog form button');
 	assert.equal(await page.locator('#sites table').isVisible(), false);
+	await page.click('#open-sites');
+	await page.click('#sites tbody button >> nth=2');
+	assert.equal(await page.locator('#sites table').isVisible(), false);
+	assert.equal(await page.inputValue('#search'), await page.locator('#sites tbody button').nth(2).textContent());
+	assert.equal(await focused(page), await page.inputValue('#search'));
 });
 
 test('a stack can be copied', async () => {
@@ -651,6 +656,7 @@ test('without scripts there is a table', async () => {
 	assert.equal(await page.locator('#sites tbody tr').count(), Math.min(50, file.expected.sites));
 	assert.equal(await page.locator('img, #sites script').count(), 0);
 	assert.match(await page.locator('noscript').textContent(), /The capture is damaged \(cut at offset 4096: <b>no end<\/b>\)/);
+	assert.match(await page.locator('noscript').textContent(), /Peak: 16\.7 KiB in 51 allocations; Leaks: 8\.30 KiB in 34 allocations/);
 	const app = await open(made_page('app'), { javaScriptEnabled: false });
 	assert.equal(await app.locator('#sites tbody tr').first().locator('td').count(), 6);
 });
