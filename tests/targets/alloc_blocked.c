@@ -153,25 +153,6 @@ static long do_wait(void)
 	return rc == child && WEXITSTATUS(status) == 7 ? 1 : -1;
 }
 
-static long do_pipe_write(void)
-{
-	static char chunk[1 << 20];
-	int pair[2];
-	if (pipe(pair))
-		abort();
-	pid_t child = fork();
-	if (!child) {
-		char c;
-		close(pair[1]);
-		if (read(0, &c, 1) == 1)
-			while (read(pair[0], chunk, sizeof(chunk)) > 0)
-				;
-		_exit(0);
-	}
-	close(pair[0]);
-	return write(pair[1], chunk, sizeof(chunk)) == (ssize_t)sizeof(chunk) ? 1 : -1;
-}
-
 static void on_signal(int number) { (void)number; }
 
 /* The one mode in which EINTR is right: the handler ran. */
@@ -201,7 +182,6 @@ static const struct {
 	{ "semop-timed", do_semop_timed, 0 },
 	{ "msgrcv", do_msgrcv, 0 },
 	{ "wait", do_wait, 0 },
-	{ "pipe-write", do_pipe_write, 0 },
 	{ "pause", do_pause, 0 },
 };
 
