@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-/* ---- numbers ---------------------------------------------------------------------------------- */
+/* ---- numbers ------------------------------------------------------------------------------- */
 
 char *mt_text_size(char buf[MT_TEXT_MAX], uint64_t bytes)
 {
@@ -87,7 +87,7 @@ char *mt_text_time(char buf[MT_TEXT_MAX], uint64_t realtime_ns)
 	return buf;
 }
 
-/* ---- foreign strings -------------------------------------------------------------------------- */
+/* ---- foreign strings ----------------------------------------------------------------------- */
 
 size_t mt_text_utf8(const char *s, size_t len, uint32_t *code_ret)
 {
@@ -314,7 +314,7 @@ char *mt_text_command(const char *args, size_t len)
 	return mt_buf_take_str(&buf);
 }
 
-/* ---- JSON ------------------------------------------------------------------------------------- */
+/* ---- JSON ---------------------------------------------------------------------------------- */
 
 struct mt_json mt_json_make(FILE *out, bool pretty)
 {

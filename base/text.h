@@ -32,7 +32,7 @@ char *mt_text_duration(char buf[MT_TEXT_MAX], uint64_t ns);
 /* CLOCK_REALTIME as UTC, "2026-11-23 03:33:19.123456+00:00". */
 char *mt_text_time(char buf[MT_TEXT_MAX], uint64_t realtime_ns);
 
-/* ---- foreign strings ---- */
+/* ---- foreign strings - */
 
 enum mt_text_flags {
 	MT_TEXT_FOLDED = 1 << 0,	/* escape ';' and '\' too: a frame of a folded stack */

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- options ---------------------------------------------------------------------------------- */
+/* ---- options ------------------------------------------------------------------------------- */
 
 enum open_key {
 	KEY_VIEW = 0x1000, KEY_LEAKS, KEY_TEMPORARY, KEY_THRESHOLD, KEY_METRIC, KEY_SPLIT,
@@ -196,7 +196,7 @@ struct mt_error *open_symbolize_options(struct open_args *args, struct symbolize
 	return NULL;
 }
 
-/* ---- the capture ------------------------------------------------------------------------------ */
+/* ---- the capture --------------------------------------------------------------------------- */
 
 void open_warn_damage(const struct capture *cap)
 {

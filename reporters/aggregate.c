@@ -147,7 +147,7 @@ struct mt_error *aggregate_compute(const struct report *r, enum aggregate_by by,
 	return NULL;
 }
 
-/* ---- order ------------------------------------------------------------------------------------ */
+/* ---- order --------------------------------------------------------------------------------- */
 
 static int compare_u64(uint64_t a, uint64_t b)	/* the larger first */
 {

@@ -88,7 +88,7 @@ static struct mt_error *add_row(struct folded *f, const struct view_row *row)
 	return err;
 }
 
-/* ---- order ------------------------------------------------------------------------------------ */
+/* ---- order --------------------------------------------------------------------------------- */
 
 static int compare_nodes(const void *pa, const void *pb, void *arg)
 {
@@ -117,7 +117,7 @@ static struct mt_error *sort_nodes(struct folded *f)
 	return NULL;
 }
 
-/* ---- writing ---------------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------------------------- */
 
 struct step {
 	uint32_t node, next;	/* next child to visit */

@@ -10,7 +10,7 @@
 #include <stdarg.h>
 #include <string.h>
 
-/* ---- gathering -------------------------------------------------------------------------------- */
+/* ---- gathering ----------------------------------------------------------------------------- */
 
 struct gather {
 	struct info *info;
@@ -103,7 +103,7 @@ static const struct {
 };
 #define META_ROWS (sizeof(meta_rows) / sizeof(meta_rows[0]))
 
-/* ---- text ------------------------------------------------------------------------------------- */
+/* ---- text ---------------------------------------------------------------------------------- */
 
 static void row(FILE *out, const char *title, const char *fmt, ...) MT_PRINTF(3, 4);
 static void row(FILE *out, const char *title, const char *fmt, ...)
@@ -283,7 +283,7 @@ struct mt_error *info_write_text(const struct info *info, FILE *out)
 	return err ? err : text_modules(info, out);
 }
 
-/* ---- JSON ------------------------------------------------------------------------------------- */
+/* ---- JSON ---------------------------------------------------------------------------------- */
 
 static void json_facts(struct mt_json *j, const struct info *info)
 {

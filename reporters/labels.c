@@ -13,7 +13,8 @@
 #include <string.h>
 
 /* Composing and hashing a text for every frame of every stack would be most of a report's time;
- * a frame seen before is found by where its strings are. A slot holds the last one that fell on it. */
+ * a frame seen before is found by where its strings are.
+ * A slot holds the last one that fell on it. */
 #define CACHE_SLOTS 32768u
 
 struct cache_slot {

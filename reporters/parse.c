@@ -153,7 +153,7 @@ static void write_module_symbols(const struct capture *cap, FILE *out)
 	}
 }
 
-/* ---- events ----------------------------------------------------------------------------------- */
+/* ---- events -------------------------------------------------------------------------------- */
 
 struct event_writer {
 	const struct capture *cap;
@@ -178,7 +178,7 @@ static struct mt_error *write_events(const struct capture_event *e, size_t count
 	return w->end;
 }
 
-/* ---- tables ----------------------------------------------------------------------------------- */
+/* ---- tables -------------------------------------------------------------------------------- */
 
 static void write_code(const struct capture *cap, uint32_t id, FILE *out)
 {

@@ -88,7 +88,7 @@ const struct symbol_frame *site_find(const struct symbol_frame *frames, size_t c
 	return native ? native : machinery ? machinery : any;
 }
 
-/* ---- packages --------------------------------------------------------------------------------- */
+/* ---- packages ------------------------------------------------------------------------------ */
 
 /* What follows the last "/site-packages/" or "/dist-packages/", or NULL. */
 static const char *after_packages(const char *file)

@@ -42,7 +42,7 @@ static struct mt_error *stats_init(struct stats *s, const struct report *r, size
 	return err;
 }
 
-/* ---- histogram -------------------------------------------------------------------------------- */
+/* ---- histogram ----------------------------------------------------------------------------- */
 
 /* Smallest size of a bit width. */
 static uint64_t width_min(unsigned width)
@@ -79,7 +79,7 @@ size_t stats_histogram(const struct views *v, struct stats_bin bins[VIEW_HISTOGR
 	return n;
 }
 
-/* ---- JSON ------------------------------------------------------------------------------------- */
+/* ---- JSON ---------------------------------------------------------------------------------- */
 
 static void json_histogram(struct mt_json *j, const struct views *v)
 {
@@ -232,13 +232,13 @@ struct mt_error *stats_write_json(const struct report *r, size_t top, FILE *out)
 	return NULL;
 }
 
-/* ---- text ------------------------------------------------------------------------------------- */
+/* ---- text ---------------------------------------------------------------------------------- */
 
 static void text_total(FILE *out, const char *name, const struct views *v, enum view_kind view)
 {
 	char a[MT_TEXT_MAX], b[MT_TEXT_MAX];
-	fprintf(out, "%-24s %s in %s allocations\n", name, mt_text_size(a, v->total_bytes[view]),
-		mt_text_count(b, v->total_count[view]));
+	fprintf(out, "%-24s %s in %s allocation%s\n", name, mt_text_size(a, v->total_bytes[view]),
+		mt_text_count(b, v->total_count[view]), v->total_count[view] == 1 ? "" : "s");
 }
 
 static void text_totals(const struct stats *s, FILE *out)

@@ -27,13 +27,13 @@ struct cells {
 	char text[COLUMNS][MT_TEXT_MAX];	/* 0 is not used: the location can be long */
 };
 
-/* ---- what matters ----------------------------------------------------------------------------- */
+/* ---- what matters -------------------------------------------------------------------------- */
 
 static void print_live(FILE *out, const char *name, const struct views *v, enum view_kind view)
 {
 	char a[MT_TEXT_MAX], b[MT_TEXT_MAX];
-	fprintf(out, "%-12s %s in %s blocks", name, mt_text_size(a, v->total_bytes[view]),
-		mt_text_count(b, v->total_count[view]));
+	fprintf(out, "%-12s %s in %s block%s", name, mt_text_size(a, v->total_bytes[view]),
+		mt_text_count(b, v->total_count[view]), v->total_count[view] == 1 ? "" : "s");
 }
 
 static struct mt_error *print_head(const struct report *r, FILE *out)
@@ -64,7 +64,7 @@ static struct mt_error *print_head(const struct report *r, FILE *out)
 	return NULL;
 }
 
-/* ---- table ------------------------------------------------------------------------------------ */
+/* ---- table --------------------------------------------------------------------------------- */
 
 static void fill_cells(const struct report *r, const struct aggregate_row *row, struct cells *c)
 {
@@ -192,8 +192,10 @@ static struct mt_error *print_table(struct summary *s)
 	for (size_t i = 0; !err && i < s->shown; i++)
 		err = print_row(s, &s->functions.rows[i]);
 	if (!err && s->shown < s->functions.count)
-		fprintf(s->out, "%zu more functions are not shown; -r shows more rows\n",
-			s->functions.count - s->shown);
+		fprintf(s->out, "%zu more function%s not shown%s\n", s->functions.count - s->shown,
+			s->functions.count - s->shown == 1 ? " is" : "s are",
+			s->shown == s->options->max_rows ? "; -r shows more rows" :
+			": the rows above hold 95 % of the view");
 	return err;
 }
 
