@@ -2,7 +2,7 @@
 /* tests/unwind/libdw.c - compares the unwind table of files with what libdw reads there.
  * Knows: inject/unwind_compile.h, libdw's frame functions. Does not know: processes.
  * Called by tests/unwind/test_tables.py: libdw FILE... prints one line a file, exits 1 on a
- * difference.
+ * difference; libdw --at FILE ADDRESS... prints our rule at each address.
  *
  * Each address range for which libdw has one row is looked at, and each row of ours. What libdw
  * says is put into a struct wire_rule from its DWARF operations, with none of our code. */
@@ -231,38 +231,81 @@ static bool compile(struct subject *s)
 	return false;
 }
 
+static bool subject_open(struct subject *s, const char *path, int *fd_ret)
+{
+	*s = (struct subject){ .path = path };
+	*fd_ret = open(path, O_RDONLY | O_CLOEXEC);
+	s->elf = *fd_ret < 0 ? NULL : elf_begin(*fd_ret, ELF_C_READ_MMAP, NULL);
+	s->cfi = s->elf ? dwarf_getcfi_elf(s->elf) : NULL;
+	unwind_rules_init(&s->rules);
+	if (s->cfi && compile(s))
+		return true;
+	printf("%s: no frame information\n", path);
+	return false;
+}
+
+static void subject_close(struct subject *s, int fd)
+{
+	unwind_table_deinit(&s->table);
+	unwind_rules_deinit(&s->rules);
+	if (s->cfi)
+		dwarf_cfi_end(s->cfi);
+	if (s->elf)
+		elf_end(s->elf);
+	if (fd >= 0)
+		close(fd);
+}
+
 static bool compare_file(const char *path)
 {
-	struct subject s = { .path = path };
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	s.elf = fd < 0 ? NULL : elf_begin(fd, ELF_C_READ_MMAP, NULL);
-	s.cfi = s.elf ? dwarf_getcfi_elf(s.elf) : NULL;
-	unwind_rules_init(&s.rules);
-	bool ok = s.cfi && compile(&s);
+	struct subject s;
+	int fd;
+	bool ok = subject_open(&s, path, &fd);
 	if (ok) {
 		compare_all(&s);
 		printf("%s: %u FDEs, %u with unsupported rows, %zu rows, %zu rules, %.2f ms; "
 		       "%lu addresses compared, %lu unsupported, %lu different\n", path,
 		       s.table.fde_count, s.table.unsupported_count, s.table.rows.len,
 		       s.rules.list.len, s.ms, s.compared, s.unsupported, s.different);
-	} else {
-		printf("%s: no frame information\n", path);
 	}
-	unwind_table_deinit(&s.table);
-	unwind_rules_deinit(&s.rules);
-	if (s.cfi)
-		dwarf_cfi_end(s.cfi);
-	if (s.elf)
-		elf_end(s.elf);
-	if (fd >= 0)
-		close(fd);
-	return ok && !s.different;
+	ok = ok && !s.different;
+	subject_close(&s, fd);
+	return ok;
+}
+
+static void print_rule(uint64_t pc, const struct wire_rule *r)
+{
+	static const char *const cfa[] = { "unsupported", "end", "rsp%+d", "rbp%+d", "*(rbp%+d)",
+					   "*(rsp%+d)", "plt", "signal" };
+	static const char *const rbp[] = { "same", "cfa%+d", "rbp%+d", "unknown" };
+	printf("0x%llx ", (unsigned long long)pc);
+	printf(cfa[r->cfa], r->cfa_offset);
+	if (r->cfa > WIRE_CFA_END) {
+		printf(" ");
+		printf(rbp[r->rbp], r->rbp_offset);
+	}
+	printf("\n");
+}
+
+static bool print_rules(char **argv)
+{
+	struct subject s;
+	int fd;
+	bool ok = subject_open(&s, argv[0], &fd);
+	for (char **at = argv + 1; ok && *at; at++) {
+		uint64_t pc = strtoull(*at, NULL, 0);
+		print_rule(pc, unwind_lookup(&s.table, &s.rules, pc));
+	}
+	subject_close(&s, fd);
+	return ok;
 }
 
 int main(int argc, char **argv)
 {
 	int bad = 0;
 	elf_version(EV_CURRENT);
+	if (argc > 2 && !strcmp(argv[1], "--at"))
+		return !print_rules(argv + 2);
 	for (int i = 1; i < argc; i++)
 		bad |= !compare_file(argv[i]);
 	return bad;
