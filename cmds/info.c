@@ -40,8 +40,8 @@ static const struct argp argp = {
 	.options = options,
 	.parser = parse,
 	.args_doc = "FILE",
-	.doc = "What a capture is and how it was made: process, times, events, counters, threads and"
-	       " modules.",
+	.doc = "What a capture is and how it was made: process, times, events, counters, threads"
+	       " and modules.",
 	.children = open_children_file,
 };
 

@@ -43,7 +43,7 @@ struct open_args {
 void open_args_deinit(struct open_args *args);
 extern const struct argp_child open_children_file[];	/* FILE -o -f */
 extern const struct argp_child open_children_symbols[];	/* and --no-native --debug-dir ... */
-extern const struct argp_child open_children_views[];	/* and --view --metric --split-threads ... */
+extern const struct argp_child open_children_views[];	/* and --view ... */
 /* Hands `args` to all child parsers; call it at ARGP_KEY_INIT. */
 void open_args_children(struct argp_state *state, struct open_args *args);
 /* The symbolizer's options; borrows from args. */

@@ -9,7 +9,8 @@
  *
  * A file is made with mode 0600 and never through a symbolic link. What is there stays, unless
  * `overwrite`: then the new content takes its name at the end in one step, so that a failure leaves
- * the old file. A file that was not finished is removed. Devices and FIFOs are written as they are. */
+ * the old file. A file that was not finished is removed. Devices and FIFOs are written as they
+ * are. */
 #ifndef MT_CMDS_OUTPUT_H
 #define MT_CMDS_OUTPUT_H
 

@@ -50,8 +50,8 @@ static const struct argp argp = {
 	.options = options,
 	.parser = parse,
 	.args_doc = "FILE",
-	.doc = "Totals, a histogram of sizes, allocation functions, and the places that allocate most"
-	       " (all allocations unless --view says otherwise).",
+	.doc = "Totals, a histogram of sizes, allocation functions, and the places that allocate"
+	       " most (all allocations unless --view says otherwise).",
 	.children = open_children_views,
 };
 
@@ -76,6 +76,7 @@ struct mt_error *cmd_stats(int argc, char **argv, int *exit_code_ret)
 	if (!err)
 		err = output_open(args.open.output, args.open.force, &out);
 	if (!err)
-		err = (args.json ? stats_write_json : stats_write_text)(&report, args.top, out.file);
+		err = (args.json ? stats_write_json : stats_write_text)(&report, args.top,
+									out.file);
 	return err ? err : output_finish(&out);
 }

@@ -55,7 +55,8 @@ static void write_blocks(const struct capture *cap, FILE *out)
 		size_t size = 0;
 		unsigned type = capture_block(cap, i, &bytes, &size);
 		const char *name = type < sizeof(names) / sizeof(names[0]) ? names[type] : NULL;
-		fprintf(out, "block number=%zu type=%s size=%zu\n", i, name ? name : "unknown", size);
+		fprintf(out, "block number=%zu type=%s size=%zu\n", i,
+			name ? name : "unknown", size);
 	}
 }
 
@@ -65,7 +66,8 @@ static void write_meta(const struct capture *cap, FILE *out)
 		CAPTURE_META_COMMAND, CAPTURE_META_PID, CAPTURE_META_EXE, CAPTURE_META_HOST,
 		CAPTURE_META_KERNEL, CAPTURE_META_START, CAPTURE_META_END, CAPTURE_META_LIBC,
 		CAPTURE_META_ALLOCATOR, CAPTURE_META_PYTHON, CAPTURE_META_PYTHON_ALLOCATOR,
-		CAPTURE_META_PYTHON_EVAL, CAPTURE_META_OPTIONS, CAPTURE_META_MODE, CAPTURE_META_TOOL,
+		CAPTURE_META_PYTHON_EVAL, CAPTURE_META_OPTIONS, CAPTURE_META_MODE,
+		CAPTURE_META_TOOL,
 		CAPTURE_META_TSC_HZ, CAPTURE_META_START_TICKS, CAPTURE_META_END_REASON,
 		CAPTURE_META_MAIN_TID, CAPTURE_META_NOTE,
 	};
@@ -204,7 +206,8 @@ static void write_native_frame(const struct capture *cap, uint32_t id,
 		fprintf(out, "frame id=%u kind=native module=none address=%#" PRIx64 "\n", id,
 			f->address);
 	for (size_t i = 0; i < count; i++) {
-		fprintf(out, "symbol frame=%u inlined=%d line=%u", id, i + 1 < count, lines[i].line);
+		fprintf(out, "symbol frame=%u inlined=%d line=%u", id, i + 1 < count,
+			lines[i].line);
 		put_str(out, "function", lines[i].function);
 		put_str(out, "file", lines[i].file);
 		fputc('\n', out);

@@ -300,7 +300,8 @@ static void text_allocators(const struct views *v, FILE *out)
 		if (!v->kind_count[k])
 			continue;
 		fprintf(out, "  %-14s %10s %15s ", wire_record_name(k),
-			mt_text_size(size, v->kind_bytes[k]), mt_text_count(count, v->kind_count[k]));
+			mt_text_size(size, v->kind_bytes[k]),
+			mt_text_count(count, v->kind_count[k]));
 		text_bar(out, v->kind_count[k], most);
 		fputc('\n', out);
 	}

@@ -45,7 +45,9 @@ static void pick_frames(struct random_state *r, const uint32_t *from, uint32_t c
 
 static void make_stacks(struct synthetic *s, struct random_state *r, uint32_t *stacks)
 {
-	static const char *const names[] = { "main", "run", "parse", "put", "operator new(unsigned long)" };
+	static const char *const names[] = {
+		"main", "run", "parse", "put", "operator new(unsigned long)",
+	};
 	uint32_t native[16], python[6];
 	for (unsigned i = 0; i < 16; i++)
 		native[i] = synthetic_native(s, i % 7 ? names[i % 5] : NULL, i % 3 ? "x.c" : NULL,
@@ -170,8 +172,9 @@ static void check_tree_sites(const struct report *r, const struct tree *tree)
 			tree_string(tree, f->module), f->line, f->kind, f->flags,
 		};
 		uint32_t label;
-		bool none = !sites[i].frame || f->kind == FRAME_MARK || f->flags & TREE_FRAME_THREAD;
-		synthetic_ok(labels_of_frame(a.labels, none ? NULL : &frame, LABEL_NO_THREAD, &label));
+		bool none = !sites[i].frame || f->kind == FRAME_MARK;
+		synthetic_ok(labels_of_frame(a.labels, none ? NULL : &frame, LABEL_NO_THREAD,
+					     &label));
 		const struct aggregate_row *row = row_named(&a, labels_text(a.labels, label));
 		if (!row)
 			fail_msg("stats has no '%s'", labels_text(a.labels, label));

@@ -23,7 +23,8 @@ static void test_modules(void **state)
 	} rows[] = {
 		{ "libc.so.6", true }, { "libc-2.31.so", true }, { "ld-linux-x86-64.so.2", true },
 		{ "ld-musl-x86_64.so.1", true }, { "libpthread.so.0", true },
-		{ "libstdc++.so.6.0.30", true }, { "libc++.so.1", true }, { "libc++abi.so.1", true },
+		{ "libstdc++.so.6.0.30", true }, { "libc++.so.1", true },
+		{ "libc++abi.so.1", true },
 		{ "libjemalloc.so.2", true }, { "libtcmalloc_minimal.so.4", true },
 		{ "libgcc_s.so.1", true }, { "[vdso]", true },
 		{ "", false }, { "python3.11", false }, { "libcurl.so.4", false },
@@ -53,7 +54,8 @@ static void test_functions(void **state)
 		{ "Table<std::string>::insert(std::string)", false },
 		{ "app::operator new_row(int)", false },
 		{ "stdio_open", false }, { "main", false }, { "_start", true },
-		{ "_startup", false }, { "PyMem_RawMalloc", true }, { "my_operator_newline", false },
+		{ "_startup", false }, { "PyMem_RawMalloc", true },
+		{ "my_operator_newline", false },
 		{ "bool (*std_callback)(int)", false }, { "", false }, { "a->b::c", false },
 	};
 	(void)state;
@@ -91,8 +93,8 @@ static void test_find(void **state)
 		/* Python wins over the C it called */
 		{ { I("Py_BytesMain"), P("run", "/srv/app/app.py"), N("xmlNew", "libxml2.so.2"),
 		    END }, "run", "app" },
-		{ { P("view", "/srv/app/views.py"), P("loads", "/usr/lib/python3.11/json/__init__.py"),
-		    END }, "loads", "views" },
+		{ { P("view", "/srv/app/views.py"),
+		    P("loads", "/usr/lib/python3.11/json/__init__.py"), END }, "loads", "views" },
 		{ { P("a", "/usr/lib/python3/dist-packages/django/db/models/query.py"), END },
 		  "a", "django" },
 		{ { P("a", "/opt/venv/lib/python3.11/site-packages/six.py"), END }, "a", "six" },

@@ -123,7 +123,8 @@ static void test_json(void **state)
 		"  \"allocator_type_distribution\": {\n    \"MALLOC\": 6,\n    \"CALLOC\": 1\n  },",
 		"  \"top_allocations_by_size\": [\n    {\n"
 		"      \"location\": \"recurse:main.c:20\",\n      \"size\": 6000\n    },\n    {\n"
-		"      \"location\": \"handle:/srv/app/views.py:30\",\n      \"size\": 3000\n    }\n  ],",
+		"      \"location\": \"handle:/srv/app/views.py:30\",\n"
+		"      \"size\": 3000\n    }\n  ],",
 		"  \"top_allocations_by_count\": [\n    {\n"
 		"      \"location\": \"cache_put:libfoo.so.1\",\n      \"count\": 5\n    },",
 		"  \"top_modules_by_allocation_size\": [\n    {\n      \"module\": \"app\",\n"
@@ -200,8 +201,8 @@ static void test_summary(void **state)
 		"                 3\n"
 		"recurse at main.c                             5.86 KiB    60.0%    5.86 KiB  60.0%"
 		"                 1\n"
-		"operator new(unsig\xe2\x80\xa6) at libstdc++.so.6        5.86 KiB    60.0%         0 B   0.0%"
-		"                 1\n"
+		"operator new(unsig\xe2\x80\xa6) at libstdc++.so.6        5.86 KiB    60.0%         0 B"
+		"   0.0%                 1\n"
 		"handle at /srv/app/views.py                   2.93 KiB    30.0%    2.93 KiB  30.0%"
 		"                 1\n"
 		"cache_put at libfoo.so.1                        1000 B    10.0%      1000 B  10.0%"
