@@ -27,7 +27,7 @@
 #define BACKOFF_MIN_US 500
 #define BACKOFF_MAX_US 20000
 /* Room wanted below the red zone: the frame and a little for names of files and the like. */
-#define STACK_EXTRA 1024
+#define STACK_EXTRA 2048
 /* All but the signals that a fault raises: with one of those blocked or ignored the kernel would
  * reset its handler to the default on a fault. */
 #define BLOCKED_SIGNALS (~(1ull << (SIGTRAP - 1) | 1ull << (SIGSEGV - 1) | 1ull << (SIGBUS - 1) | \
@@ -81,18 +81,49 @@ struct mt_error *borrow_park(struct borrow *b, uint64_t frame_sp)
 	return borrow_set_regs(b, &regs);
 }
 
+/* On top of the complete frame at *sp: another one that first puts errno back, by the snippet that
+ * also keeps results. It stores eight bytes; the four beside errno are thread-local too and of
+ * the C library, and stay what they are now. */
+static struct mt_error *add_errno_step(struct borrow *b, uint64_t *sp)
+{
+	const struct arch_snippets *sn = &b->snippets;
+	uint64_t words[ARCH_SLACK_MAX / 8 + 1] = { 0 };
+	size_t slack = sn->store_slack / 8;
+	uint64_t place = b->errno_address & ~7ull, word;
+	struct mt_error *err = tracee_read(b->t, place, &word, 8);
+	if (err)
+		return err;
+	memcpy((uint8_t *)&word + (b->errno_address - place), &b->errno_value, 4);
+	words[slack] = sn->sigreturn;
+	struct user_regs_struct regs = borrow_clean_regs(b);
+	regs.rip = sn->store;
+	regs.rsp = *sp - (slack + 1) * 8;
+	regs.rax = word;
+	arch_set_base(&regs, sn->store_base, place - (uint64_t)(int64_t)sn->store_disp);
+	uint8_t frame[ARCH_BARE_FRAME];
+	arch_make_bare_frame(frame, &regs, BLOCKED_SIGNALS);
+	uint64_t address = regs.rsp - ARCH_BARE_FRAME;
+	address -= (address - *sp) % 16;	/* aligned as the one above */
+	err = tracee_write(b->t, regs.rsp, words, (slack + 1) * 8);
+	if (!err)
+		err = tracee_write(b->t, address, frame, sizeof(frame));
+	if (!err)
+		*sp = address;
+	return err;
+}
+
 struct mt_error *borrow_make_frame(struct borrow *b, uint64_t top, uint64_t *sp_ret,
 				   uint64_t *result_ret, uint64_t *low_ret)
 {
 	size_t size = arch_frame_size(b->xstate_size);
 	size_t total = size + 64;	/* and the word that takes a call's result */
-	if (top < b->floor || top - b->floor < total + 256)
+	if (top < b->floor || top - b->floor < total + STACK_EXTRA / 2)
 		return mt_error_create(MT_ERROR_OTHER, "the stack of thread %d is full", (int)b->tid);
 	uint64_t address = (top - total) & ~63ull;
 	auto_free uint8_t *frame = calloc(1, total);
 	if (!frame)
 		return &mt_enomem;
-	/* The stack pointer at a function's entry is 8 modulo 16; see borrow_run(). */
+	/* The stack pointer at a function's entry is 8 modulo 16; see lay_out(). */
 	unsigned shift = b->snippets.store_slack % 16 ? 0 : 8;
 	uint64_t sp;
 	if (!arch_make_frame(frame, address, shift, &b->regs, b->sigmask, b->xstate,
@@ -100,16 +131,17 @@ struct mt_error *borrow_make_frame(struct borrow *b, uint64_t top, uint64_t *sp_
 		return mt_error_create(MT_ERROR_REFUSED,
 			"the extended registers of thread %d cannot be saved", (int)b->tid);
 	struct mt_error *err = tracee_write(b->t, address, frame, total);
+	if (!err && b->errno_saved)
+		err = add_errno_step(b, &sp);
 	if (err)
 		return err;
 	*sp_ret = sp;
 	*result_ret = address + size;
-	*low_ret = address;
+	*low_ret = sp < address ? sp : address;
 	return NULL;
 }
 
-/* The base of the present stack: the frame that the thread rests on between calls. */
-static struct mt_error *settle_on(struct borrow *b, uint64_t top)
+struct mt_error *borrow_settle_on(struct borrow *b, uint64_t top)
 {
 	uint64_t sp, result, low;
 	struct mt_error *err = borrow_make_frame(b, top, &sp, &result, &low);
@@ -117,6 +149,7 @@ static struct mt_error *settle_on(struct borrow *b, uint64_t top)
 		err = borrow_park(b, sp);
 	if (err)
 		return err;
+	b->top = top;
 	b->home_sp = sp;
 	b->home_result = result;
 	b->home_low = b->low = low;
@@ -125,7 +158,7 @@ static struct mt_error *settle_on(struct borrow *b, uint64_t top)
 
 static struct mt_error *take(struct borrow *b)
 {
-	struct mt_error *err = settle_on(b, b->regs.rsp - ARCH_RED_ZONE);
+	struct mt_error *err = borrow_settle_on(b, b->regs.rsp - ARCH_RED_ZONE);
 	if (err)
 		return err;		/* nothing changed: regs are as they came */
 	b->taken = true;
@@ -203,7 +236,8 @@ static struct mt_error *take_thread(struct tracee *t, struct safepoint *sp,
 	if (!err) {
 		size_t room = arch_frame_size(b->xstate_size) + STACK_EXTRA;
 		*why_ret = safepoint_check(sp, thread, &b->regs, b->sigmask, trusted, room,
-					   &b->floor);
+					   &b->own_floor);
+		b->floor = b->own_floor;
 		if (*why_ret == SAFEPOINT_OK)
 			err = take(b);
 	}
@@ -353,10 +387,10 @@ struct mt_error *borrow_acquire(struct tracee *t, int deadline_ms, struct borrow
 
 void borrow_set_stack(struct borrow *b, uint64_t address, uint64_t size)
 {
-	b->floor = address;
+	b->floor = address ? address : b->own_floor;
 	if (!b->thread)
 		return;
-	struct mt_error *err = settle_on(b, address + size);
+	struct mt_error *err = borrow_settle_on(b, address ? address + size : b->regs.rsp - ARCH_RED_ZONE);
 	if (err) {
 		/* Reported by the next call: this one has no way to. */
 		mt_error_destroy(b->stack_error);

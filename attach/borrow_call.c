@@ -202,7 +202,7 @@ static struct mt_error *wait_for_end(struct run *r)
 static struct mt_error *lay_out(struct run *r)
 {
 	struct borrow *b = r->b;
-	uint64_t words[64] = { 0 };
+	uint64_t words[ARCH_SLACK_MAX / 8 + 2] = { 0 };
 	size_t slack = b->snippets.store_slack / 8, count = slack + 2;
 	words[0] = b->snippets.store;
 	words[1 + slack] = b->snippets.sigreturn;
@@ -310,9 +310,7 @@ static struct mt_error *save_errno(struct borrow *b)
 	uint64_t address;
 	if (b->errno_saved || !b->errno_function || !b->regs.fs_base)
 		return NULL;
-	uint64_t low = b->low;		/* scratch of the caller stays for the caller's call */
 	struct mt_error *err = call(b, b->errno_function, NULL, 0, 2000, &address);
-	b->low = low;
 	if (!err)
 		err = tracee_read(b->t, address, &b->errno_value, 4);
 	if (err)
@@ -322,9 +320,22 @@ static struct mt_error *save_errno(struct borrow *b)
 	return NULL;
 }
 
+/* The frame with errno in it goes below what the caller has put on the stack for its call, and
+ * stays in use until the stack is set anew. */
+static struct mt_error *prepare_errno(struct borrow *b)
+{
+	uint64_t low = b->low;
+	if (!b->thread || b->errno_saved)
+		return NULL;
+	struct mt_error *err = save_errno(b);
+	if (err || !b->errno_saved)
+		return err;
+	return borrow_settle_on(b, low);
+}
+
 struct mt_error *borrow_call(struct borrow *b, uint64_t fn, const uint64_t *args, int nargs,
 			     int timeout_ms, uint64_t *ret)
 {
-	struct mt_error *err = b->thread ? save_errno(b) : NULL;
+	struct mt_error *err = prepare_errno(b);
 	return err ? err : call(b, fn, args, nargs, timeout_ms, ret);
 }

@@ -26,6 +26,8 @@ struct borrow {
 	size_t kept_count;
 
 	uint64_t floor;			/* lowest usable address of the stack in use */
+	uint64_t own_floor;		/* of the thread's own stack */
+	uint64_t top;			/* what lies above belongs to somebody else */
 	uint64_t home_sp, home_result;	/* the frame that the thread rests on */
 	uint64_t home_low, low;		/* lowest byte used: of that frame, with scratch */
 	struct mt_error *stack_error;
@@ -38,5 +40,7 @@ struct mt_error *borrow_park(struct borrow *b, uint64_t frame_sp) MT_MUST_CHECK;
 /* Writes a frame below `top`. */
 struct mt_error *borrow_make_frame(struct borrow *b, uint64_t top, uint64_t *sp_ret,
 				   uint64_t *result_ret, uint64_t *low_ret) MT_MUST_CHECK;
+/* The same, and the thread rests on it from here. */
+struct mt_error *borrow_settle_on(struct borrow *b, uint64_t top) MT_MUST_CHECK;
 
 #endif

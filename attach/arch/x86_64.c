@@ -128,7 +128,7 @@ static bool match_store(const uint8_t *p, size_t left, struct arch_snippets *s)
 	size_t at = mod ? 4 : 3;
 	uint32_t slack = 0;
 	for (size_t n; (n = match_epilogue(p + at, left - at, &slack)); at += n)
-		if (at + n + 5 > left || slack > 256)
+		if (at + n + 5 > left || slack > ARCH_SLACK_MAX - 128)
 			return false;
 	if (p[at] != 0xc3)
 		return false;
@@ -303,16 +303,10 @@ static void restart_in_frame(struct k_sigcontext *mc, const struct user_regs_str
 	}
 }
 
-bool arch_make_frame(uint8_t *frame, uint64_t address, unsigned shift,
-		     const struct user_regs_struct *regs, uint64_t sigmask, const uint8_t *xstate,
-		     size_t xstate_size, uint64_t *sp_ret)
+static struct k_ucontext make_ucontext(const struct user_regs_struct *regs, uint64_t sigmask)
 {
-	size_t uc_size = (sizeof(struct k_ucontext) + 8 + 63) / 64 * 64;
-	memset(frame, 0, arch_frame_size(xstate_size));
-	if (!make_xstate(frame + uc_size, xstate, xstate_size))
-		return false;
-	struct k_ucontext uc = {
-		.flags = UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS,
+	return (struct k_ucontext){
+		.flags = UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS,
 		.stack_flags = NO_ALTSTACK_CHANGE,
 		.mcontext = {
 			.r8 = regs->r8, .r9 = regs->r9, .r10 = regs->r10, .r11 = regs->r11,
@@ -321,10 +315,30 @@ bool arch_make_frame(uint8_t *frame, uint64_t address, unsigned shift,
 			.rdx = regs->rdx, .rax = regs->rax, .rcx = regs->rcx, .rsp = regs->rsp,
 			.rip = regs->rip, .eflags = regs->eflags,
 			.cs = (uint16_t)regs->cs, .ss = (uint16_t)regs->ss,
-			.fpstate = address + uc_size,
 		},
 		.sigmask = sigmask,
 	};
+}
+
+_Static_assert(sizeof(struct k_ucontext) == ARCH_BARE_FRAME, "what the header says");
+
+void arch_make_bare_frame(uint8_t *frame, const struct user_regs_struct *regs, uint64_t sigmask)
+{
+	struct k_ucontext uc = make_ucontext(regs, sigmask);
+	memcpy(frame, &uc, sizeof(uc));
+}
+
+bool arch_make_frame(uint8_t *frame, uint64_t address, unsigned shift,
+		     const struct user_regs_struct *regs, uint64_t sigmask, const uint8_t *xstate,
+		     size_t xstate_size, uint64_t *sp_ret)
+{
+	size_t uc_size = (sizeof(struct k_ucontext) + 8 + 63) / 64 * 64;
+	memset(frame, 0, arch_frame_size(xstate_size));
+	if (!make_xstate(frame + uc_size, xstate, xstate_size))
+		return false;
+	struct k_ucontext uc = make_ucontext(regs, sigmask);
+	uc.flags |= UC_FP_XSTATE;
+	uc.mcontext.fpstate = address + uc_size;
 	restart_in_frame(&uc.mcontext, regs);
 	memcpy(frame + shift, &uc, sizeof(uc));
 	*sp_ret = address + shift;

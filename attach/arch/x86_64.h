@@ -12,6 +12,7 @@
 #include <sys/user.h>
 
 #define ARCH_RED_ZONE 128
+#define ARCH_SLACK_MAX 256	/* bytes of stack that the `store` snippet may skip */
 #define ARCH_XSTATE_MAX 16384	/* AMX needs 11 KiB */
 
 /* ---- system calls ---- */
@@ -57,5 +58,9 @@ size_t arch_frame_size(size_t xstate_size);
 bool arch_make_frame(uint8_t *frame, uint64_t address, unsigned shift,
 		     const struct user_regs_struct *regs, uint64_t sigmask, const uint8_t *xstate,
 		     size_t xstate_size, uint64_t *sp_ret);
+/* A frame of ARCH_BARE_FRAME bytes that sets registers and mask alone, the extended state to its
+ * initial value: a step on the way to a complete one. */
+#define ARCH_BARE_FRAME 304
+void arch_make_bare_frame(uint8_t *frame, const struct user_regs_struct *regs, uint64_t sigmask);
 
 #endif

@@ -1,0 +1,464 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/unit/u_borrow.c - threads of self-checking targets borrowed thousands of times.
+ * `u_borrow target MODE` is the target itself (borrow_target.h); BORROW_CYCLES sets the cycles. */
+#include "attach/borrow.h"
+#include "tests/unit/borrow_target.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+struct target {
+	pid_t pid;
+	int stdin_fd;
+	uint64_t stack;		/* mapped in the target by us */
+};
+
+static const char *self_path;
+static unsigned cycles = 400;
+
+#define STACK_SIZE 65536
+
+static void no_error(struct mt_error *err)
+{
+	if (err)
+		print_error("%s\n", err->message);
+	assert_null(err);
+}
+
+static void start(struct target *tg, const char *mode)
+{
+	int fd = memfd_create("shared", 0), in[2];
+	assert_int_equal(ftruncate(fd, 4096), 0);
+	sh = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	memset(tg, 0, sizeof(*tg));
+	assert_int_equal(pipe2(in, O_CLOEXEC), 0);
+	tg->pid = fork();
+	if (tg->pid == 0) {
+		dup2(in[0], 0);
+		dup2(fd, TARGET_FD);
+		dup2(open("/dev/zero", O_RDONLY), 8);
+		execl(self_path, self_path, "target", mode, NULL);
+		_exit(127);
+	}
+	close(fd);
+	close(in[0]);
+	tg->stdin_fd = in[1];
+	for (int i = 0; i < 5000 && !sh->ready; i++)
+		usleep(1000);
+	assert_true(sh->ready);
+	usleep(20000);
+}
+
+static void expect_fine(void)
+{
+	if (sh->failed)
+		print_error("target: %s\n", sh->failure);
+	assert_int_equal(sh->failed, 0);
+}
+
+static void finish(struct target *tg)
+{
+	int status = 0;
+	expect_fine();
+	uint64_t rounds = sh->rounds;
+	for (int i = 0; i < 2000 && rounds && sh->rounds == rounds; i++)
+		usleep(1000);
+	if (rounds)
+		assert_true(sh->rounds > rounds);	/* it goes on */
+	sh->stop = 1;
+	close(tg->stdin_fd);
+	for (int i = 0; i < 5000 && waitpid(tg->pid, &status, WNOHANG) == 0; i++)
+		usleep(1000);
+	expect_fine();
+	if (!WIFEXITED(status) || WEXITSTATUS(status))
+		print_error("target ended with status 0x%x\n", (unsigned)status);
+	assert_int_equal(status, 0);
+	munmap(sh, 4096);
+}
+
+static void map_stack(struct target *tg, struct borrow *b)
+{
+	if (!tg->stack) {
+		uint64_t args[6] = { 0, STACK_SIZE, PROT_READ | PROT_WRITE,
+				     MAP_PRIVATE | MAP_ANONYMOUS, (uint64_t)-1, 0 };
+		int64_t r;
+		no_error(borrow_syscall(b, SYS_mmap, args, &r));
+		assert_true(r > 0);
+		tg->stack = (uint64_t)r;
+	}
+	borrow_set_stack(b, tg->stack, STACK_SIZE);
+}
+
+/* getpid, a system call with a text argument, a function call; everything checked. */
+static void use(struct target *tg, struct borrow *b)
+{
+	int64_t r;
+	no_error(borrow_syscall(b, SYS_getpid, (uint64_t[6]){ 0 }, &r));
+	assert_int_equal(r, tg->pid);
+	uint64_t path;
+	no_error(borrow_scratch(b, "/nonexistent", 13, &path));
+	no_error(borrow_syscall(b, SYS_openat, (uint64_t[6]){ (uint64_t)AT_FDCWD, path }, &r));
+	assert_int_equal(r, -ENOENT);
+	map_stack(tg, b);
+	uint64_t sum;
+	no_error(borrow_call(b, sh->fn_sum, (uint64_t[]){ 1, 2, 3, 4, 5, 6 }, 6, 5000, &sum));
+	assert_int_equal(sum, 654321);
+	no_error(borrow_syscall(b, SYS_gettid, (uint64_t[6]){ 0 }, &r));
+	assert_int_equal(r, borrow_tid(b));
+}
+
+static uint64_t slowest_us, total_us;
+
+static void note_time(uint64_t began)
+{
+	uint64_t took = now_us() - began;
+	total_us += took;
+	if (took > slowest_us)
+		slowest_us = took;
+}
+
+static void acquire_cycles(const char *mode, unsigned n)
+{
+	struct target tg;
+	start(&tg, mode);
+	struct tracee *t;
+	no_error(tracee_open(tg.pid, &t));
+	slowest_us = total_us = 0;
+	for (unsigned i = 0; i < n; i++) {
+		struct borrow *b;
+		uint64_t began = now_us();
+		no_error(borrow_acquire(t, 5000, &b));
+		note_time(began);
+		use(&tg, b);
+		borrow_release(b, false);
+		expect_fine();
+		if (i % 8 == 0)
+			usleep(2000);
+	}
+	print_message("%s: %u cycles, acquire %.3f ms mean, %.1f ms slowest\n", mode, n,
+		      (double)total_us / n / 1000, (double)slowest_us / 1000);
+	tracee_close(t);
+	finish(&tg);
+}
+
+static void idle(void **state)
+{
+	(void)state;
+	acquire_cycles("idle", cycles);
+}
+
+static void registers(void **state)
+{
+	(void)state;
+	acquire_cycles("regs", cycles);
+}
+
+static void storm(void **state)
+{
+	(void)state;
+	acquire_cycles("storm", cycles);
+}
+
+static void churn(void **state)
+{
+	(void)state;
+	acquire_cycles("churn", cycles);
+}
+
+static void hammered_malloc(void **state)
+{
+	(void)state;
+	acquire_cycles("malloc", cycles);
+}
+
+/* Every thread in turn, whatever it waits in. */
+static void waiting(void **state)
+{
+	(void)state;
+	struct target tg;
+	start(&tg, "waits");
+	struct tracee *t;
+	no_error(tracee_open(tg.pid, &t));
+	unsigned busy = 0, done = 0;
+	for (unsigned i = 0; i < cycles * 4; i++) {
+		struct tracee_thread *th;
+		struct borrow *b;
+		int count = sh->tid_count;
+		no_error(tracee_stop_thread(t, sh->tids[i % (unsigned)count], &th));
+		struct mt_error *err = borrow_thread(t, th, false, &b);
+		if (err) {
+			assert_int_equal(err->code, MT_ERROR_BUSY);
+			mt_error_destroy(err);
+			busy++;
+			tracee_release_thread(t, th);
+		} else {
+			done++;
+			use(&tg, b);
+			borrow_release(b, i & 1);
+			if (i & 1)
+				tracee_release_thread(t, th);
+		}
+		expect_fine();
+		if (i % 16 == 0)
+			usleep(15000);
+	}
+	print_message("waits: %u borrowed, %u busy\n", done, busy);
+	assert_true(done > busy);
+	tracee_close(t);
+	finish(&tg);
+}
+
+/* All threads stopped and let go, as unloading does; the waits must not notice. */
+static void stop_all(void **state)
+{
+	(void)state;
+	static const char *const modes[] = { "waits", "churn", "storm" };
+	for (size_t m = 0; m < 3; m++) {
+		struct target tg;
+		start(&tg, modes[m]);
+		struct tracee *t;
+		no_error(tracee_open(tg.pid, &t));
+		slowest_us = 0;
+		for (unsigned i = 0; i < cycles / 2; i++) {
+			size_t n;
+			uint64_t began = now_us();
+			no_error(tracee_stop_all(t, 2000));
+			struct tracee_thread **th = tracee_threads(t, &n);
+			assert_true(n >= 1);
+			for (size_t k = 0; k < n; k++)
+				assert_true(th[k]->held);
+			tracee_release_all(t);
+			note_time(began);
+			expect_fine();
+			if (i % 4 == 0)
+				usleep(10000);
+		}
+		print_message("stop_all %s: %.1f ms slowest\n", modes[m], (double)slowest_us / 1000);
+		tracee_close(t);
+		finish(&tg);
+	}
+}
+
+static void fault(void **state)
+{
+	(void)state;
+	struct target tg;
+	start(&tg, "regs");
+	struct tracee *t;
+	no_error(tracee_open(tg.pid, &t));
+	for (unsigned i = 0; i < 50; i++) {
+		struct borrow *b;
+		uint64_t value = 77;
+		no_error(borrow_acquire(t, 5000, &b));
+		map_stack(&tg, b);
+		struct mt_error *err = borrow_call(b, sh->fn_fault, NULL, 0, 1000, &value);
+		assert_non_null(err);
+		assert_non_null(strstr(err->message, "signal 11 (Segmentation fault) at 0x10"));
+		assert_int_equal(value, 77);
+		mt_error_destroy(err);
+		use(&tg, b);
+		borrow_release(b, false);
+		expect_fine();
+	}
+	tracee_close(t);
+	finish(&tg);
+}
+
+/* A call that does not end: an error in time; it ends by itself later, and so does the thread. */
+static void timeout(void **state)
+{
+	(void)state;
+	static const char *const modes[] = { "regs", "idle", "waits" };
+	for (size_t m = 0; m < 3; m++) {
+		struct target tg;
+		start(&tg, modes[m]);
+		sh->allow_eintr = 1;	/* of a wait restarted before: its number is lost */
+		struct tracee *t;
+		no_error(tracee_open(tg.pid, &t));
+		for (unsigned i = 0; i < 20; i++) {
+			struct borrow *b;
+			uint64_t value;
+			sh->block_gate = 0;
+			no_error(borrow_acquire(t, 5000, &b));
+			map_stack(&tg, b);
+			struct mt_error *err = borrow_call(b, sh->fn_block, NULL, 0, 20, &value);
+			assert_non_null(err);
+			assert_int_equal(err->code, MT_ERROR_BUSY);
+			mt_error_destroy(err);
+			err = borrow_call(b, sh->fn_block, NULL, 0, 20, &value);
+			assert_int_equal(err->code, MT_ERROR_GONE);
+			mt_error_destroy(err);
+			borrow_release(b, false);
+			assert_int_equal(sh->calls_done, i);
+			sh->block_gate = 1;
+			syscall(SYS_futex, &sh->block_gate, 1, 100, NULL, NULL, 0);
+			for (int k = 0; k < 2000 && sh->calls_done == i; k++)
+				usleep(1000);
+			assert_int_equal(sh->calls_done, i + 1);
+			usleep(2000);
+			expect_fine();
+		}
+		tracee_close(t);
+		finish(&tg);
+	}
+}
+
+static void killed_child(struct target *tg, unsigned i)
+{
+	struct tracee *t;
+	struct borrow *b;
+	uint64_t value;
+	int64_t r;
+	struct mt_error *first = tracee_open(tg->pid, &t);
+	if (!first)
+		first = borrow_acquire(t, 5000, &b);
+	if (first) {
+		print_error("controller: %s\n", first->message);
+		_exit(3);
+	}
+	if (tg->stack)
+		borrow_set_stack(b, tg->stack, STACK_SIZE);
+	sh->controller_ready = 1;
+	for (unsigned k = 0;; k++) {
+		struct mt_error *err;
+		if (i % 3 == 0)
+			err = borrow_syscall(b, SYS_getpid, (uint64_t[6]){ 0 }, &r);
+		else
+			err = borrow_call(b, sh->fn_slow, (uint64_t[]){ i * 7 % 900 }, 1, 5000,
+					  &value);
+		if (err) {
+			print_error("controller: %s\n", err->message);
+			_exit(4);
+		}
+		if (k % 5 == 4 || i % 7 == 0) {
+			borrow_release(b, false);
+			if (borrow_acquire(t, 5000, &b))
+				_exit(5);
+			if (tg->stack)
+				borrow_set_stack(b, tg->stack, STACK_SIZE);
+		}
+	}
+}
+
+/* The controller dies by SIGKILL anywhere; the target goes on unharmed. */
+static void killed(void **state)
+{
+	(void)state;
+	static const char *const modes[] = { "regs", "waits", "idle", "malloc", "storm" };
+	for (size_t m = 0; m < 5; m++) {
+		struct target tg;
+		if (getenv("BORROW_MODE") && strcmp(getenv("BORROW_MODE"), modes[m]))
+			continue;
+		start(&tg, modes[m]);
+		sh->allow_eintr = 1;
+		struct tracee *t;
+		struct borrow *b;
+		no_error(tracee_open(tg.pid, &t));
+		no_error(borrow_acquire(t, 5000, &b));
+		map_stack(&tg, b);
+		borrow_release(b, false);
+		tracee_close(t);
+		for (unsigned i = 0; i < cycles / 4; i++) {
+			int status;
+			sh->controller_ready = 0;
+			pid_t pid = fork();
+			if (pid == 0)
+				killed_child(&tg, i);
+			if (i % 8) {
+				for (int k = 0; k < 10000 && !sh->controller_ready; k++)
+					usleep(500);
+				usleep(i * 137 % 3000);
+			} else {
+				usleep(i * 137 % 20000);
+			}
+			kill(pid, SIGKILL);
+			waitpid(pid, &status, 0);
+			if (!WIFSIGNALED(status))
+				print_error("controller ended with 0x%x\n", (unsigned)status);
+			assert_true(WIFSIGNALED(status));
+			/* All calls that began end: nobody is left in the middle. */
+			for (int k = 0; k < 2000 && sh->calls_begun != sh->calls_done; k++)
+				usleep(1000);
+			assert_int_equal(sh->calls_begun, sh->calls_done);
+			expect_fine();
+		}
+		print_message("killed %s: %lu calls, %lu EINTR\n", modes[m],
+			      (unsigned long)sh->calls_done, (unsigned long)sh->eintr);
+		finish(&tg);
+	}
+}
+
+/* Stopped by job control meanwhile: the stop is kept. */
+static char state_of(pid_t pid)
+{
+	char c;
+	long nr;
+	no_error(proc_thread_state(pid, pid, &c, &nr));
+	return c;
+}
+
+static void job_control(void **state)
+{
+	(void)state;
+	struct target tg;
+	start(&tg, "regs");
+	struct tracee *t;
+	struct borrow *b;
+	struct tracee_thread *th;
+	no_error(tracee_open(tg.pid, &t));
+	for (int i = 0; i < 20; i++) {
+		no_error(borrow_acquire(t, 5000, &b));
+		use(&tg, b);
+		kill(tg.pid, SIGSTOP);
+		use(&tg, b);		/* runs although the process is stopped */
+		borrow_release(b, false);
+		for (int k = 0; k < 1000 && state_of(tg.pid) != 'T'; k++)
+			usleep(1000);
+		assert_int_equal(state_of(tg.pid), 'T');
+		struct mt_error *err = borrow_acquire(t, 30, &b);
+		assert_non_null(err);
+		assert_int_equal(err->code, MT_ERROR_BUSY);
+		mt_error_destroy(err);
+		no_error(tracee_stop_thread(t, tg.pid, &th));
+		assert_true(th->group_stopped);
+		tracee_release_thread(t, th);
+		usleep(1000);
+		assert_int_equal(state_of(tg.pid), 'T');
+		kill(tg.pid, SIGCONT);
+		for (int k = 0; k < 1000 && state_of(tg.pid) == 'T'; k++)
+			usleep(1000);
+		assert_int_not_equal(state_of(tg.pid), 'T');
+	}
+	tracee_close(t);
+	finish(&tg);
+}
+
+int main(int argc, char **argv)
+{
+	self_path = "/proc/self/exe";
+	if (argc == 3 && !strcmp(argv[1], "target"))
+		return target_main(argv[2]);
+	if (getenv("BORROW_CYCLES"))
+		cycles = (unsigned)atoi(getenv("BORROW_CYCLES"));
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(idle),
+		cmocka_unit_test(registers),
+		cmocka_unit_test(waiting),
+		cmocka_unit_test(storm),
+		cmocka_unit_test(churn),
+		cmocka_unit_test(hammered_malloc),
+		cmocka_unit_test(stop_all),
+		cmocka_unit_test(fault),
+		cmocka_unit_test(timeout),
+		cmocka_unit_test(job_control),
+		cmocka_unit_test(killed),
+	};
+	if (argc == 2)
+		cmocka_set_test_filter(argv[1]);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
