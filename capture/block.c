@@ -98,29 +98,28 @@ static bool unpack_reserve(struct block_unpacker *u, size_t size)
 	return true;
 }
 
-bool block_unpack(struct block_unpacker *u, const struct capture_block_head *head,
-		  const void *payload, const uint8_t **ret, const char **what_ret)
+struct mt_error *block_unpack(struct block_unpacker *u, const struct capture_block_head *head,
+			      const void *payload, const uint8_t **ret, const char **what_ret)
 {
 	/* The frame says its size itself: a head that claims another is not believed, nor given
 	 * memory. */
 	if (head->compression && ZSTD_getFrameContentSize(payload, head->stored_size) !=
 					 head->raw_size) {
-		*what_ret = "its compressed size is wrong";
-		return false;
+		*what_ret = "the size of a compressed block is wrong";
+		return NULL;
 	}
-	if (!unpack_reserve(u, head->raw_size) || (!u->zstd && !(u->zstd = ZSTD_createDCtx()))) {
-		*what_ret = "out of memory";
-		return false;
-	}
+	if (!unpack_reserve(u, head->raw_size) || (!u->zstd && !(u->zstd = ZSTD_createDCtx())))
+		return &mt_enomem;
 	if (!head->compression) {
 		if (head->raw_size)
 			memcpy(u->raw, payload, head->raw_size);
 	} else if (ZSTD_decompressDCtx(u->zstd, u->raw, head->raw_size, payload,
 				       head->stored_size) != head->raw_size) {
-		*what_ret = "it does not decompress";
-		return false;
+		*what_ret = "a block does not decompress";
+		return NULL;
 	}
 	memset(u->raw + head->raw_size, 0, BLOCK_SLACK);
 	*ret = u->raw;
-	return true;
+	*what_ret = NULL;
+	return NULL;
 }

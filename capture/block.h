@@ -29,7 +29,7 @@ struct block_unpacker {
 	size_t raw_cap;
 };
 
-#define BLOCK_SLACK 16u		/* readable zero bytes after an unpacked payload, for varint_get */
+#define BLOCK_SLACK 64u		/* zero bytes after an unpacked payload: the longest event, and more */
 
 void block_packer_deinit(struct block_packer *p);
 /* The stored form of a block, in p->out (borrowed until the next call). */
@@ -43,10 +43,11 @@ uint64_t block_hash(const void *data, size_t size);	/* XXH3, for headers and end
 bool block_head_sane(const struct capture_block_head *head);
 
 void block_unpacker_deinit(struct block_unpacker *u);
-/* Payload of a stored block whose checksum was checked. *ret is borrowed until the next call and
- * BLOCK_SLACK zero bytes follow it. `what_ret` says what is wrong when the result is false;
- * out of memory is "out of memory". */
-bool block_unpack(struct block_unpacker *u, const struct capture_block_head *head,
-		  const void *payload, const uint8_t **ret, const char **what_ret);
+/* Payload of a stored block whose checksum was checked; *ret is borrowed until the next call and
+ * BLOCK_SLACK zero bytes follow it. A payload that does not unpack is no error: *what_ret says then
+ * what is wrong with it (a literal; NULL: nothing). */
+struct mt_error *block_unpack(struct block_unpacker *u, const struct capture_block_head *head,
+			      const void *payload, const uint8_t **ret, const char **what_ret)
+	MT_MUST_CHECK;
 
 #endif

@@ -1,0 +1,383 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* analysis/views.c - one pass over the events of a capture, to all views at once.
+ * Knows: what an event means for live memory. Does not know: names, files, output.
+ * Called by reporters/ and cmds/; calls capture/reader.h.
+ *
+ * The peak needs no second pass: a row keeps its live values; when the total reaches a new maximum
+ * only a counter moves. A row that is about to change while its values still are those of the last
+ * maximum copies them aside first. */
+#include "analysis/views.h"
+
+#include "analysis/live.h"
+#include "analysis/ranges.h"
+#include "base/array.h"
+
+#include <string.h>
+
+#define POINTS_MAX 10000u
+
+struct row_state {
+	uint64_t live_bytes, live_count;
+	uint64_t peak_epoch;	/* of the maximum that bytes[VIEW_PEAK] is of */
+};
+
+struct pass {
+	struct capture *cap;
+	const struct view_options *options;
+	struct views *v;
+	MT_ARRAY(struct view_row) rows;
+	MT_ARRAY(struct row_state) states;
+	struct mt_map row_by_key;
+	MT_ARRAY(uint32_t) last_row;		/* by stack: row + 1 it was counted in last */
+	struct live_blocks live;
+	struct ranges ranges;
+	MT_ARRAY(uint64_t) sequence;		/* by thread: allocations so far */
+	uint64_t live_bytes, peak_bytes, peak_epoch;
+	MT_ARRAY(struct view_point) points;
+	uint64_t point_ticks, point_end;
+};
+
+/* ---- rows ---- */
+
+static struct mt_error *new_row(struct pass *p, uint64_t key, uint32_t stack, uint32_t thread,
+				uint8_t kind, uint32_t *ret)
+{
+	struct view_row row = { .stack = stack, .thread = thread, .kind = kind };
+	*ret = (uint32_t)p->rows.len;
+	if (!mt_array_push(&p->rows, row) || !mt_array_push(&p->states, (struct row_state){ 0 }) ||
+	    !mt_map_put(&p->row_by_key, key, *ret))
+		return &mt_enomem;
+	return NULL;
+}
+
+static struct mt_error *find_row(struct pass *p, const struct capture_event *ev, uint32_t *ret)
+{
+	uint32_t thread = p->options->split_threads ? ev->thread : 0;
+	while (p->last_row.len <= ev->stack)
+		if (!mt_array_push(&p->last_row, 0))
+			return &mt_enomem;
+	uint32_t last = p->last_row.items[ev->stack];
+	if (last && p->rows.items[last - 1].kind == ev->kind &&
+	    p->rows.items[last - 1].thread == thread) {
+		*ret = last - 1;
+		return NULL;
+	}
+	/* Kinds are below 32 and thread indexes count the threads of one process. */
+	uint64_t key = (uint64_t)thread << 37 | (uint64_t)ev->stack << 5 | ev->kind;
+	const uint64_t *there = mt_map_get(&p->row_by_key, key);
+	struct mt_error *err = NULL;
+	if (there)
+		*ret = (uint32_t)*there;
+	else
+		err = new_row(p, key, ev->stack, thread, ev->kind, ret);
+	if (!err)
+		p->last_row.items[ev->stack] = *ret + 1;
+	return err;
+}
+
+static inline void row_touch(struct pass *p, uint32_t i)
+{
+	struct row_state *s = &p->states.items[i];
+	if (s->peak_epoch == p->peak_epoch)
+		return;
+	p->rows.items[i].bytes[VIEW_PEAK] = s->live_bytes;
+	p->rows.items[i].count[VIEW_PEAK] = s->live_count;
+	s->peak_epoch = p->peak_epoch;
+}
+
+/* ---- memory over time ---- */
+
+static struct mt_error *point_next(struct pass *p, uint64_t ticks)
+{
+	if (p->points.len == POINTS_MAX) {	/* half as many, twice as wide */
+		size_t n = 0;
+		for (size_t i = 0; i + 1 < p->points.len; i += 2) {
+			struct view_point a = p->points.items[i], b = p->points.items[i + 1];
+			p->points.items[n++] = b.heap > a.heap ? b : a;
+		}
+		p->points.len = n;
+		p->point_ticks *= 2;
+	}
+	p->point_end = ticks + p->point_ticks;
+	struct view_point point = { .ticks = ticks, .heap = p->live_bytes };
+	return mt_array_push(&p->points, point) ? NULL : &mt_enomem;
+}
+
+static inline void point_note(struct pass *p, uint64_t ticks)
+{
+	struct view_point *last = &p->points.items[p->points.len - 1];
+	if (p->live_bytes > last->heap) {
+		last->heap = p->live_bytes;
+		last->ticks = ticks;
+	}
+}
+
+static void points_put_rss(struct pass *p)
+{
+	size_t count, i = 0;
+	const struct capture_sample *samples = capture_samples(p->cap, &count);
+	for (size_t k = 0; k < p->points.len && count; k++) {
+		uint64_t ticks = p->points.items[k].ticks;
+		while (i + 1 < count && samples[i + 1].ticks <= ticks)
+			i++;
+		bool next_nearer = i + 1 < count && samples[i + 1].ticks - ticks <
+					(ticks > samples[i].ticks ? ticks - samples[i].ticks : 0);
+		p->points.items[k].rss = samples[i + next_nearer].rss;
+	}
+}
+
+/* ---- what events do ---- */
+
+static inline void take_bytes(struct pass *p, uint32_t row, uint64_t bytes, bool last)
+{
+	row_touch(p, row);
+	p->states.items[row].live_bytes -= bytes;
+	p->states.items[row].live_count -= last;
+	p->live_bytes -= bytes;
+}
+
+static inline void note_temporary(struct pass *p, uint32_t row, uint32_t thread, uint64_t sequence,
+				  uint64_t bytes)
+{
+	/* The allocation itself is not a further one. */
+	if (p->sequence.items[thread] - sequence - 1 > p->options->temporary_threshold)
+		return;
+	p->rows.items[row].bytes[VIEW_TEMPORARY] += bytes;
+	p->rows.items[row].count[VIEW_TEMPORARY]++;
+}
+
+static void end_block(struct pass *p, struct live_block *b)
+{
+	note_temporary(p, b->row, b->thread, b->sequence, b->size);
+	take_bytes(p, b->row, b->size, true);
+	live_remove(&p->live, b);
+}
+
+static void range_released(const struct range_owner *owner, uint64_t bytes, bool last, void *arg)
+{
+	struct pass *p = arg;
+	if (last)
+		note_temporary(p, owner->row, owner->thread, owner->sequence, bytes);
+	take_bytes(p, owner->row, bytes, last);
+}
+
+static bool kind_is_mapping(uint8_t kind)
+{
+	return kind == WIRE_REC_MMAP || kind == WIRE_REC_MREMAP || kind == WIRE_REC_BRK;
+}
+
+static struct mt_error *place(struct pass *p, const struct capture_event *ev, uint32_t row,
+			      uint64_t sequence)
+{
+	if (kind_is_mapping(ev->kind)) {
+		struct range_owner owner = { .sequence = sequence, .row = row, .thread = ev->thread };
+		return ranges_map(&p->ranges, ev->address, ev->size, &owner, range_released, p);
+	}
+	/* Still live: its release was not recorded. */
+	struct live_block *old = live_find(&p->live, ev->address);
+	if (old)
+		end_block(p, old);
+	struct live_block b = { .address = ev->address, .size = ev->size, .sequence = sequence,
+				.row = row, .thread = ev->thread };
+	return live_add(&p->live, &b) ? NULL : &mt_enomem;
+}
+
+static struct mt_error *allocate(struct pass *p, const struct capture_event *ev)
+{
+	struct views *v = p->v;
+	uint32_t row;
+	struct mt_error *err = find_row(p, ev, &row);
+	while (!err && p->sequence.len <= ev->thread)
+		if (!mt_array_push(&p->sequence, 0))
+			err = &mt_enomem;
+	if (!err && ev->address)
+		err = place(p, ev, row, p->sequence.items[ev->thread]);
+	if (err)
+		return err;
+	p->sequence.items[ev->thread]++;
+	row_touch(p, row);
+	p->states.items[row].live_bytes += ev->size;
+	p->states.items[row].live_count++;
+	p->rows.items[row].bytes[VIEW_ALLOCATED] += ev->size;
+	p->rows.items[row].count[VIEW_ALLOCATED]++;
+	p->live_bytes += ev->size;
+	if (p->live_bytes >= p->peak_bytes) {
+		p->peak_bytes = p->live_bytes;
+		p->peak_epoch++;
+		v->peak_ticks = ev->ticks;
+	}
+	v->allocations++;
+	v->kind_count[ev->kind]++;
+	v->kind_bytes[ev->kind] += ev->size;
+	v->size_class[ev->size ? 64 - __builtin_clzll(ev->size) : 0]++;
+	if (ev->size < v->min_size)
+		v->min_size = ev->size;
+	if (ev->size > v->max_size)
+		v->max_size = ev->size;
+	return NULL;
+}
+
+static struct mt_error *release(struct pass *p, const struct capture_event *ev)
+{
+	struct views *v = p->v;
+	v->releases++;
+	v->kind_count[ev->kind]++;
+	v->kind_bytes[ev->kind] += ev->size;
+	if (capture_kind_has_size(ev->kind)) {
+		bool found;
+		struct mt_error *err = ranges_unmap(&p->ranges, ev->address, ev->size, &found,
+						    range_released, p);
+		v->unknown_releases += !err && !found;
+		return err;
+	}
+	struct live_block *b = live_find(&p->live, ev->address);
+	if (b)
+		end_block(p, b);
+	else
+		v->unknown_releases++;
+	return NULL;
+}
+
+static struct mt_error *take_batch(const struct capture_event *events, size_t count, void *arg)
+{
+	struct pass *p = arg;
+	struct views *v = p->v;
+	if (!v->events)
+		v->first_ticks = events[0].ticks;
+	for (size_t i = 0; i < count; i++) {
+		const struct capture_event *ev = &events[i];
+		if (ev->ticks >= p->point_end || !p->points.len) {
+			struct mt_error *err = point_next(p, ev->ticks);
+			if (err)
+				return err;
+		}
+		struct mt_error *err = capture_kind_allocates(ev->kind) ? allocate(p, ev) : release(p, ev);
+		if (err)
+			return err;
+		point_note(p, ev->ticks);
+	}
+	v->events += count;
+	v->last_ticks = events[count - 1].ticks;
+	if (p->options->progress)
+		p->options->progress(capture_progress(p->cap), p->options->progress_arg);
+	return NULL;
+}
+
+/* ---- the result ---- */
+
+static bool row_is_empty(const struct view_row *row)
+{
+	for (int i = 0; i < VIEW_COUNT; i++)
+		if (row->count[i] || row->bytes[i])
+			return false;
+	return true;
+}
+
+static void finish_rows(struct pass *p)
+{
+	struct views *v = p->v;
+	size_t n = 0;
+	for (size_t i = 0; i < p->rows.len; i++) {
+		row_touch(p, (uint32_t)i);
+		struct view_row row = p->rows.items[i];
+		row.bytes[VIEW_LEAKS] = p->states.items[i].live_bytes;
+		row.count[VIEW_LEAKS] = p->states.items[i].live_count;
+		if (row_is_empty(&row))
+			continue;
+		for (int k = 0; k < VIEW_COUNT; k++) {
+			v->total_bytes[k] += row.bytes[k];
+			v->total_count[k] += row.count[k];
+		}
+		p->rows.items[n++] = row;
+	}
+	v->rows = p->rows.items;
+	v->row_count = n;
+	p->rows.items = NULL;
+	points_put_rss(p);
+	v->points = p->points.items;
+	v->point_count = p->points.len;
+	p->points.items = NULL;
+	if (!v->allocations)
+		v->min_size = 0;
+}
+
+static void pass_deinit(struct pass *p)
+{
+	free(p->rows.items);
+	free(p->points.items);
+	mt_array_deinit(&p->states);
+	mt_map_deinit(&p->row_by_key);
+	mt_array_deinit(&p->last_row);
+	live_deinit(&p->live);
+	ranges_deinit(&p->ranges);
+	mt_array_deinit(&p->sequence);
+}
+
+struct mt_error *views_compute(struct capture *cap, const struct view_options *options,
+			       struct views **ret)
+{
+	auto_views struct views *v = calloc(1, sizeof(*v));
+	if (!v)
+		return &mt_enomem;
+	v->min_size = UINT64_MAX;
+	struct pass p = { .cap = cap, .options = options, .v = v, .peak_epoch = 1 };
+	ranges_init(&p.ranges, capture_header(cap)->page_size);
+	/* A millisecond to begin with. */
+	p.point_ticks = capture_meta_u64(cap, CAPTURE_META_TSC_HZ, 0) / 1000;
+	if (!p.point_ticks)
+		p.point_ticks = 1;
+	struct mt_error *err = capture_events(cap, take_batch, &p);
+	if (!err)
+		finish_rows(&p);
+	pass_deinit(&p);
+	if (err)
+		return err;
+	*ret = take_ptr(&v);
+	return NULL;
+}
+
+void views_destroy(struct views *v)
+{
+	if (!v)
+		return;
+	free(v->rows);
+	free(v->points);
+	free(v);
+}
+
+/* ---- names ---- */
+
+static const char *const view_names[VIEW_COUNT] = {
+	[VIEW_PEAK] = "peak", [VIEW_LEAKS] = "leaks", [VIEW_ALLOCATED] = "allocated",
+	[VIEW_TEMPORARY] = "temporary",
+};
+
+const char *view_name(enum view_kind kind)
+{
+	return (unsigned)kind < VIEW_COUNT ? view_names[kind] : "unknown";
+}
+
+bool view_parse(const char *name, enum view_kind *ret)
+{
+	for (unsigned i = 0; i < VIEW_COUNT; i++)
+		if (!strcmp(name, view_names[i])) {
+			*ret = (enum view_kind)i;
+			return true;
+		}
+	return false;
+}
+
+const char *wire_record_name(unsigned kind)
+{
+	static const char *const names[WIRE_REC_LIMIT] = {
+		[WIRE_REC_MALLOC] = "malloc", [WIRE_REC_CALLOC] = "calloc",
+		[WIRE_REC_REALLOC] = "realloc", [WIRE_REC_POSIX_MEMALIGN] = "posix_memalign",
+		[WIRE_REC_ALIGNED_ALLOC] = "aligned_alloc", [WIRE_REC_MEMALIGN] = "memalign",
+		[WIRE_REC_VALLOC] = "valloc", [WIRE_REC_PVALLOC] = "pvalloc",
+		[WIRE_REC_MMAP] = "mmap", [WIRE_REC_MREMAP] = "mremap", [WIRE_REC_BRK] = "brk",
+		[WIRE_REC_FREE] = "free", [WIRE_REC_REALLOC_FREE] = "realloc-free",
+		[WIRE_REC_MUNMAP] = "munmap", [WIRE_REC_MREMAP_UNMAP] = "mremap-unmap",
+		[WIRE_REC_BRK_SHRINK] = "brk-shrink",
+	};
+	return kind < WIRE_REC_LIMIT && names[kind] ? names[kind] : "unknown";
+}
