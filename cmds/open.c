@@ -237,7 +237,8 @@ static void say_resolved(const struct report *r)
 		return;
 	auto_free char *path = mt_text_clean(capture_path(r->cap));
 	cmd_note("no symbols in '%s' yet: named %u of %u native frames, %u with lines, from the"
-		 " files here; 'memtrace symbolize' keeps them", path ? path : "", named, frames, lined);
+		 " files here; 'memtrace symbolize' keeps them", path ? path : "", named, frames,
+		 lined);
 	if (!notes || named == frames)
 		return;
 	auto_free char *first = mt_text_clean(text[0]);

@@ -223,8 +223,8 @@ static void text_samples(const struct info *info, FILE *out)
 	for (size_t i = 0; i < count; i++)
 		most = s[i].rss > most ? s[i].rss : most;
 	fprintf(out, "\nResident memory: %s at the start, %s at most, %s at the end"
-		" (%zu samples)\n", mt_text_size(a, s[0].rss), mt_text_size(b, most), mt_text_size(c, s[count - 1].rss),
-		count);
+		" (%zu samples)\n", mt_text_size(a, s[0].rss), mt_text_size(b, most),
+		mt_text_size(c, s[count - 1].rss), count);
 }
 
 static struct mt_error *text_threads(const struct info *info, FILE *out)
