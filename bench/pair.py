@@ -3,8 +3,8 @@
 # bench/pair.py - what recording adds to one malloc+free pair, alternated with and without memtrace.
 # Knows: the program, bench/pair.c's commands. Does not know: how recording works.
 # Called by `make bench`; prints figures, is never a test.
-"""One process, rounds in turn: alone, recorded with native stacks, recorded without. Medians. A
-round is short enough to fit the rings (the pace is then the hooks' own) and long enough to time."""
+"""One process, rounds in turn: alone, recorded, detached. Medians. A burst fits into a ring, so that
+the pace is the hooks' own; without a pause the pace is memtrace's, which drains on another core."""
 
 import os
 import signal
@@ -21,8 +21,8 @@ MEMTRACE = BUILD / "memtrace"
 sys.path.insert(0, str(ROOT / "tests"))
 import session      # noqa: E402: reads the tracer's shared words from outside
 ROUNDS = 9
-PAIRS = 100_000
-INNER = 5
+PAIRS = 10_000
+INNER = 15
 
 
 class Loop:
@@ -36,9 +36,13 @@ class Loop:
         return float(self.proc.stdout.readline())
 
     def rounds(self, count=PAIRS):
-        """The median of some rounds; the first warms caches."""
-        self.time(count)
-        return statistics.median(self.time(count) for _ in range(INNER))
+        """The median of some rounds, with pauses for the ring to be drained; the first warms
+        caches."""
+        values = []
+        for _ in range(INNER + 1):
+            time.sleep(0.02)
+            values.append(self.time(count))
+        return statistics.median(values[1:])
 
 
 def recorded(loop, options, folder, count=PAIRS):
@@ -79,7 +83,7 @@ def measure(depth, options, name, count=PAIRS):
 def main():
     print(f"# bench/pair.py: ns per malloc+free of 64 bytes, median of {ROUNDS} attaches\n"
           f"{'':44} {'alone':>8} {'recorded':>9} {'added':>8} {'detached':>9}")
-    measure(20, [], "depth 20, bursts of 100,000 pairs")
+    measure(20, [], "depth 20, bursts of 10,000 pairs")
     measure(20, ["--no-native"], "depth 20, bursts, --no-native")
     measure(20, [], "depth 20, 3 million pairs without a pause", 3_000_000)
     measure(100, [], "depth 100, bursts")
