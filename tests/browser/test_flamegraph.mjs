@@ -315,6 +315,16 @@ test('the share of a search is what C computes', async () => {
 		return [report.found.value, bytes, v.totalBytes];
 	});
 	assert.equal(direct[0], direct[1]);
+	/* Every caller of a match knows of it: a rectangle of smaller frames shows that it hides one. */
+	assert.deepEqual(await page.evaluate(() => {
+		const { tree, found } = report, wrong = [];
+		for (let i = 1; i < tree.count; i++)
+			if (found.mark(i) & 4)
+				for (let up = tree.parent[i]; up > 0; up = tree.parent[up])
+					if (!(found.mark(up) & 1))
+						wrong.push(up);
+		return wrong;
+	}), []);
 	assert.equal(direct[2], file.expected.peak[0]);
 });
 
