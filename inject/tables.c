@@ -149,7 +149,8 @@ struct mt_error *tables_publish(struct channel *ch, const struct images *images,
 		if (!e->published)
 			publish_rows(ch, e);
 		list[count++] = (struct wire_module){
-			.start = e->exec_start, .end = e->exec_end, .bias = img->bias,
+			.start = e->exec_start, .end = e->exec_end,
+			.bias = img->bias + e->table.base,
 			.rows_offset = e->rows_offset, .row_count = e->row_count,
 			.ret_gadget = e->ret_gadget,
 		};

@@ -40,14 +40,14 @@ class Live(unittest.TestCase):
     def test_cpp_exceptions_and_signals(self):
         program = harness.compile_c(TARGETS / "busy.cc",
                                     flags=["-O2", "-pthread", "-Wl,-z,lazy"])
-        counts = self.compare([program], 250)
+        counts = self.compare([program], 150)
         # The lazy resolver of ld.so finds its caller by rbx, which the rules have no word for.
         self.assertLess(counts["truncated"], counts["stacks"] * 0.02 + 2)
         self.assertGreater(counts["signals"], 0)
 
     def test_frame_pointers(self):
         program = harness.compile_c(TARGETS / "busy.cc", flags=[
-            "-O1", "-pthread", "-fno-omit-frame-pointer", "-mavx2", "-mstackrealign"])
+            "-O1", "-pthread", "-fno-omit-frame-pointer", "-mstackrealign"])
         counts = self.compare([program], 150)
         self.assertLess(counts["truncated"], counts["stacks"] * 0.02 + 2)
 

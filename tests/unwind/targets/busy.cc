@@ -87,7 +87,7 @@ static void handler(int number)
 	if (number == SIGALRM)
 		raise(SIGUSR1);
 	with_alloca(20);
-	for (int i = 0; i < 20000; i++)
+	for (int i = 0; i < 300000; i++)
 		sink = sink + numbers[i % 100];
 }
 
@@ -110,7 +110,7 @@ int main()
 	sigaction(SIGALRM, &action, nullptr);
 	action.sa_flags = SA_RESTART | SA_ONSTACK;
 	sigaction(SIGUSR1, &action, nullptr);
-	itimerval timer = {{0, 500}, {0, 500}};
+	itimerval timer = {{0, 1000}, {0, 1000}};
 	setitimer(ITIMER_REAL, &timer, nullptr);
 	std::thread(threads).detach();
 	threads();
