@@ -22,6 +22,7 @@ struct symbolize_options {
 	const char *sysroot;		/* NULL: "/" */
 	bool no_debuginfod;
 	bool no_native;			/* leave native frames out of merged stacks */
+	bool again;			/* look up anew although the capture carries symbols */
 };
 
 enum frame_kind {
@@ -43,10 +44,6 @@ struct symbol_frame {			/* all strings borrowed from the symbolizer, never NULL 
 	uint32_t line;			/* 0: unknown */
 	uint8_t kind;			/* enum frame_kind */
 	uint8_t flags;			/* enum frame_flags */
-};
-
-struct symbolizer_note {		/* one line for people about a module */
-	const char *text;
 };
 
 struct mt_error *symbolizer_create(struct capture *cap, const struct symbolize_options *options,

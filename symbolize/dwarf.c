@@ -1,0 +1,288 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* symbolize/dwarf.c - from an address to its unit, its scopes and its line.
+ * Knows: libdw. Does not know: which file this is, symbol tables.
+ * Called by symbolize/native.c; calls base/, libdw. */
+#include "symbolize/dwarf.h"
+
+#include "base/cleanup.h"
+
+#include "symbolize/demangle.h"
+#include "symbolize/pathname.h"
+#include "symbolize/ranges.h"
+
+#include <dwarf.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define TREE_DEPTH_MAX 256	/* nesting of DIEs; compilers stay below about 60 */
+#define UNIT_RANGES_MAX 4000000u /* ranges of one unit, and of all units together */
+
+struct scope {
+	Dwarf_Die die;
+	uint32_t parent;	/* index of the scope around it, SCOPE_NONE: none */
+	bool inlined, named;
+	const char *name;	/* once named: string of the pool, or NULL */
+};
+
+#define SCOPE_NONE UINT32_MAX
+
+struct unit {
+	Dwarf_Die lines_die;	/* has the line table and the ranges */
+	Dwarf_Die tree_die;	/* has the functions: another one with split DWARF */
+	bool indexed;
+	MT_ARRAY(struct scope) scopes;
+	struct range_set ranges;	/* ids are scope indices */
+};
+
+struct dwarf_index {
+	struct string_pool *pool;
+	MT_ARRAY(struct unit) units;
+	struct range_set ranges;	/* ids are unit indices */
+};
+
+static struct mt_error *add_ranges(struct range_set *set, Dwarf_Die *die, uint32_t priority,
+				   uint32_t id)
+{
+	Dwarf_Addr base, low, high;
+	ptrdiff_t offset = 0;
+	while (set->ranges.len < UNIT_RANGES_MAX &&
+	       (offset = dwarf_ranges(die, offset, &base, &low, &high)) > 0)
+		/* Functions the linker dropped are left at address 0 (or all ones). */
+		if (low && !range_set_add(set, low, high, priority, id))
+			return &mt_enomem;
+	return NULL;
+}
+
+/* ---- units ----------------------------------------------------------------------------------- */
+
+static struct mt_error *add_unit(struct dwarf_index *x, Dwarf_Die *die, Dwarf_Die *split)
+{
+	int tag = dwarf_tag(die);
+	if (tag != DW_TAG_compile_unit && tag != DW_TAG_skeleton_unit)
+		return NULL;
+	struct unit u = { .lines_die = *die, .tree_die = split->addr ? *split : *die };
+	uint32_t id = (uint32_t)x->units.len;
+	if (id == RANGE_NONE || !mt_array_push(&x->units, u))
+		return &mt_enomem;
+	return add_ranges(&x->ranges, die, 0, id);
+}
+
+static struct mt_error *add_units(struct dwarf_index *x, Dwarf *dwarf)
+{
+	Dwarf_CU *cu = NULL;
+	Dwarf_Die die, split;
+	uint8_t type;
+	while (!dwarf_get_units(dwarf, cu, &cu, NULL, &type, &die, &split)) {
+		struct mt_error *err = add_unit(x, &die, &split);
+		if (err)
+			return err;
+	}
+	return range_set_build(&x->ranges);
+}
+
+struct mt_error *dwarf_index_create(Dwarf *dwarf, struct string_pool *pool,
+				    struct dwarf_index **ret)
+{
+	struct dwarf_index *x = calloc(1, sizeof(*x));
+	if (!x)
+		return &mt_enomem;
+	x->pool = pool;
+	struct mt_error *err = add_units(x, dwarf);
+	if (err) {
+		dwarf_index_destroy(x);
+		return err;
+	}
+	*ret = x;
+	return NULL;
+}
+
+void dwarf_index_destroy(struct dwarf_index *x)
+{
+	if (!x)
+		return;
+	for (size_t i = 0; i < x->units.len; i++) {
+		mt_array_deinit(&x->units.items[i].scopes);
+		range_set_deinit(&x->units.items[i].ranges);
+	}
+	mt_array_deinit(&x->units);
+	range_set_deinit(&x->ranges);
+	free(x);
+}
+
+/* ---- scopes of a unit ------------------------------------------------------------------------ */
+
+struct walk {
+	struct unit *unit;
+	size_t budget;		/* DIEs that may still be visited */
+};
+
+static bool has_scopes(int tag)
+{
+	switch (tag) {
+	case DW_TAG_subprogram:
+	case DW_TAG_inlined_subroutine:
+	case DW_TAG_entry_point:
+	case DW_TAG_lexical_block:
+	case DW_TAG_try_block:
+	case DW_TAG_catch_block:
+	case DW_TAG_with_stmt:
+	case DW_TAG_namespace:
+	case DW_TAG_module:
+	case DW_TAG_class_type:
+	case DW_TAG_structure_type:
+	case DW_TAG_union_type:
+	case DW_TAG_interface_type:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static struct mt_error *add_scope(struct walk *w, Dwarf_Die *die, int tag, unsigned depth,
+				  uint32_t parent, uint32_t *id_ret)
+{
+	struct scope s = { .die = *die, .parent = parent,
+			   .inlined = tag == DW_TAG_inlined_subroutine };
+	uint32_t id = (uint32_t)w->unit->scopes.len;
+	if (!mt_array_push(&w->unit->scopes, s))
+		return &mt_enomem;
+	*id_ret = id;
+	return add_ranges(&w->unit->ranges, die, depth, id);
+}
+
+/* Sibling links are foreign and may lead back into what was visited (libdw only sees to it that
+ * they lead forward), which would take exponential time; hence the budget. */
+static struct mt_error *walk_children(struct walk *w, Dwarf_Die *parent_die, unsigned depth,
+				      uint32_t parent)
+{
+	Dwarf_Die die;
+	if (depth > TREE_DEPTH_MAX || dwarf_child(parent_die, &die))
+		return NULL;
+	do {
+		if (!w->budget)
+			return NULL;
+		w->budget--;
+		int tag = dwarf_tag(&die);
+		if (!has_scopes(tag))
+			continue;
+		struct mt_error *err = NULL;
+		uint32_t inner = parent;
+		if (tag == DW_TAG_subprogram || tag == DW_TAG_inlined_subroutine)
+			err = add_scope(w, &die, tag, depth, parent, &inner);
+		if (!err)
+			err = walk_children(w, &die, depth + 1, inner);
+		if (err)
+			return err;
+	} while (!dwarf_siblingof(&die, &die));
+	return NULL;
+}
+
+static size_t unit_size(Dwarf_Die *die)
+{
+	Dwarf_Off next = 0, start = dwarf_dieoffset(die);
+	size_t head;
+	Dwarf *dwarf = dwarf_cu_getdwarf(die->cu);
+	Dwarf_Off cu_start = start - dwarf_cuoffset(die);
+	if (dwarf_next_unit(dwarf, cu_start, &next, &head, NULL, NULL, NULL, NULL, NULL, NULL))
+		return 0;
+	return next > cu_start ? next - cu_start : 0;
+}
+
+static struct mt_error *index_unit(struct unit *u)
+{
+	struct walk w = { u, unit_size(&u->tree_die) };
+	u->indexed = true;
+	struct mt_error *err = walk_children(&w, &u->tree_die, 0, SCOPE_NONE);
+	return err ? err : range_set_build(&u->ranges);
+}
+
+/* ---- names and lines ------------------------------------------------------------------------- */
+
+static const char *mangled_name(Dwarf_Die *die)
+{
+	Dwarf_Attribute attr;
+	if (dwarf_attr_integrate(die, DW_AT_linkage_name, &attr) ||
+	    dwarf_attr_integrate(die, DW_AT_MIPS_linkage_name, &attr))
+		return dwarf_formstring(&attr);
+	return NULL;
+}
+
+static struct mt_error *name_scope(struct dwarf_index *x, struct scope *s)
+{
+	char buf[DEMANGLE_OUTPUT_MAX + 4];
+	Dwarf_Attribute attr;
+	if (s->named)
+		return NULL;
+	s->named = true;
+	const char *name = mangled_name(&s->die), *text = name ? demangle(name, buf) : NULL;
+	if (text == name && dwarf_attr_integrate(&s->die, DW_AT_name, &attr)) {
+		const char *plain = dwarf_formstring(&attr);
+		text = plain && *plain ? plain : text;
+	}
+	if (text && *text && !(s->name = string_pool_put(x->pool, text, strlen(text))))
+		return &mt_enomem;
+	return NULL;
+}
+
+static struct mt_error *put_line(struct dwarf_index *x, const char *function, const char *file,
+				 uint64_t line, struct source_lines *lines)
+{
+	struct source_line l = { .function = function, .line = line <= INT32_MAX ? (uint32_t)line : 0 };
+	if (file && *file) {
+		auto_free char *clean = pathname_clean(file);
+		l.file = clean ? string_pool_put(x->pool, clean, strlen(clean)) : NULL;
+		if (!l.file)
+			return &mt_enomem;
+	}
+	return mt_array_push(lines, l) ? NULL : &mt_enomem;
+}
+
+static uint64_t call_number(Dwarf_Die *die, unsigned name)
+{
+	Dwarf_Attribute attr;
+	Dwarf_Word value = 0;
+	return dwarf_attr(die, name, &attr) && !dwarf_formudata(&attr, &value) ? value : 0;
+}
+
+/* Where the inlined function was called from: the line of the scope around it. */
+static void call_site(struct unit *u, Dwarf_Die *die, const char **file_ret, uint64_t *line_ret)
+{
+	Dwarf_Files *files;
+	size_t count;
+	*line_ret = call_number(die, DW_AT_call_line);
+	*file_ret = NULL;
+	if (!dwarf_getsrcfiles(&u->tree_die, &files, &count) ||
+	    !dwarf_getsrcfiles(&u->lines_die, &files, &count)) {
+		uint64_t i = call_number(die, DW_AT_call_file);
+		*file_ret = i < count ? dwarf_filesrc(files, i, NULL, NULL) : NULL;
+	}
+}
+
+struct mt_error *dwarf_index_find(struct dwarf_index *x, uint64_t address,
+				  struct source_lines *lines)
+{
+	uint32_t id = range_set_find(&x->ranges, address);
+	if (id == RANGE_NONE)
+		return NULL;
+	struct unit *u = &x->units.items[id];
+	struct mt_error *err = u->indexed ? NULL : index_unit(u);
+	const char *file = NULL;
+	uint64_t line = 0;
+	int number = 0;
+	Dwarf_Line *row = dwarf_getsrc_die(&u->lines_die, address);
+	if (row) {
+		file = dwarf_linesrc(row, NULL, NULL);
+		line = !dwarf_lineno(row, &number) && number > 0 ? (uint64_t)number : 0;
+	}
+	uint32_t at = range_set_find(&u->ranges, address);
+	for (; !err && at != RANGE_NONE; at = u->scopes.items[at].parent) {
+		struct scope *s = &u->scopes.items[at];
+		err = name_scope(x, s);
+		err = err ? err : put_line(x, s->name, file, line, lines);
+		if (err || !s->inlined)
+			return err;
+		call_site(u, &s->die, &file, &line);
+	}
+	/* No function around it: assembly, or an inlined call whose function is damaged. */
+	return err || (!file && !line) ? err : put_line(x, NULL, file, line, lines);
+}

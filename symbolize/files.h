@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* symbolize/files.h - finds the file of a module, and the file with its debug information.
+ *
+ * The build-id decides: a file with another one is never used. Places, in this order: the path in
+ * the capture (under the system root when one is given), the debug directories (by build-id, by
+ * path, by name), the standard debug directory of the root and of this machine, debuginfod. */
+#ifndef MT_SYMBOLIZE_FILES_H
+#define MT_SYMBOLIZE_FILES_H
+
+#include "capture/writer.h"
+#include "symbolize/elffile.h"
+
+#include <stdbool.h>
+
+struct file_search {
+	const char *const *debug_dirs;	/* NULL-terminated, or NULL; borrowed */
+	const char *sysroot;		/* NULL: none; borrowed */
+	bool debuginfod;		/* may be asked */
+	uint16_t machine;		/* ELF e_machine of the capture; 0: any */
+	struct debuginfod *client;	/* made when first needed */
+};
+
+enum file_found {
+	FILE_MISSING,
+	FILE_FOUND,
+	FILE_OTHER_BUILD_ID,	/* one was there, and is not the one */
+};
+
+void file_search_init(struct file_search *s, const char *const *debug_dirs, const char *sysroot,
+		      bool debuginfod);
+void file_search_deinit(struct file_search *s);
+
+/* The module's own file. After FILE_OTHER_BUILD_ID `f` is that other file, for the note. */
+enum file_found find_module_file(struct file_search *s, const struct capture_module *m,
+				 struct elf_file *f);
+/* Separate debug information; main is the module's file, or NULL when that was not found. */
+enum file_found find_debug_file(struct file_search *s, const struct capture_module *m,
+				const struct elf_file *main, struct elf_file *f);
+/* The file that `name` (of .gnu_debugaltlink in `debug`) and the build-id mean. */
+enum file_found find_alt_file(struct file_search *s, const struct elf_file *debug, const char *name,
+			      const uint8_t *build_id, size_t build_id_size, struct elf_file *f);
+
+#endif

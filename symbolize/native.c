@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* symbolize/native.c - names of addresses from a module's debug information and symbols.
+ * Knows: libdw handles, which source is better. Does not know: captures' frames, merging.
+ * Called by symbolize/symbolizer.c; calls dwarf.c, symtab.c, files.c. */
+#include "symbolize/native.h"
+
+#include "symbolize/demangle.h"
+
+#include <elfutils/libdwelf.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static Dwarf *open_dwarf(const struct elf_file *f)
+{
+	return f->elf ? dwarf_begin_elf(f->elf, DWARF_C_READ, NULL) : NULL;
+}
+
+/* dwz moves what several files share into one more file. */
+static void open_alt(struct file_search *search, struct native_module *m, const struct elf_file *of)
+{
+	const char *name;
+	const void *id;
+	ssize_t size = dwelf_dwarf_gnu_debugaltlink(m->dwarf, &name, &id);
+	if (size <= 0 || find_alt_file(search, of, name, id, (size_t)size, &m->alt) != FILE_FOUND)
+		return;
+	m->alt_dwarf = open_dwarf(&m->alt);
+	if (m->alt_dwarf)
+		dwarf_setalt(m->dwarf, m->alt_dwarf);
+}
+
+static struct mt_error *open_index(struct file_search *search, struct native_module *m,
+				   struct string_pool *pool)
+{
+	const struct elf_file *of = &m->debug;
+	m->dwarf = open_dwarf(of);
+	if (!m->dwarf) {
+		of = &m->main;
+		m->dwarf = open_dwarf(of);
+	}
+	if (!m->dwarf)
+		return NULL;
+	open_alt(search, m, of);
+	struct mt_error *err = dwarf_index_create(m->dwarf, pool, &m->index);
+	if (!err)
+		m->status = CAPTURE_SYMBOLS_DWARF;
+	return err;
+}
+
+struct mt_error *native_module_open(struct file_search *search, const struct capture_module *module,
+				    struct string_pool *pool, struct native_module *ret)
+{
+	struct native_module m = { .main = ELF_FILE_INIT, .debug = ELF_FILE_INIT,
+				   .alt = ELF_FILE_INIT };
+	enum file_found found = find_module_file(search, module, &m.main);
+	bool other = found == FILE_OTHER_BUILD_ID;
+	if (found != FILE_FOUND)
+		elf_file_close(&m.main);
+	if (find_debug_file(search, module, found == FILE_FOUND ? &m.main : NULL, &m.debug) != FILE_FOUND)
+		elf_file_close(&m.debug);
+	if (other && !m.debug.elf)
+		m.status = CAPTURE_SYMBOLS_MISMATCH;
+	if (m.main.elf || m.debug.elf) {
+		m.status = CAPTURE_SYMBOLS_TABLE;
+		struct mt_error *err = symtab_load(&m.symtab, m.main.elf ? &m.main : NULL,
+						   m.debug.elf ? &m.debug : NULL);
+		m.has_symtab = !err;
+		if (!err)
+			err = open_index(search, &m, pool);
+		if (err) {
+			native_module_close(&m);
+			return err;
+		}
+		if (m.status == CAPTURE_SYMBOLS_TABLE && !m.symtab.symbols.len)
+			m.status = CAPTURE_SYMBOLS_NONE;
+	}
+	*ret = m;
+	return NULL;
+}
+
+void native_module_close(struct native_module *m)
+{
+	dwarf_index_destroy(m->index);
+	if (m->dwarf)
+		dwarf_end(m->dwarf);
+	if (m->alt_dwarf)
+		dwarf_end(m->alt_dwarf);
+	if (m->has_symtab)
+		symtab_deinit(&m->symtab);
+	elf_file_close(&m->main);
+	elf_file_close(&m->debug);
+	elf_file_close(&m->alt);
+}
+
+static struct mt_error *symbol_name(struct native_module *m, uint64_t address,
+				    struct string_pool *pool, const char **ret)
+{
+	size_t len;
+	const char *mangled = m->has_symtab ? symtab_find(&m->symtab, address, &len) : NULL;
+	char buf[DEMANGLE_OUTPUT_MAX + 4];
+	*ret = NULL;
+	if (!mangled)
+		return NULL;
+	char *copy = strndup(mangled, len);
+	if (!copy)
+		return &mt_enomem;
+	const char *text = demangle(copy, buf);
+	*ret = string_pool_put(pool, text, strlen(text));
+	free(copy);
+	return *ret ? NULL : &mt_enomem;
+}
+
+struct mt_error *native_module_find(struct native_module *m, uint64_t address,
+				    struct string_pool *pool, struct source_lines *lines)
+{
+	size_t before = lines->len;
+	struct mt_error *err = m->index ? dwarf_index_find(m->index, address, lines) : NULL;
+	if (err)
+		return err;
+	if (lines->len > before && lines->items[lines->len - 1].function)
+		return NULL;
+	const char *name;
+	err = symbol_name(m, address, pool, &name);
+	if (err || !name)
+		return err;
+	if (lines->len > before) {	/* assembly with a line but no function */
+		lines->items[lines->len - 1].function = name;
+		return NULL;
+	}
+	struct source_line l = { .function = name };
+	return mt_array_push(lines, l) ? NULL : &mt_enomem;
+}

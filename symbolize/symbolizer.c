@@ -1,0 +1,587 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* symbolize/symbolizer.c - the names of all frames of a capture, and whole merged stacks.
+ * Knows: frames, stacks, which source of names holds. Does not know: DWARF, files, output.
+ * Called by reporters/ and cmds/; calls the rest of symbolize/ and capture/reader.h. */
+#include "symbolize/symbolize.h"
+
+#include "base/buf.h"
+#include "symbolize/merge.h"
+#include "symbolize/native.h"
+#include "symbolize/pyline.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct eval_range {
+	uint64_t start, end;
+};
+
+struct frame_lines {		/* of a native frame: lines.items[first .. first + count) */
+	uint32_t first, count;
+};
+
+struct shown {			/* a frame as it is shown, root to leaf */
+	uint32_t first, count;	/* of symbolizer.frames; count 0: not made yet */
+};
+
+struct symbolizer {
+	struct capture *cap;
+	struct symbolize_options options;
+	struct capture_tables tables;
+	struct string_pool pool;
+	struct file_search search;
+	MT_ARRAY(struct eval_range) evals;
+	bool has_pyline;
+	enum pyline_format pyline;
+	bool resolved;
+
+	struct frame_lines *native;	/* by frame id */
+	struct source_lines lines;
+	uint8_t *merge_flags;		/* by frame id: enum merge_native or enum merge_python */
+	struct shown *shown;		/* by frame id */
+	MT_ARRAY(struct symbol_frame) frames;
+	struct capture_module_symbols *module_notes;	/* by module id */
+	MT_ARRAY(char *) notes;
+	uint32_t native_count, named, lined;
+
+	/* of symbolizer_stack() */
+	MT_ARRAY(uint32_t) native_ids, python_ids;
+	MT_ARRAY(uint8_t) native_flags, python_flags;
+	MT_ARRAY(struct merge_item) items;
+	MT_ARRAY(struct symbol_frame) out;
+};
+
+/* ---- set up ---- */
+
+static struct mt_error *parse_evals(struct symbolizer *s)
+{
+	const char *text = capture_meta(s->cap, CAPTURE_META_PYTHON_EVAL, NULL);
+	while (text && *text) {
+		struct eval_range r;
+		int used = 0;
+		if (sscanf(text, "%" SCNx64 "-%" SCNx64 "%n", &r.start, &r.end, &used) != 2)
+			break;
+		if (!mt_array_push(&s->evals, r))
+			return &mt_enomem;
+		text += used + (text[used] == ',');
+	}
+	return NULL;
+}
+
+static bool in_eval(const struct symbolizer *s, uint64_t pc)
+{
+	for (size_t i = 0; i < s->evals.len; i++)
+		if (pc >= s->evals.items[i].start && pc < s->evals.items[i].end)
+			return true;
+	return false;
+}
+
+static const struct capture_module *module_of(const struct symbolizer *s, const struct capture_frame *f)
+{
+	size_t count;
+	const struct capture_module *modules = capture_modules(s->cap, &count);
+	return f->module_plus_1 && f->module_plus_1 <= count ? &modules[f->module_plus_1 - 1] : NULL;
+}
+
+static uint8_t native_flags(const struct symbolizer *s, const struct capture_frame *f)
+{
+	const struct capture_module *m = module_of(s, f);
+	uint8_t flags = 0;
+	if (!m)
+		return 0;
+	if (in_eval(s, f->address + m->bias))
+		flags |= MERGE_EVAL;
+	for (size_t i = 0; i < s->evals.len; i++)
+		if (s->evals.items[i].start >= m->start && s->evals.items[i].start < m->end)
+			flags |= MERGE_INTERPRETER;
+	if (strstr(m->path, "memtrace-tracer"))
+		flags |= MERGE_HIDDEN;
+	return flags;
+}
+
+static uint8_t python_flags(const struct symbolizer *s, const struct capture_frame *f)
+{
+	const struct capture_code *code = capture_code_by_id(s->cap, f->module_plus_1);
+	uint8_t flags = f->entry ? MERGE_ENTRY : 0;
+	if (!f->address || (code && f->address - 1 < code->first_traceable))
+		flags |= MERGE_NOT_BEGUN;
+	return flags;
+}
+
+static struct mt_error *set_flags(struct symbolizer *s)
+{
+	uint32_t n = s->tables.frame_count;
+	s->merge_flags = calloc(n, 1);
+	s->native = calloc(n, sizeof(*s->native));
+	s->shown = calloc(n, sizeof(*s->shown));
+	if (!s->merge_flags || !s->native || !s->shown)
+		return &mt_enomem;
+	for (uint32_t i = 1; i < n; i++) {
+		const struct capture_frame *f = &s->tables.frames[i];
+		s->merge_flags[i] = f->is_python ? python_flags(s, f) : native_flags(s, f);
+		s->native_count += !f->is_python;
+	}
+	return NULL;
+}
+
+struct mt_error *symbolizer_create(struct capture *cap, const struct symbolize_options *options,
+				   struct symbolizer **ret)
+{
+	auto_symbolizer struct symbolizer *s = calloc(1, sizeof(*s));
+	if (!s)
+		return &mt_enomem;
+	s->cap = cap;
+	s->options = *options;
+	struct mt_error *err = capture_load_tables(cap, &s->tables);
+	if (!err)
+		err = parse_evals(s);
+	if (!err)
+		err = set_flags(s);
+	if (err)
+		return err;
+	const char *version = capture_meta(cap, CAPTURE_META_PYTHON, NULL);
+	s->has_pyline = version && pyline_format_of(version, &s->pyline);
+	file_search_init(&s->search, options->debug_dirs, options->sysroot, !options->no_debuginfod);
+	s->search.machine = capture_header(cap)->machine;
+	*ret = take_ptr(&s);
+	return NULL;
+}
+
+void symbolizer_destroy(struct symbolizer *s)
+{
+	if (!s)
+		return;
+	string_pool_deinit(&s->pool);
+	file_search_deinit(&s->search);
+	mt_array_deinit(&s->evals);
+	mt_array_deinit(&s->lines);
+	mt_array_deinit(&s->frames);
+	for (size_t i = 0; i < s->notes.len; i++)
+		free(s->notes.items[i]);
+	mt_array_deinit(&s->notes);
+	mt_array_deinit(&s->native_ids);
+	mt_array_deinit(&s->python_ids);
+	mt_array_deinit(&s->native_flags);
+	mt_array_deinit(&s->python_flags);
+	mt_array_deinit(&s->items);
+	mt_array_deinit(&s->out);
+	free(s->native);
+	free(s->merge_flags);
+	free(s->shown);
+	free(s->module_notes);
+	free(s);
+}
+
+/* ---- resolving native frames ---- */
+
+static struct mt_error *add_note(struct symbolizer *s, const struct capture_module *m,
+				 enum capture_symbol_status status, uint32_t frames)
+{
+	static const char *const texts[] = {
+		[CAPTURE_SYMBOLS_NONE] = "no file with symbols found",
+		[CAPTURE_SYMBOLS_MISMATCH] = "the file on disk has another build-id: not used",
+	};
+	const char *base = strrchr(m->path, '/');
+	char *note;
+	if (status == CAPTURE_SYMBOLS_TABLE || status == CAPTURE_SYMBOLS_DWARF || !*m->path)
+		return NULL;
+	if (asprintf(&note, "%s: %s; %u frames are shown as addresses", base ? base + 1 : m->path,
+		     texts[status], frames) < 0)
+		return &mt_enomem;
+	if (mt_array_push(&s->notes, note))
+		return NULL;
+	free(note);
+	return &mt_enomem;
+}
+
+static struct mt_error *find_frame(struct symbolizer *s, struct native_module *nm, uint32_t id)
+{
+	uint32_t first = (uint32_t)s->lines.len;
+	struct mt_error *err = native_module_find(nm, s->tables.frames[id].address, &s->pool, &s->lines);
+	s->native[id] = (struct frame_lines){ first, (uint32_t)s->lines.len - first };
+	return err;
+}
+
+struct frame_order {
+	const struct capture_frame *frames;
+};
+
+static int by_module_and_address(const void *a, const void *b, void *arg)
+{
+	const struct frame_order *o = arg;
+	const struct capture_frame *x = &o->frames[*(const uint32_t *)a],
+				   *y = &o->frames[*(const uint32_t *)b];
+	if (x->module_plus_1 != y->module_plus_1)
+		return x->module_plus_1 < y->module_plus_1 ? -1 : 1;
+	return x->address < y->address ? -1 : x->address > y->address;
+}
+
+/* The frames ids[0 .. count) of one module. */
+static struct mt_error *resolve_module(struct symbolizer *s, const uint32_t *ids, size_t count)
+{
+	struct native_module nm;
+	const struct capture_module *m = module_of(s, &s->tables.frames[ids[0]]);
+	if (!m || s->merge_flags[ids[0]] & MERGE_HIDDEN)
+		return NULL;
+	struct mt_error *err = native_module_open(&s->search, m, &s->pool, &nm);
+	if (err)
+		return err;
+	for (size_t i = 0; i < count && !err; i++)
+		err = find_frame(s, &nm, ids[i]);
+	const struct elf_file *used = nm.debug.elf ? &nm.debug : &nm.main;
+	s->module_notes[m->id].status = nm.status;
+	if (!err && used->path) {
+		s->module_notes[m->id].path = string_pool_put(&s->pool, used->path, strlen(used->path));
+		if (!s->module_notes[m->id].path)
+			err = &mt_enomem;
+	}
+	if (!err)
+		err = add_note(s, m, nm.status, (uint32_t)count);
+	native_module_close(&nm);
+	return err;
+}
+
+static struct mt_error *resolve_sorted(struct symbolizer *s, const uint32_t *ids, size_t count,
+				       void (*progress)(double, void *), void *arg)
+{
+	const struct capture_frame *frames = s->tables.frames;
+	for (size_t i = 0; i < count;) {
+		size_t end = i + 1;
+		while (end < count && frames[ids[end]].module_plus_1 == frames[ids[i]].module_plus_1)
+			end++;
+		struct mt_error *err = resolve_module(s, ids + i, end - i);
+		if (err)
+			return err;
+		i = end;
+		if (progress)
+			progress((double)i / (double)count, arg);
+	}
+	return NULL;
+}
+
+static void count_names(struct symbolizer *s)
+{
+	for (uint32_t i = 1; i < s->tables.frame_count; i++) {
+		const struct capture_location *l;
+		if (s->tables.frames[i].is_python)
+			continue;
+		if (capture_has_symbols(s->cap) && !s->resolved) {
+			size_t n = capture_symbols(s->cap, i, &l);
+			s->named += n && l[n - 1].function;
+			s->lined += n && l[n - 1].line;
+		} else if (s->native[i].count) {
+			const struct source_line *last =
+				&s->lines.items[s->native[i].first + s->native[i].count - 1];
+			s->named += last->function != NULL;
+			s->lined += last->line != 0;
+		}
+	}
+}
+
+struct mt_error *symbolizer_resolve(struct symbolizer *s, void (*progress)(double, void *), void *arg)
+{
+	if (s->resolved || (capture_has_symbols(s->cap) && !s->options.again)) {
+		count_names(s);
+		return NULL;
+	}
+	size_t modules, count = 0;
+	capture_modules(s->cap, &modules);
+	uint32_t *ids = malloc((s->tables.frame_count + 1) * sizeof(*ids));
+	s->module_notes = calloc(modules + 1, sizeof(*s->module_notes));
+	if (!ids || !s->module_notes) {
+		free(ids);
+		return &mt_enomem;
+	}
+	for (uint32_t i = 1; i < s->tables.frame_count; i++)
+		if (!s->tables.frames[i].is_python)
+			ids[count++] = i;
+	struct frame_order order = { s->tables.frames };
+	qsort_r(ids, count, sizeof(*ids), by_module_and_address, &order);
+	struct mt_error *err = resolve_sorted(s, ids, count, progress, arg);
+	free(ids);
+	s->resolved = !err;
+	count_names(s);
+	return err;
+}
+
+const char *const *symbolizer_notes(const struct symbolizer *s, size_t *count_ret)
+{
+	*count_ret = s->notes.len;
+	return (const char *const *)s->notes.items;
+}
+
+void symbolizer_counts(const struct symbolizer *s, uint32_t *frames_ret, uint32_t *named_ret,
+		       uint32_t *lined_ret)
+{
+	*frames_ret = s->native_count;
+	*named_ret = s->named;
+	*lined_ret = s->lined;
+}
+
+/* ---- frames as they are shown ---- */
+
+static const char *intern(struct symbolizer *s, const char *text, size_t len)
+{
+	return string_pool_put(&s->pool, text, len);
+}
+
+static const char *module_name(struct symbolizer *s, const struct capture_frame *f)
+{
+	const struct capture_module *m = module_of(s, f);
+	if (!m)
+		return "";
+	const char *base = strrchr(m->path, '/');
+	return base && base[1] ? base + 1 : m->path;
+}
+
+static struct mt_error *push_frame(struct symbolizer *s, const struct symbol_frame *f)
+{
+	return mt_array_push(&s->frames, *f) ? NULL : &mt_enomem;
+}
+
+static struct mt_error *show_python(struct symbolizer *s, const struct capture_frame *f)
+{
+	const struct capture_code *code = capture_code_by_id(s->cap, f->module_plus_1);
+	struct symbol_frame out = { .function = "<unknown>", .file = "", .module = "",
+				    .kind = FRAME_PYTHON };
+	if (!code)
+		return push_frame(s, &out);
+	out.function = intern(s, code->name, code->name_size);
+	out.file = intern(s, code->file, code->file_size);
+	if (!out.function || !out.file)
+		return &mt_enomem;
+	if (s->has_pyline && f->address)
+		out.line = pyline_lookup(s->pyline, code->line_table, code->line_table_size,
+					 code->first_line, (uint32_t)f->address - 1);
+	if (!strncmp(out.file, "<frozen importlib", 17))
+		out.flags = FRAME_IMPORT;
+	return push_frame(s, &out);
+}
+
+static struct mt_error *show_address(struct symbolizer *s, const struct capture_frame *f)
+{
+	char text[32];
+	int n = snprintf(text, sizeof(text), "0x%" PRIx64, f->address);
+	struct symbol_frame out = { .function = intern(s, text, (size_t)n), .file = "",
+				    .module = module_name(s, f), .kind = FRAME_NATIVE };
+	return out.function ? push_frame(s, &out) : &mt_enomem;
+}
+
+/* Lines come innermost first; stacks go from root to leaf. */
+static struct mt_error *show_native(struct symbolizer *s, uint32_t id)
+{
+	const struct capture_frame *f = &s->tables.frames[id];
+	const struct capture_location *stored = NULL;
+	bool own = s->resolved;
+	size_t n = own ? s->native[id].count : capture_symbols(s->cap, id, &stored);
+	if (!n)
+		return show_address(s, f);
+	for (size_t i = n; i > 0; i--) {
+		struct source_line l;
+		if (own)
+			l = s->lines.items[s->native[id].first + i - 1];
+		else
+			l = (struct source_line){ stored[i - 1].function, stored[i - 1].file,
+						  stored[i - 1].line };
+		struct symbol_frame out = { .function = l.function ? l.function : "<unknown>",
+					    .file = l.file ? l.file : "", .module = module_name(s, f),
+					    .line = l.line, .kind = FRAME_NATIVE,
+					    .flags = i < n ? FRAME_INLINED : 0 };
+		struct mt_error *err = push_frame(s, &out);
+		if (err)
+			return err;
+	}
+	return NULL;
+}
+
+static struct mt_error *show(struct symbolizer *s, uint32_t id, struct shown *ret)
+{
+	struct shown *shown = &s->shown[id];
+	if (!shown->count) {
+		uint32_t first = (uint32_t)s->frames.len;
+		const struct capture_frame *f = &s->tables.frames[id];
+		struct mt_error *err = f->is_python ? show_python(s, f) : show_native(s, id);
+		if (err)
+			return err;
+		*shown = (struct shown){ first, (uint32_t)s->frames.len - first };
+	}
+	*ret = *shown;
+	return NULL;
+}
+
+/* ---- stacks ---- */
+
+/* Frame ids of a chain of nodes into ids[], root first. */
+static bool collect(struct symbolizer *s, uint32_t node, uint32_t **items, size_t *len, size_t *cap,
+		    uint8_t **flags, size_t *flags_cap)
+{
+	size_t depth = 0;
+	for (uint32_t n = node; n && n < s->tables.node_count; n = s->tables.nodes[n].parent)
+		depth++;
+	if (!mt_array_grow_((void **)items, cap, depth + 1, sizeof(**items)) ||
+	    !mt_array_grow_((void **)flags, flags_cap, depth + 1, 1))
+		return false;
+	*len = depth;
+	for (uint32_t n = node; depth > 0; n = s->tables.nodes[n].parent) {
+		uint32_t frame = s->tables.nodes[n].frame;
+		(*items)[--depth] = frame;
+		(*flags)[depth] = frame < s->tables.frame_count ? s->merge_flags[frame] : 0;
+	}
+	return true;
+}
+
+/* dlopen is entered from the tracer with a borrowed `ret` byte of the caller's module as its return
+ * address: the frame on the leaf side of the tracer's is that byte, and its name means nothing. */
+static void hide_borrowed_return(struct symbolizer *s)
+{
+	uint8_t *flags = s->native_flags.items;
+	for (size_t i = 0; i + 1 < s->native_ids.len; i++)
+		if (flags[i] & MERGE_HIDDEN && !(flags[i + 1] & MERGE_HIDDEN)) {
+			flags[i + 1] = MERGE_HIDDEN;
+			i++;
+		}
+}
+
+static struct mt_error *put_shown(struct symbolizer *s, uint32_t frame, const struct merge_item *item)
+{
+	struct shown shown;
+	struct mt_error *err = show(s, frame, &shown);
+	if (err)
+		return err;
+	if (!mt_array_reserve(&s->out, s->out.len + shown.count))
+		return &mt_enomem;
+	for (uint32_t i = 0; i < shown.count; i++) {
+		struct symbol_frame f = s->frames.items[shown.first + i];
+		if (item->interpreter)
+			f.flags |= FRAME_INTERPRETER;
+		s->out.items[s->out.len++] = f;
+	}
+	return NULL;
+}
+
+static struct mt_error *put_items(struct symbolizer *s, size_t count)
+{
+	static const struct symbol_frame truncated = { .function = "<truncated>", .file = "",
+						       .module = "", .kind = FRAME_MARK };
+	for (size_t i = 0; i < count; i++) {
+		const struct merge_item *item = &s->items.items[i];
+		struct mt_error *err = NULL;
+		if (item->kind == MERGE_ITEM_TRUNCATED)
+			err = mt_array_push(&s->out, truncated) ? NULL : &mt_enomem;
+		else
+			err = put_shown(s, item->kind == MERGE_ITEM_PYTHON ?
+						   s->python_ids.items[item->index] :
+						   s->native_ids.items[item->index], item);
+		if (err)
+			return err;
+	}
+	return NULL;
+}
+
+struct mt_error *symbolizer_stack(struct symbolizer *s, uint32_t stack,
+				  const struct symbol_frame **ret, size_t *count_ret)
+{
+	struct capture_stack st = { 0 };
+	if (stack < s->tables.stack_count)
+		st = s->tables.stacks[stack];
+	if (!collect(s, st.native_node, &s->native_ids.items, &s->native_ids.len, &s->native_ids.cap,
+		     &s->native_flags.items, &s->native_flags.cap) ||
+	    !collect(s, st.python_node, &s->python_ids.items, &s->python_ids.len, &s->python_ids.cap,
+		     &s->python_flags.items, &s->python_flags.cap))
+		return &mt_enomem;
+	hide_borrowed_return(s);
+	struct merge_input in = {
+		.native = s->native_flags.items, .python = s->python_flags.items,
+		.native_count = s->native_ids.len, .python_count = s->python_ids.len,
+		.truncated = st.flags != 0, .no_native = s->options.no_native,
+	};
+	if (!mt_array_reserve(&s->items, 1 + in.native_count + in.python_count))
+		return &mt_enomem;
+	s->out.len = 0;
+	struct mt_error *err = put_items(s, merge_stacks(&in, s->items.items));
+	if (err)
+		return err;
+	*ret = s->out.items;
+	*count_ret = s->out.len;
+	return NULL;
+}
+
+/* ---- the SYMBOLS block ---- */
+
+struct encoder {
+	struct string_pool pool;
+	MT_ARRAY(const char *) strings;
+	bool failed;
+};
+
+static uint32_t number(struct encoder *e, const char *text)
+{
+	uint32_t id = 0;
+	if (!text || !*text)
+		return 0;
+	const char *copy = string_pool_number(&e->pool, text, &id);
+	if (!copy) {
+		e->failed = true;
+		return 0;
+	}
+	if (id == e->strings.len && !mt_array_push(&e->strings, copy))
+		e->failed = true;
+	return id + 1;		/* 0 is the empty string */
+}
+
+static void encode_modules(struct symbolizer *s, struct encoder *e, struct mt_buf *out)
+{
+	size_t count;
+	capture_modules(s->cap, &count);
+	mt_buf_put_varint(out, count);
+	for (size_t i = 0; i < count; i++) {
+		mt_buf_put_varint(out, i);
+		mt_buf_put_varint(out, s->module_notes[i].status);
+		mt_buf_put_varint(out, number(e, s->module_notes[i].path));
+	}
+}
+
+static void encode_locations(struct symbolizer *s, struct encoder *e, struct mt_buf *out)
+{
+	uint64_t count = 0;
+	for (uint32_t i = 1; i < s->tables.frame_count; i++)
+		count += s->native[i].count != 0;
+	mt_buf_put_varint(out, count);
+	for (uint32_t i = 1; i < s->tables.frame_count; i++) {
+		if (!s->native[i].count)
+			continue;
+		mt_buf_put_varint(out, i);
+		mt_buf_put_varint(out, s->native[i].count);
+		for (uint32_t k = 0; k < s->native[i].count; k++) {
+			const struct source_line *l = &s->lines.items[s->native[i].first + k];
+			mt_buf_put_varint(out, number(e, l->function));
+			mt_buf_put_varint(out, number(e, l->file));
+			mt_buf_put_varint(out, l->line);
+		}
+	}
+}
+
+struct mt_error *symbolizer_encode(struct symbolizer *s, void **ret, size_t *size_ret)
+{
+	struct encoder e = { 0 };
+	auto_buf struct mt_buf body = MT_BUF_INIT, out = MT_BUF_INIT;
+	if (!s->resolved)
+		return mt_error_create(MT_ERROR_OTHER, "nothing was symbolized");
+	encode_modules(s, &e, &body);
+	encode_locations(s, &e, &body);
+	mt_buf_put_varint(&out, e.strings.len + 1);
+	mt_buf_put_lstr(&out, "", 0);
+	for (size_t i = 0; i < e.strings.len; i++)
+		mt_buf_put_lstr(&out, e.strings.items[i], strlen(e.strings.items[i]));
+	mt_buf_put(&out, body.data, body.len);
+	bool failed = e.failed || body.failed || out.failed;
+	string_pool_deinit(&e.pool);
+	mt_array_deinit(&e.strings);
+	if (failed)
+		return &mt_enomem;
+	*size_ret = out.len;
+	*ret = out.data;
+	out = (struct mt_buf)MT_BUF_INIT;
+	return NULL;
+}
