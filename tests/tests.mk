@@ -20,7 +20,7 @@ unit: $(UNIT_PROGRAMS)
 unit-asan:
 	@$(MAKE) --no-print-directory O=$(O)/asan ASAN=1 unit
 
-# Programs that tests start: all objects but main, as above.
+# Programs that tests start (the makers of the browser tests' pages, ...): all objects but main.
 
 HELPER_SOURCES := $(wildcard tests/browser/*.c tests/unwind/*.c)
 HELPER_PROGRAMS := $(HELPER_SOURCES:%.c=$(O)/%)
@@ -75,16 +75,6 @@ BROWSER_MODULES := tests/browser/node_modules/.package-lock.json
 $(BROWSER_MODULES): tests/browser/package-lock.json
 	@echo "  NPM     tests/browser"
 	$(Q)cd tests/browser && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && touch -c ../../$@
-
-# What those pages hold is made up by a program.
-
-BROWSER_GENERATOR := $(O)/tests/browser/gen
-$(BROWSER_GENERATOR): tests/browser/gen.c $(filter-out $(O)/cmds/main.o,$(OBJECTS))
-	@mkdir -p $(@D)
-	@echo "  CC [B]  $<"
-	$(Q)$(CC) $(ALL_CFLAGS) -MF $@.d -o $@ $< $(filter-out $(O)/cmds/main.o,$(OBJECTS)) $(LDFLAGS) $(LIBS)
-
--include $(BROWSER_GENERATOR).d
 
 # Structure: includes point down the chain of the rooms, headers compile alone.
 
