@@ -4,6 +4,7 @@
  * Called by cmds/main.c; calls cmds/session.h. */
 #include "cmds/command.h"
 #include "cmds/session.h"
+#include "cmds/signals.h"
 
 #include <stdio.h>
 
@@ -64,7 +65,7 @@ struct mt_error *cmd_attach(int argc, char **argv, int *exit_code_ret)
 		err = cmd_parse_pid(args.pid, &pid);
 	if (err)
 		return err;
-	session_catch_signals();
+	signals_catch();
 	struct session s;
 	err = session_open(&s, pid, &args.session, false);
 	if (err)

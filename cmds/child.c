@@ -6,6 +6,7 @@
 
 #include "attach/proc.h"
 #include "base/cleanup.h"
+#include "cmds/signals.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -37,13 +38,6 @@ static void child_main(char **argv, int go, int report)
 	if (write(report, &errnum, sizeof(errnum)) < 0)
 		_exit(126);
 	_exit(127);
-}
-
-static void reset_signals(void)
-{
-	static const int changed[] = { SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGCHLD };
-	for (size_t i = 0; i < sizeof(changed) / sizeof(changed[0]); i++)
-		signal(changed[i], SIG_DFL);
 }
 
 /* Waits for the next change of the child. */
@@ -103,7 +97,7 @@ struct mt_error *child_start(struct child *c, char **argv)
 	if (pid < 0)
 		return mt_error_os(errno, "cannot start a process");
 	if (!pid) {
-		reset_signals();
+		signals_restore();
 		close(go_write);
 		child_main(argv, go_read, report_write);
 	}

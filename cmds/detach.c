@@ -67,13 +67,14 @@ static struct mt_error *detach(struct tracee *t, int pid, int *exit_code)
 	if (residue_clean(&r))
 		return mt_error_create(MT_ERROR_OTHER, "nothing of memtrace is active in process %d", pid);
 	if (r.controller_alive) {
+		int controller = r.controller_pid;
 		err = ask_controller(t, &r);
 		if (!err)
 			err = residue_read(t, &r);
 		if (err)
 			return err;
 		if (residue_clean(&r)) {
-			cmd_note("the capture of process %d by process %d was ended", pid, r.controller_pid);
+			cmd_note("the capture of process %d by process %d was ended", pid, controller);
 			return NULL;
 		}
 	}

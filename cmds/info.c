@@ -61,7 +61,7 @@ struct mt_error *cmd_info(int argc, char **argv, int *exit_code_ret)
 	if (!err)
 		err = output_check(args.open.output, args.open.force);
 	if (!err)
-		err = capture_open(args.open.file, &cap);
+		err = open_capture(&args.open, &cap);
 	if (!err)
 		err = info_gather(cap, cmd_progress, (void *)"events", &info);
 	cmd_progress_end();

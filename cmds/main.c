@@ -58,22 +58,22 @@ int main(int argc, char **argv)
 		return EXIT_USAGE;
 	}
 	const char *name = argv[1];
-	if (!strcmp(name, "-h") || !strcmp(name, "--help") || !strcmp(name, "help")) {
-		print_help(stdout);
-		return check_stdout() ? EXIT_FAILED : EXIT_DONE;
-	}
-	if (!strcmp(name, "-V") || !strcmp(name, "--version")) {
-		printf("memtrace " MT_VERSION "\n");
-		return check_stdout() ? EXIT_FAILED : EXIT_DONE;
-	}
 	const struct command *command = find_command(name);
-	if (!command) {
+	bool help = !strcmp(name, "-h") || !strcmp(name, "--help") || !strcmp(name, "help");
+	bool version = !strcmp(name, "-V") || !strcmp(name, "--version");
+	if (!command && !help && !version) {
 		fprintf(stderr, "memtrace: no such command: '%s'\nhint: memtrace --help lists them\n",
 			name);
 		return EXIT_USAGE;
 	}
 	int code = EXIT_DONE;
-	auto_error struct mt_error *err = command->run(argc - 1, argv + 1, &code);
+	auto_error struct mt_error *err = NULL;
+	if (help)
+		print_help(stdout);
+	else if (version)
+		printf("memtrace " MT_VERSION "\n");
+	else
+		err = command->run(argc - 1, argv + 1, &code);
 	if (!err)
 		err = check_stdout();
 	if (!err)

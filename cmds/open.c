@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* ---- options ------------------------------------------------------------------------------- */
 
@@ -203,7 +204,7 @@ void open_warn_damage(const struct capture *cap)
 	const char *damage = capture_damage(cap);
 	auto_free char *path = damage ? mt_text_clean(capture_path(cap)) : NULL;
 	if (damage)
-		cmd_note("warning: '%s' is damaged: %s; what is whole is reported",
+		cmd_note("warning: '%s': %s; what is whole is reported",
 			 path ? path : "", damage);
 }
 
@@ -276,6 +277,18 @@ static struct mt_error *compute(const struct open_args *args, struct report *r)
 	return err;
 }
 
+struct mt_error *open_capture(const struct open_args *args, struct capture **ret)
+{
+	struct stat in, out;
+	if (args->output && !stat(args->file, &in) && !stat(args->output, &out) &&
+	    in.st_dev == out.st_dev && in.st_ino == out.st_ino)
+		return mt_error_hint(mt_error_create(MT_ERROR_EXISTS,
+						     "the output '%s' is the capture itself",
+						     args->output),
+				     "-o takes the name of another file");
+	return capture_open(args->file, ret);
+}
+
 struct mt_error *open_report(struct open_args *args, struct report *ret)
 {
 	auto_report struct report r = {
@@ -284,7 +297,7 @@ struct mt_error *open_report(struct open_args *args, struct report *ret)
 		.split_threads = args->split_threads,
 		.no_native = args->no_native,
 	};
-	struct mt_error *err = capture_open(args->file, &r.cap);
+	struct mt_error *err = open_capture(args, &r.cap);
 	if (!err)
 		err = compute(args, &r);
 	if (!err)

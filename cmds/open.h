@@ -50,6 +50,8 @@ void open_args_children(struct argp_state *state, struct open_args *args);
 struct mt_error *open_symbolize_options(struct open_args *args, struct symbolize_options *ret)
 	MT_MUST_CHECK;
 
+/* Opens the capture alone. An output that is the capture itself is refused, whatever -f says. */
+struct mt_error *open_capture(const struct open_args *args, struct capture **ret) MT_MUST_CHECK;
 /* Opens the capture, names its frames (on the fly when it carries no symbols, said in one line on
  * stderr) and computes the views, with a progress bar. Damage is a warning on stderr. */
 struct mt_error *open_report(struct open_args *args, struct report *ret) MT_MUST_CHECK;

@@ -35,7 +35,7 @@ struct mt_error *cmd_parse(int argc, char **argv, int *exit_code_ret)
 	if (!err)
 		err = output_check(args.output, args.force);
 	if (!err)
-		err = capture_open(args.file, &cap);
+		err = open_capture(&args, &cap);
 	if (!err)
 		err = output_open(args.output, args.force, &out);
 	if (err)

@@ -5,6 +5,7 @@
 #include "cmds/child.h"
 #include "cmds/command.h"
 #include "cmds/session.h"
+#include "cmds/signals.h"
 
 #include <signal.h>
 #include <stdatomic.h>
@@ -142,9 +143,9 @@ static struct mt_error *follow_exec(struct session *s, struct child *child,
 /* The capture goes on: what ends it is the program's answer. */
 static void forward_signals(struct child *child)
 {
-	int sig = session_take_signal();
-	if (sig && sig != SIGINT)	/* the terminal gives SIGINT to the program by itself */
-		kill(child->pid, sig);
+	for (int sig; (sig = signals_take());)
+		if (sig != SIGINT)	/* the terminal gives SIGINT to the program by itself */
+			kill(child->pid, sig);
 }
 
 static struct mt_error *run_loop(struct session *s, struct child *child,
@@ -220,7 +221,7 @@ struct mt_error *cmd_run(int argc, char **argv, int *exit_code_ret)
 	auto_free char **program = program_argv(&args);
 	if (!program)
 		return &mt_enomem;
-	session_catch_signals();
+	signals_catch();
 	struct session s = { 0 };
 	struct child child = { 0 };
 	err = start_traced(&child, program, &s, &args.session);
@@ -228,7 +229,8 @@ struct mt_error *cmd_run(int argc, char **argv, int *exit_code_ret)
 		return err;
 	err = run_loop(&s, &child, &args.session, exit_code_ret);
 	if (s.t) {
-		s.end = s.end == SESSION_GOES_ON ? SESSION_EXIT : s.end;
+		if (s.end == SESSION_GOES_ON || s.end == SESSION_EXEC)	/* gone either way */
+			s.end = SESSION_EXIT;
 		struct mt_error *close_err = session_close(&s, exit_code_ret);
 		session_drop(&s, false);
 		if (!err)

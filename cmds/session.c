@@ -6,11 +6,11 @@
 
 #include "attach/preflight.h"
 #include "base/text.h"
+#include "cmds/signals.h"
 #include "inject/removal.h"
 #include "record/clock.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -26,6 +26,7 @@ static const struct argp_option session_rows[] = {
 	{ "duration", 'd', "TIME", 0, "stop after TIME: 30s, 500ms, 5m, 1h30m", 0 },
 	{ "no-native", 'n', NULL, 0, "Python frames only: no native stacks", 0 },
 	{ "on-overflow", 'w', "WHAT", 0, "a full buffer makes the thread \"wait\" (default) or \"drop\" events", 0 },
+	{ "trace-python-allocators", 'p', NULL, 0, "record pymalloc requests too (not there yet: an error)", 0 },
 	{ "force", 'f', NULL, 0, "overwrite FILE", 0 },
 	{ "quiet", 'q', NULL, 0, "print errors only", 0 },
 	{ 0 },
@@ -52,6 +53,10 @@ static error_t parse_row(int key, char *arg, struct argp_state *state)
 			argp_error(state, "--on-overflow is wait or drop, not '%s'", arg);
 		o->drop = !strcmp(arg, "drop");
 		return 0;
+	case 'p':
+		argp_failure(state, EXIT_USAGE, 0, "--trace-python-allocators is not there yet: "
+			     "without it, what Python's own allocator asks of the system is recorded");
+		return 0;
 	case 'f':
 		o->force = true;
 		return 0;
@@ -64,40 +69,6 @@ static error_t parse_row(int key, char *arg, struct argp_state *state)
 }
 
 const struct argp session_argp = { session_rows, parse_row, NULL, NULL, NULL, NULL, NULL };
-
-/* ---- signals ---- */
-
-static volatile sig_atomic_t caught;
-
-static void note_signal(int sig)
-{
-	caught = sig;
-}
-
-static void nothing(int sig)
-{
-	(void)sig;
-}
-
-void session_catch_signals(void)
-{
-	static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
-	struct sigaction sa = { .sa_handler = note_signal };
-	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
-		sigaction(ends[i], &sa, NULL);
-	/* A closed terminal or pipe must not kill in the middle of a removal. */
-	sa.sa_handler = SIG_IGN;
-	sigaction(SIGPIPE, &sa, NULL);
-	sa.sa_handler = nothing;	/* ends sleeps when a child stops */
-	sigaction(SIGCHLD, &sa, NULL);
-}
-
-int session_take_signal(void)
-{
-	int sig = caught;
-	caught = 0;
-	return sig;
-}
 
 /* ---- opening ---- */
 
@@ -358,7 +329,7 @@ static bool target_is_the_same(struct session *s)
 
 static enum session_end why_end(struct session *s, uint64_t now)
 {
-	if (caught && s->options->signals_end)
+	if (s->options->signals_end && signals_end_asked())
 		return SESSION_INTERRUPT;
 	if (s->options->duration_ns && now - s->armed_ns >= s->options->duration_ns)
 		return SESSION_DURATION;
@@ -439,6 +410,23 @@ static struct mt_error *take_out(struct session *s, int *exit_code)
 	return NULL;
 }
 
+/* So that the next command can be pasted whatever the name is. NULL: out of memory. */
+static char *quote_for_shell(const char *path)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+:@%,=-";
+	struct mt_buf out = MT_BUF_INIT;
+	if (*path && *path != '-' && !path[strspn(path, plain)])
+		return strdup(path);
+	mt_buf_put_str(&out, *path == '-' ? "./'" : "'");
+	for (const char *c = path; *c; c++)
+		if (*c == '\'')
+			mt_buf_put_str(&out, "'\\''");
+		else
+			mt_buf_put_char(&out, *c);
+	mt_buf_put_char(&out, '\'');
+	return mt_buf_take_str(&out);
+}
+
 static void print_closing(struct session *s, const struct recorder_counts *c, uint64_t ns)
 {
 	char events[MT_TEXT_MAX], bytes[MT_TEXT_MAX];
@@ -446,7 +434,9 @@ static void print_closing(struct session *s, const struct recorder_counts *c, ui
 	mt_text_size(bytes, recorder_file_bytes(s->recorder));
 	fprintf(stderr, "memtrace: %s: %s events in %.1f s, %s (%s)\n", s->path, events,
 		(double)ns / 1e9, bytes, end_reasons[s->end]);
-	fprintf(stderr, "next: memtrace symbolize %s && memtrace flamegraph %s\n", s->path, s->path);
+	auto_free char *quoted = quote_for_shell(s->path);
+	if (quoted)
+		fprintf(stderr, "next: memtrace symbolize %s && memtrace flamegraph %s\n", quoted, quoted);
 }
 
 static void warn_lost(const struct recorder_counts *c)

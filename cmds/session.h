@@ -6,9 +6,7 @@
  *	session_arm(&s, borrow)			the tracer is in and recording
  *	session_turn(&s)			one turn of the loop; sets s.end when it is over
  *	session_close(&s, ...)			tracer out, file finished, closing lines printed
- *
- * Signals that end a capture (SIGINT, SIGTERM, SIGHUP) only set a flag, so nothing interrupts a
- * remote call. */
+ */
 #ifndef MT_CMDS_SESSION_H
 #define MT_CMDS_SESSION_H
 
@@ -52,10 +50,6 @@ struct session {
 
 /* The rows and parser of the options that both commands have; input is a struct session_options. */
 extern const struct argp session_argp;
-
-void session_catch_signals(void);
-/* 0, or a signal that came since the last call, for a command that passes them on. */
-int session_take_signal(void);
 
 /* `overwrite`: replace the file even without -f (our own, of before an exec). */
 struct mt_error *session_open(struct session *s, pid_t pid, const struct session_options *options,

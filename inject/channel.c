@@ -95,6 +95,9 @@ struct mt_error *channel_memfd(struct tracee *t, struct borrow *b, const char *n
 	}
 	if (err)
 		return err;
+	if (fd == -EMFILE)
+		return mt_error_hint(mt_error_os(EMFILE, "the target cannot create a memory file"),
+				     "raise its limit: prlimit --pid %d --nofile=SOFT:HARD", tracee_pid(t));
 	if (fd < 0)
 		return mt_error_os((int)-fd, "the target cannot create a memory file");
 	char path[64];

@@ -7,10 +7,12 @@
 #include "inject/removal.h"
 
 #include <errno.h>
+#include <dirent.h>
 #include <linux/futex.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 
 extern const uint8_t mt_tracer_blob[], mt_tracer_blob_end[];
@@ -111,14 +113,19 @@ static struct mt_error *call_dlopen(struct injection *in, struct borrow *b, int 
 	struct mt_error *err = injection_find_dl(in->t, &in->images, "dlopen", &dlopen_address);
 	if (err)
 		return err;
-	/* Not /proc/self: a debugger that follows the link map would look at itself. */
-	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", in->channel.header->target_pid, fd);
-	err = borrow_scratch(b, path, strlen(path) + 1, &path_address);
-	if (err)
-		return err;
-	err = borrow_call(b, dlopen_address, (uint64_t[]){ path_address, RTLD_NOW }, 2,
-			  CALL_TIMEOUT_MS, handle_ret);
+	/* By number first: a debugger that later follows the link map would take "self" for itself.
+	 * But the /proc that the target sees may be of another pid namespace. */
+	char own[16];
+	snprintf(own, sizeof(own), "%d", in->channel.header->target_pid);
+	const char *const names[] = { own, "self" };
+	for (int i = 0; i < 2 && !err && !*handle_ret; i++) {
+		char path[64];
+		snprintf(path, sizeof(path), "/proc/%s/fd/%d", names[i], fd);
+		err = borrow_scratch(b, path, strlen(path) + 1, &path_address);
+		if (!err)
+			err = borrow_call(b, dlopen_address, (uint64_t[]){ path_address, RTLD_NOW }, 2,
+					  CALL_TIMEOUT_MS, handle_ret);
+	}
 	if (!err && !*handle_ret)
 		err = dl_failure(in, b);
 	return err;
@@ -303,6 +310,27 @@ static struct mt_error *fill_header(struct injection *in)
 	return NULL;
 }
 
+/* A process that leaks descriptors is one that people attach to: for the few that loading takes,
+ * its limit is raised where that is allowed, and put back. */
+#define SPARE_DESCRIPTORS 8
+
+static bool raise_descriptor_limit(pid_t pid, struct rlimit *saved)
+{
+	char path[32];
+	unsigned long open_count = 0;
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	auto_closedir DIR *d = opendir(path);
+	while (d && readdir(d))
+		open_count++;
+	if (!d || prlimit(pid, RLIMIT_NOFILE, NULL, saved) ||
+	    open_count + SPARE_DESCRIPTORS < saved->rlim_cur)
+		return false;
+	struct rlimit more = { saved->rlim_cur + 2 * SPARE_DESCRIPTORS, saved->rlim_max };
+	if (more.rlim_max < more.rlim_cur)
+		more.rlim_max = more.rlim_cur;
+	return !prlimit(pid, RLIMIT_NOFILE, &more, NULL);
+}
+
 static struct mt_error *arm_steps(struct injection *in, struct borrow *b)
 {
 	struct mt_error *err = channel_create(in->t, b, &in->channel);
@@ -345,7 +373,11 @@ struct mt_error *injection_arm(struct injection *in, struct borrow *b)
 	proc_maps_deinit(&maps);
 	if (err)
 		return err;
+	struct rlimit saved;
+	bool raised = raise_descriptor_limit(tracee_pid(in->t), &saved);
 	err = arm_steps(in, b);
+	if (raised)
+		prlimit(tracee_pid(in->t), RLIMIT_NOFILE, &saved, NULL);
 	if (!err || err->code == MT_ERROR_GONE)
 		return err;
 	if (in->channel.header)

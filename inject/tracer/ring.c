@@ -88,12 +88,15 @@ void ring_commit(struct thread *t, uint8_t *end)
 void event_write(struct thread *t, const struct event *ev)
 {
 	struct wire_ring *ring = t->ring;
-	__atomic_store_n((uint64_t *)&ring->produced, ring->produced + 1, __ATOMIC_RELAXED);
 	uint8_t *p = ring_reserve(t, 1 + 3 * VARINT_MAX + 8);
 	if (unlikely(!p)) {
+		if (!tracer_armed())	/* waited until the capture was over: not part of it */
+			return;
 		__atomic_store_n((uint64_t *)&ring->dropped, ring->dropped + 1, __ATOMIC_RELAXED);
-		return;
 	}
+	__atomic_store_n((uint64_t *)&ring->produced, ring->produced + 1, __ATOMIC_RELAXED);
+	if (unlikely(!p))
+		return;
 	int64_t delta = (int64_t)(ev->pointer - t->last_pointer);
 	uint8_t *tag = p++;
 	uint8_t aligned = 0;
