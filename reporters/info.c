@@ -164,8 +164,9 @@ static void text_events(const struct info *info, FILE *out)
 	fputc('\n', out);
 	for (unsigned k = 0; k < WIRE_REC_LIMIT; k++)
 		if (info->kind_count[k])
-			fprintf(out, "  %-16s %15s %12s\n", wire_record_name(k),
+			fprintf(out, "  %-16s %15s%s%s\n", wire_record_name(k),
 				mt_text_count(a, info->kind_count[k]),
+				info->kind_bytes[k] ? "  of " : "",
 				info->kind_bytes[k] ? mt_text_size(b, info->kind_bytes[k]) : "");
 	fprintf(out, "  from %u stacks of %u frames\n",
 		info->tables.stack_count ? info->tables.stack_count - 1 : 0,
@@ -231,7 +232,7 @@ static struct mt_error *text_threads(const struct info *info, FILE *out)
 {
 	size_t count;
 	const struct capture_thread *t = capture_threads(info->cap, &count);
-	fprintf(out, "\nThreads: %zu names\n", count);
+	fprintf(out, "\nThreads and their names: %zu\n", count);
 	for (size_t i = 0; i < count; i++) {
 		auto_free char *name = mt_text_clean(t[i].name);
 		char a[MT_TEXT_MAX];

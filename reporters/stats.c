@@ -262,6 +262,8 @@ static void text_bar(FILE *out, uint64_t value, uint64_t most)
 	unsigned n = most ? (unsigned)((double)value / (double)most * WIDTH + 0.5) : 0;
 	if (value && !n)
 		n = 1;
+	if (n)
+		fputc(' ', out);
 	while (n--)
 		fputs("\xe2\x96\x87", out);
 }
@@ -281,7 +283,7 @@ static void text_histogram(const struct views *v, FILE *out)
 	for (size_t i = 0; i < n; i++) {
 		char count[MT_TEXT_MAX];
 		/* The upper bound reads better as the next bin's lower one. */
-		fprintf(out, "  %10s .. <%-10s %15s ", mt_text_size(a, bins[i].min),
+		fprintf(out, "  %10s .. <%-10s %15s", mt_text_size(a, bins[i].min),
 			mt_text_size(b, bins[i].max == UINT64_MAX ? UINT64_MAX : bins[i].max + 1),
 			mt_text_count(count, bins[i].count));
 		text_bar(out, bins[i].count, most);
@@ -299,7 +301,7 @@ static void text_allocators(const struct views *v, FILE *out)
 		char count[MT_TEXT_MAX], size[MT_TEXT_MAX];
 		if (!v->kind_count[k])
 			continue;
-		fprintf(out, "  %-14s %10s %15s ", wire_record_name(k),
+		fprintf(out, "  %-14s %10s %15s", wire_record_name(k),
 			mt_text_size(size, v->kind_bytes[k]),
 			mt_text_count(count, v->kind_count[k]));
 		text_bar(out, v->kind_count[k], most);
