@@ -11,6 +11,7 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -172,7 +173,7 @@ static struct mt_error *thread_node(struct tree *t, const struct capture *cap, u
 	uint32_t tid = 0, node = 0;
 	const char *name = capture_thread_name(cap, index, &tid);
 	auto_free char *text = NULL;
-	if (asprintf(&text, "thread %u%s%s%s", tid, *name ? " (" : "", name, *name ? ")" : "") < 0)
+	if (asprintf(&text, "%s [%" PRIu32 "]", *name ? name : "thread", tid) < 0)
 		return &mt_enomem;
 	struct symbol_frame mark = { .function = text, .file = "", .module = "",
 				     .kind = FRAME_MARK, .flags = TREE_FRAME_THREAD };

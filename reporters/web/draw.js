@@ -169,7 +169,7 @@ class Palette {
 	}
 }
 
-const RUNTIME = /^(libc[.-]|libpthread|ld-linux|ld-musl|libstdc\+\+|libgcc_s|libjemalloc|libtcmalloc|libmimalloc)/;
+const RUNTIME = /^(libc[.-]|libpthread|ld-linux|ld-musl|libstdc\+\+|libgcc_s|libjemalloc|libtcmalloc|libmimalloc|libpython|python[23])/;
 
 function hashText(text) {
 	let h = 2166136261;

@@ -2,7 +2,7 @@
 /* tests/browser/browser.mjs - one browser, pages of made-up reports, and lines of TAP.
  * Knows: playwright-core, chromium, tests/browser/gen. Does not know: what is tested. */
 import { spawnSync } from 'node:child_process';
-import { existsSync, mkdtempSync, openSync, closeSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, isAbsolute, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -10,7 +10,9 @@ import { chromium } from 'playwright-core';
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..', '..');
 const BUILD = process.env.O || 'build';
-const GEN = process.env.GEN || join(isAbsolute(BUILD) ? BUILD : join(ROOT, BUILD), 'tests/browser/gen');
+const OUT = isAbsolute(BUILD) ? BUILD : join(ROOT, BUILD);
+const GEN = process.env.GEN || join(OUT, 'tests/browser/gen');
+const MEMTRACE = process.env.MEMTRACE || join(OUT, 'memtrace');
 const FOLDER = mkdtempSync(join(tmpdir(), 'memtrace-browser-'));
 const made = new Map();
 
@@ -28,6 +30,16 @@ export function made_page(kind, nodes) {
 	}
 	return made.get(name);
 }
+
+/* Runs memtrace in the tests' folder; its standard output. */
+export function memtrace(...args) {
+	const run = spawnSync(MEMTRACE, args, { cwd: FOLDER, encoding: 'utf8', maxBuffer: 1 << 28 });
+	if (run.error || run.status)
+		throw new Error(`memtrace ${args.join(' ')}: ${run.error || run.stderr}`);
+	return run.stdout;
+}
+
+export const in_folder = (name) => join(FOLDER, name);
 
 const tests = [];
 

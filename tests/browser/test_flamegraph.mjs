@@ -3,7 +3,7 @@
  * Knows: what a reader sees and presses. Does not know: how captures are made. */
 import assert from 'node:assert/strict';
 import { statSync, readFileSync } from 'node:fs';
-import { main, made_page, open, test } from './browser.mjs';
+import { in_folder, made_page, main, memtrace, open, test } from './browser.mjs';
 
 const VIEWS = ['peak', 'leaks', 'allocated', 'temporary'];
 
@@ -177,6 +177,97 @@ test('inverted, every stack is there from its leaf', async () => {
 	}), [['c_leak', 640], ['a', 300], ['a', 50], ['', 10]]);
 	await page.click('#invert');
 	assert.deepEqual(await page.evaluate(folded), NATURAL);
+});
+
+/* ---- a capture of a real program ---- */
+
+const PROGRAM = `
+import json, threading
+kept = []
+def keep(n): kept.append(bytearray(n))
+def drop(): return json.loads(json.dumps(list(range(500))))
+def deep(n): return keep(700) if n == 0 else deep(n - 1)
+def work():
+    for i in range(300):
+        keep(1000 + i)
+        drop()
+        deep(i % 40)
+t = threading.Thread(target=work, name="worker;1")
+t.start()
+work()
+t.join()
+`;
+
+/* Folded text as { stack: value }. */
+function parse_folded(text_) {
+	return Object.fromEntries(text_.trim().split('\n').filter(Boolean).map((line) => {
+		const at = line.lastIndexOf(' ');
+		return [line.slice(0, at), Number(line.slice(at + 1))];
+	}));
+}
+
+test('the page of a real capture agrees with transform and stats', async () => {
+	memtrace('run', '-q', '-o', 'real.bin', '--', '/usr/bin/python3', '-c', PROGRAM);
+	memtrace('symbolize', 'real.bin');
+	assert.equal(memtrace('flamegraph', 'real.bin').trim(), 'memtrace-flamegraph-real.html');
+	const page = await open({ url: `file://${in_folder('memtrace-flamegraph-real.html')}` });
+	const stats = JSON.parse(memtrace('stats', '--json', 'real.bin'));
+	assert.deepEqual(await page.evaluate(() => [report.model.views[2].totalBytes, report.model.views[2].totalCount, report.model.views[0].totalBytes]),
+		[stats.total_bytes_allocated, stats.total_num_allocations, stats.metadata.peak_memory]);
+	for (const interpreter of [false, true]) {
+		if (interpreter)
+			await page.click('[data-show=interpreter]');
+		for (const view of VIEWS) {
+			await page.click(`[data-view=${view}]`);
+			const shown = await page.evaluate(() => {
+				const { tree, model } = report, out = [{}, {}];
+				const label = (node) => {
+					const frame = tree.frame[node];
+					if (frame >= model.frames)
+						return '<unknown>';
+					const name = model.functionName(frame).replace(/[\\;]/g, (c) => c === ';' ? '\\x3b' : '\\\\');
+					const place = model.place(frame, false);
+					return place ? `${name} (${place})` : name;
+				};
+				for (let i = 1; i < tree.count; i++) {
+					if (tree.selfBlocks[i] === 0)
+						continue;
+					const stack = tree.path(i).map(label).join(';');
+					out[0][stack] = (out[0][stack] || 0) + tree.selfBytes[i];
+					out[1][stack] = (out[1][stack] || 0) + tree.selfBlocks[i];
+				}
+				return out;
+			});
+			for (const [k, metric] of ['bytes', 'count'].entries()) {
+				const folded_ = parse_folded(memtrace('transform', 'folded', 'real.bin', '--view', view, '--metric', metric,
+					...interpreter ? ['--interpreter-frames'] : []));
+				const positive = Object.fromEntries(Object.entries(shown[k]).filter(([, v]) => v > 0));
+				assert.ok(view === 'temporary' || Object.keys(folded_).length > 5);
+				assert.deepEqual(positive, folded_, `${view} ${metric}`);
+			}
+		}
+	}
+	assert.ok((await page.evaluate(() => report.layout.rows)) > 10);
+});
+
+test('the command keeps what is there, splits threads and inverts', async () => {
+	assert.throws(() => memtrace('flamegraph', 'real.bin'), /exists.*\n.*-f/);
+	memtrace('flamegraph', 'real.bin', '-f', '--split-threads', '--inverted', '--view', 'allocated', '--metric', 'count');
+	const page = await open({ url: `file://${in_folder('memtrace-flamegraph-real.html')}` });
+	assert.deepEqual(await page.evaluate(() => [report.state.view, report.state.count, report.state.inverted]), [2, true, true]);
+	const names = await page.evaluate(() => {
+		const { tree, model } = report, base = tree.base;
+		return Array.from(base.children(0), (node) => model.functionName(base.frame[node]));
+	});
+	assert.equal(names.length, 2);
+	for (const name of names)
+		assert.match(name, /^.+ \[\d+\]$/);
+	await page.click('[data-show=threads]');
+	await page.click('#invert');
+	assert.ok(await page.evaluate(() => report.tree.children(0).every((n) => !/\[\d+\]$/.test(report.model.functionName(report.tree.frame[n])))));
+	const whole = memtrace('flamegraph', 'real.bin', '-o', '-');
+	assert.match(whole, /^<!DOCTYPE html>/);
+	assert.match(whole, /<\/html>\n$/);
 });
 
 /* ---- layout and picture ---- */
