@@ -64,6 +64,16 @@ static uint32_t thread_of(const struct builder *b, const struct view_row *row)
 	return b->r->split_threads ? row->thread : LABEL_NO_THREAD;
 }
 
+/* What would fill a table of functions with one same number: the runtime at the root, the
+ * interpreter's machinery, and what CPython does inside for the Python line that is the site. */
+static bool is_noise(const struct symbol_frame *f, const struct symbol_frame *site)
+{
+	if (f == site || f->kind == FRAME_PYTHON)
+		return false;
+	return f->kind == FRAME_MARK || f->flags & FRAME_INTERPRETER || site_is_runtime_frame(f) ||
+	       (site && site->kind == FRAME_PYTHON && site_is_interpreter_module(f->module));
+}
+
 static struct mt_error *add_functions(struct builder *b, const struct symbol_frame *frames,
 				      size_t count, uint64_t stamp, const struct view_row *row)
 {
@@ -71,9 +81,7 @@ static struct mt_error *add_functions(struct builder *b, const struct symbol_fra
 	const struct symbol_frame *site = site_find(frames, count);
 	struct mt_error *err = NULL;
 	for (size_t i = 0; !err && i < count; i++) {
-		/* The interpreter's call machinery would fill the table with one same number. */
-		if (frames[i].kind == FRAME_MARK ||
-		    (frames[i].flags & FRAME_INTERPRETER && &frames[i] != site))
+		if (is_noise(&frames[i], site))
 			continue;
 		err = labels_of_frame(b->labels, &frames[i], thread, &label);
 		if (!err)

@@ -2,7 +2,8 @@
 /* reporters/aggregate.h - the rows of a view by place, by package or by function.
  *
  * `own` goes to the site of a stack (reporters/site.h); `total` to every function of the stack,
- * once however often it stands there. The sums of `own` over all rows are the view's totals. */
+ * once however often it stands there, but not to the runtime at the root nor to the inside of the
+ * Python interpreter. The sums of `own` over all rows are the view's totals. */
 #ifndef MT_REPORTERS_AGGREGATE_H
 #define MT_REPORTERS_AGGREGATE_H
 

@@ -60,7 +60,15 @@ bool site_is_runtime_function(const char *function)
 	return !strcmp(name, "_start");
 }
 
-static bool is_runtime(const struct symbol_frame *f)
+bool site_is_interpreter_module(const char *module)
+{
+	if (!strncmp(module, "lib", 3))
+		module += 3;
+	/* "python3.11", "python3", "python3.13t"; not "pythonscript" or "python-magic.so" */
+	return !strncmp(module, "python", 6) && isdigit((unsigned char)module[6]);
+}
+
+bool site_is_runtime_frame(const struct symbol_frame *f)
 {
 	/* Names from DWARF may lack their namespace; the header they are from tells. */
 	return site_is_runtime_module(f->module) || site_is_runtime_function(f->function) ||
@@ -78,7 +86,7 @@ const struct symbol_frame *site_find(const struct symbol_frame *frames, size_t c
 			continue;
 		if (!any)
 			any = f;
-		if (is_runtime(f))
+		if (site_is_runtime_frame(f))
 			continue;
 		if (!native && !(f->flags & FRAME_INTERPRETER))
 			native = f;

@@ -17,6 +17,10 @@
 const struct symbol_frame *site_find(const struct symbol_frame *frames, size_t count);
 /* The C library, loader, allocators, C++ and thread runtimes, by base name of the module. */
 bool site_is_runtime_module(const char *module);
+/* "python3.11", "libpython3.11.so.1.0": the interpreter itself, by base name. */
+bool site_is_interpreter_module(const char *module);
+/* Any of these, for a native frame; also a header of the C++ library inlined into the program. */
+bool site_is_runtime_frame(const struct symbol_frame *frame);
 /* A demangled name in std:: or __gnu_cxx::, operator new, CPython's allocation functions. */
 bool site_is_runtime_function(const char *function);
 

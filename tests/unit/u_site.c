@@ -37,6 +37,22 @@ static void test_modules(void **state)
 			fail_msg("'%s'", rows[i].module);
 }
 
+static void test_interpreter(void **state)
+{
+	static const struct {
+		const char *module;
+		bool interpreter;
+	} rows[] = {
+		{ "python3.11", true }, { "python3", true }, { "libpython3.13t.so.1.0", true },
+		{ "libpythonscript.so", false }, { "python-magic.so", false }, { "lib", false },
+		{ "", false }, { "_json.cpython-311-x86_64-linux-gnu.so", false },
+	};
+	(void)state;
+	for (size_t i = 0; i < ROWS(rows); i++)
+		if (site_is_interpreter_module(rows[i].module) != rows[i].interpreter)
+			fail_msg("'%s'", rows[i].module);
+}
+
 static void test_functions(void **state)
 {
 	static const struct {
@@ -124,8 +140,8 @@ static void test_find(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_modules), cmocka_unit_test(test_functions),
-		cmocka_unit_test(test_find),
+		cmocka_unit_test(test_modules), cmocka_unit_test(test_interpreter),
+		cmocka_unit_test(test_functions), cmocka_unit_test(test_find),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
