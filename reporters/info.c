@@ -35,24 +35,50 @@ static struct mt_error *count_events(const struct capture_event *events, size_t 
 	return NULL;
 }
 
+static struct mt_error *count_module_frames(struct info *info)
+{
+	for (uint32_t i = 1; i < info->tables.frame_count; i++) {
+		const struct capture_frame *f = &info->tables.frames[i];
+		if (f->is_python || !f->module_plus_1)
+			continue;
+		uint64_t *n = mt_map_get(&info->module_frames, f->module_plus_1 - 1);
+		if (n)
+			++*n;
+		else if (!mt_map_put(&info->module_frames, f->module_plus_1 - 1, 1))
+			return &mt_enomem;
+	}
+	return NULL;
+}
+
+static uint64_t frames_in(const struct info *info, uint32_t module)
+{
+	const uint64_t *n = mt_map_get(&info->module_frames, module);
+	return n ? *n : 0;
+}
+
 struct mt_error *info_gather(struct capture *cap, void (*progress)(double, void *), void *arg,
 			     struct info *ret)
 {
-	struct info info = { .cap = cap };
+	auto_info struct info info = { .cap = cap };
 	struct gather g = { &info, progress, arg };
 	struct mt_error *err = capture_events(cap, count_events, &g);
 	if (!err)
 		err = capture_load_tables(cap, &info.tables);
 	if (!err)
-		err = facts_init(cap, info.last_ticks, &info.facts);
+		err = count_module_frames(&info);
 	if (!err)
-		*ret = info;
-	return err;
+		err = facts_init(cap, info.last_ticks, &info.facts);
+	if (err)
+		return err;
+	*ret = info;
+	info = (struct info){ 0 };
+	return NULL;
 }
 
 void info_deinit(struct info *info)
 {
 	facts_deinit(&info->facts);
+	mt_map_deinit(&info->module_frames);
 }
 
 const char *capture_symbol_status_name(enum capture_symbol_status status)
@@ -253,7 +279,7 @@ static struct mt_error *text_modules(const struct info *info, FILE *out)
 	const struct capture_module *m = capture_modules(info->cap, &count);
 	fprintf(out, "\nModules: %zu\n", count);
 	for (size_t i = 0; i < count; i++) {
-		char id[INFO_BUILD_ID_MAX];
+		char id[INFO_BUILD_ID_MAX], n[MT_TEXT_MAX];
 		const struct capture_module_symbols *s = symbols_of(info->cap, m[i].id);
 		auto_free char *path = mt_text_clean(m[i].path);
 		auto_free char *from = s && s->path ? mt_text_clean(s->path) : NULL;
@@ -262,7 +288,8 @@ static struct mt_error *text_modules(const struct info *info, FILE *out)
 		info_build_id(&m[i], id);
 		fprintf(out, "  %016" PRIx64 "-%016" PRIx64 " %s\n    build-id %s", m[i].start,
 			m[i].end, path, *id ? id : "none");
-		if (s)
+		fprintf(out, ", %s frames", mt_text_count(n, frames_in(info, m[i].id)));
+		if (s && frames_in(info, m[i].id))
 			fprintf(out, ", symbols: %s%s%s", capture_symbol_status_name(s->status),
 				from && *from ? " from " : "", from ? from : "");
 		fprintf(out, "%s\n", m[i].unload_ticks ? ", unloaded" : "");
@@ -369,6 +396,7 @@ static void json_modules(struct mt_json *j, const struct info *info)
 		mt_json_str(j, "build_id", *info_build_id(&m[i], id) ? id : NULL);
 		mt_json_u64(j, "start", m[i].start);
 		mt_json_u64(j, "end", m[i].end);
+		mt_json_u64(j, "frames", frames_in(info, m[i].id));
 		mt_json_bool(j, "unloaded", m[i].unload_ticks != 0);
 		mt_json_str(j, "symbols", s ? capture_symbol_status_name(s->status) : NULL);
 		mt_json_str(j, "symbol_file", s ? s->path : NULL);

@@ -3,6 +3,7 @@
 #ifndef MT_REPORTERS_INFO_H
 #define MT_REPORTERS_INFO_H
 
+#include "base/hash.h"
 #include "capture/reader.h"
 #include "capture/wire.h"
 #include "reporters/facts.h"
@@ -15,6 +16,7 @@ struct info {
 	struct capture_tables tables;
 	uint64_t events, kind_count[WIRE_REC_LIMIT], kind_bytes[WIRE_REC_LIMIT];
 	uint64_t last_ticks;
+	struct mt_map module_frames;	/* module id -> native frames in it */
 };
 
 /* Runs over all events once. progress (may be NULL) gets 0..1. */

@@ -158,9 +158,8 @@ struct mt_error *labels_of_frame(struct labels *l, const struct symbol_frame *fr
 	struct cache_slot *slot = cache_slot(l, &want);
 	if (!same_frame(slot, &want)) {
 		if (thread != LABEL_NO_THREAD) {
-			mt_buf_put_char(&l->buf, '[');
 			put_thread(l, thread);
-			mt_buf_put_str(&l->buf, "] ");
+			mt_buf_put_str(&l->buf, ": ");
 		}
 		put_frame(l, frame);
 		struct mt_error *err = finish(l, &want.id);

@@ -26,7 +26,7 @@ MT_DEFINE_CLEANUP(labels, struct labels *, labels_destroy)
 #define auto_labels mt_auto(mt_cleanup_labels)
 
 /* The number of a frame's text. `frame` NULL is LABEL_UNKNOWN. With a thread index (else
- * LABEL_NO_THREAD) the text begins with "[thread] ". */
+ * LABEL_NO_THREAD) the text begins with "name [tid]: ". */
 struct mt_error *labels_of_frame(struct labels *l, const struct symbol_frame *frame,
 				 uint32_t thread, uint32_t *id_ret) MT_MUST_CHECK;
 /* The number of a thread's "name [tid]", alone. */
