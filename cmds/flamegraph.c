@@ -99,7 +99,7 @@ static struct mt_error *write_page(const struct report *report, const struct arg
 	err = flamegraph_describe(&g, report->cap, report->views);
 	if (!err)
 		err = flamegraph_fact(&g, "temporary_threshold", "%" PRIu32,
-				      args->open.temporary_threshold ? args->open.temporary_threshold : 1);
+				      args->open.temporary_threshold);
 	if (!err)
 		err = note_symbols(&g, report->sym);
 	if (!err)

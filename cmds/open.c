@@ -264,11 +264,13 @@ static struct mt_error *resolve(struct open_args *args, struct report *r)
 	return err;
 }
 
-static struct mt_error *compute(const struct open_args *args, struct report *r)
+static struct mt_error *compute(struct open_args *args, struct report *r)
 {
+	if (!args->threshold_given)
+		args->temporary_threshold = 1;
 	struct view_options options = {
 		.split_threads = args->split_threads,
-		.temporary_threshold = args->threshold_given ? args->temporary_threshold : 1,
+		.temporary_threshold = args->temporary_threshold,
 		.progress = cmd_progress,
 		.progress_arg = (void *)"events",
 	};

@@ -28,7 +28,7 @@ struct open_args {
 	bool force;			/* -f */
 	enum view_kind view;
 	bool view_given;
-	uint32_t temporary_threshold;
+	uint32_t temporary_threshold;	/* the default after open_report() when not given */
 	bool threshold_given;
 	enum report_metric metric;
 	bool split_threads, no_native;
