@@ -69,7 +69,8 @@ struct mt_error *image_each_relocation(struct tracee *t, struct image *img,
 	struct walk w = { .t = t, .img = img, .fn = fn, .arg = arg };
 	uint64_t rela = img->rela, size = img->rela_size, skip;
 	struct mt_error *err = NULL;
-	if (img->unloaded || (!img->jmprel && !img->rela))
+	if (img->unloaded || (!img->jmprel && !img->rela) || !img->symtab || !img->strtab ||
+	    !img->strsz)
 		return NULL;
 	/* Some linkers let DT_RELASZ run over DT_JMPREL. */
 	if (img->jmprel > rela && img->jmprel < rela + size)
@@ -81,12 +82,13 @@ struct mt_error *image_each_relocation(struct tracee *t, struct image *img,
 		rela += skip;
 		size -= skip;
 	}
-	if (image_lazy_init(&w.symbols, t, img, img->symtab, UINT64_MAX) &&
-	    image_lazy_init(&w.strings, t, img, img->strtab, img->strsz)) {
+	if (!image_lazy_init(&w.symbols, t, img, img->symtab, UINT64_MAX) ||
+	    !image_lazy_init(&w.strings, t, img, img->strtab, img->strsz))
+		err = &mt_enomem;
+	if (!err)
 		err = walk_table(&w, img->jmprel, img->jmprel_size);
-		if (!err)
-			err = walk_table(&w, rela, size);
-	}
+	if (!err)
+		err = walk_table(&w, rela, size);
 	image_lazy_deinit(&w.symbols);
 	image_lazy_deinit(&w.strings);
 	return err;
