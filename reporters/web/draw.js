@@ -395,11 +395,16 @@ function paintTimeline(canvas, model, themeName, peakSeconds, ratio) {
 		top = Math.max(top, model.heap[i]);
 	const x = (ns) => (ns - begin) / span * (width - 6) + 3;
 	const y = (v) => height - 3 - v / top * (height - 8);
-	const line = themeName === 'dark' ? oklch(0.72, 0.1, 250) : oklch(0.52, 0.12, 250);
+	/* The highest of each pixel: what comes and goes within one would be a smear. */
+	const columns = new Map();
+	for (let i = 0; i < n; i++) {
+		const at = Math.round(x(model.time[i]));
+		columns.set(at, Math.max(columns.get(at) || 0, model.heap[i]));
+	}
 	c.beginPath();
-	c.moveTo(x(model.time[0]), y(model.heap[0]));
-	for (let i = 1; i < n; i++)
-		c.lineTo(x(model.time[i]), y(model.heap[i]));
+	for (const [at, heap] of columns)
+		c.lineTo(at, y(heap));
+	const line = themeName === 'dark' ? oklch(0.72, 0.1, 250) : oklch(0.52, 0.12, 250);
 	c.strokeStyle = css(line);
 	c.lineWidth = 1.25;
 	c.lineJoin = 'round';
