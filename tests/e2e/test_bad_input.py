@@ -128,7 +128,7 @@ class Refusals(unittest.TestCase):
         except AssertionError as error:
             self.fail(f"no 32-bit compiler (gcc-multilib): {error}")
         with target as target:
-            self.refused(target.pid, r"(?i)32-bit")
+            self.refused(target.pid, r"(?i)(32|64)-bit")
             self.goes_on(target)
 
     def test_static(self):
@@ -139,7 +139,7 @@ class Refusals(unittest.TestCase):
 
     def test_other_user(self):
         with harness.tmpdir(0o755) as tmp, self.sleeper() as target:
-            result = self.refused(target.pid, r"(?i)permission|not permitted|another user|root",
+            result = self.refused(target.pid, r"(?i)permission|not permitted|belongs to (another )?user",
                                   argv=[*NOBODY, usable_by_all(tmp)])
             self.assertRegex(result.err, r"(?i)root|sudo|user")
             self.goes_on(target)

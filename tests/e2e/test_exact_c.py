@@ -201,7 +201,7 @@ class LibcCallers(Exact):
     def check_lines(self, lines, cap):
         sites = session.read_sites(lines)
         about = [line.split() for line in lines if line.startswith("about ")]
-        self.assertEqual(len(about), 9)
+        self.assertEqual(len(about), 10)
         values = {}
         for view in ("allocated", "leaks"):
             for metric in ("count", "bytes"):

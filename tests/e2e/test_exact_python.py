@@ -80,7 +80,7 @@ class Python(unittest.TestCase):
     def compare(self, lines, cap, *options):
         self.assertIn("done", lines)
         want = expected(lines)
-        self.assertGreater(len(want), 900)
+        self.assertGreater(len(want), 70)
         leaves = {stack[-1] for stack in want}
         got = captured(cap, leaves, *options)
         faults = [f"  {short(s)[-300:]}: Python says {want.get(s)}, the capture {got.get(s)}"

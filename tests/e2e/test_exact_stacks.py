@@ -66,11 +66,14 @@ class Stacks(unittest.TestCase):
             self.check(lines, tmp / "cap.bin")
 
     def test_no_stack_is_cut(self):
-        """No mark of a truncated stack in a program with unwind information everywhere."""
+        """No mark of a truncated stack in a program with unwind information everywhere. (The
+        root of a makecontext() stack says of itself that nothing is above it; glibc does not.)"""
         program = harness.compile_c(SOURCE, flags=["-w", "-O2", "-pthread"])
         with harness.tmpdir() as tmp:
             harness.memtrace("run", "-o", tmp / "cap.bin", "--", program)
             rows = harness.folded(tmp / "cap.bin", "--view", "allocated", "--metric", "count")
+            rows = [row for row in rows if not any(f.startswith("fiber ") for f in row[0])]
+            self.assertGreater(len(rows), 15)
             self.assertEqual(harness.folded_sum(rows, "truncated"), 0)
 
 

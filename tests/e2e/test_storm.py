@@ -37,7 +37,7 @@ class Storm(unittest.TestCase):
         self.assertEqual(values["leaks", "count"], 0)
         # Every event is a line of `parse`, and no more.
         lines = harness.memtrace("parse", cap, timeout=100).out.splitlines()
-        frees = sum(1 for line in lines if "free" in line.split()[:6])
+        frees = sum(1 for line in lines if " kind=free " in line)
         self.assertGreaterEqual(len(lines), counters["written"])
         self.assertGreaterEqual(frees, count - 64)
 

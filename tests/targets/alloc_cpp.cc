@@ -107,7 +107,7 @@ NOINLINE static void shared()
 {
 	auto p = std::make_shared<plain>();
 	auto q = std::make_unique<plain>();
-	ledger_say("chain shared 2 %lu 0 0\n", 16 + sizeof(plain) + sizeof(plain));
+	ledger_say("chain shared 2 %lu 0 0\n", (16 + sizeof(plain) + 7) / 8 * 8 + sizeof(plain));
 }
 
 int main()

@@ -21,7 +21,7 @@ __asm__(".symver old_cfree, cfree@GLIBC_2.2.5");
 
 static void *before[16];
 static volatile size_t huge = SIZE_MAX / 4;	/* the compiler must not see it */
-static void *volatile sink;
+static void *volatile sink, *volatile nothing;	/* realloc(NULL, n) would become malloc(n) */
 
 static NOINLINE void use_malloc(void)
 {
@@ -57,7 +57,8 @@ static NOINLINE void use_calloc(void)
 
 static NOINLINE void use_realloc(void)
 {
-	void *p = REALLOC(NULL, 100);
+	void *p = nothing;
+	p = REALLOC(p, 100);
 	p = REALLOC(p, 5000);
 	p = REALLOC(p, 50);
 	void *q = realloc(p, huge);		/* fails: p stays */
@@ -68,7 +69,8 @@ static NOINLINE void use_realloc(void)
 	GONE(p);
 	if (realloc(p, 0))			/* glibc: frees */
 		ledger_die("realloc to 0");
-	p = REALLOC(NULL, 300000);
+	p = nothing;
+	p = REALLOC(p, 300000);
 	p = REALLOC(p, 3000000);		/* glibc: mremap inside */
 	p = REALLOC(p, 200);
 	sink = p;
@@ -79,7 +81,7 @@ static NOINLINE void use_realloc(void)
 
 static NOINLINE void use_reallocarray(void)
 {
-	void *p = GOT("reallocarray", reallocarray(NULL, 10, 50), 500);
+	void *p = GOT("reallocarray", reallocarray(nothing, 10, 50), 500);
 	p = ledger_moved(__func__, __LINE__, "reallocarray", p, reallocarray(p, 30, 50), 1500);
 	if (reallocarray(p, huge, 16) || errno != ENOMEM)
 		ledger_die("reallocarray that overflows");

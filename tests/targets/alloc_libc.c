@@ -47,9 +47,9 @@ static NOINLINE void use_memstream(void)
 {
 	char *data;
 	size_t size;
-	FILE *f = open_memstream(&data, &size); ABOUT("open_memstream", 2, 400, 1);
+	FILE *f = open_memstream(&data, &size); ABOUT("open_memstream", 2, 400, 0);
 	fwrite(text, 1, 10000, f); ABOUT("fwrite", 1, 10000, 0);
-	fclose(f);
+	fclose(f); ABOUT("its-fclose", 1, 10001, 1);
 	if (size != 10000)
 		ledger_die("open_memstream");
 	sink = data;

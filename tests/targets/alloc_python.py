@@ -75,6 +75,10 @@ def recursion(n):
     return take(700)
 
 
+def deep(n):
+    return deep(n - 1) + 1 if n else take(750)
+
+
 def generator():
     for i in range(3):
         yield take(1100 + i)
@@ -273,7 +277,7 @@ def from_c():
     note(frames, 10000, 10000)
 
 
-SHAPES = [plain, several_lines, lambda: recursion(20), lambda: recursion(900), generators,
+SHAPES = [plain, several_lines, lambda: recursion(20), lambda: deep(900), generators,
           callbacks, methods, behind_decorator, lambda: cached(3050), comprehensions, evaluated,
           raising, lambda: asyncio.run(gathered()), threads, closures, many, far_lines, maps,
           from_c]
@@ -305,6 +309,8 @@ def main():
         say(json.dumps({"stack": frames, "count": count, "bytes": size, "live": live}))
     say("done")
     os.read(0, 1)
+    if "--from-start" in sys.argv:
+        os._exit(0)             # without giving everything back first
 
 
 if __name__ == "__main__":

@@ -32,6 +32,7 @@ static NOINLINE void *busy(void *arg)
 	prctl(PR_SET_NAME, name);
 	pthread_barrier_wait(&barrier);
 	busy_work(me);
+	usleep(300000);		/* long enough for its name to be seen */
 	return NULL;
 }
 
