@@ -8,6 +8,7 @@
 #include "reporters/assets.h"
 #include "reporters/html.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <string.h>
@@ -376,7 +377,9 @@ struct mt_error *flamegraph_write(const struct flamegraph *g, FILE *out)
 	struct mt_error *err = mt_buf_error(&page);
 	if (err)
 		return err;
-	/* A full disk stays in the stream for whoever opened it. */
-	fwrite(page.data, 1, page.len, out);
+	/* errno is lost by the time the stream is closed; what is small fails there. */
+	errno = 0;
+	if (fwrite(page.data, 1, page.len, out) != page.len)
+		return mt_error_os(errno ? errno : EIO, "cannot write the page");
 	return NULL;
 }

@@ -2,7 +2,7 @@
 /* tests/browser/test_flamegraph.mjs - the report page in a real browser, from a file.
  * Knows: what a reader sees and presses. Does not know: how captures are made. */
 import assert from 'node:assert/strict';
-import { statSync, readFileSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { in_folder, made_page, main, memtrace, open, test } from './browser.mjs';
 
 const VIEWS = ['peak', 'leaks', 'allocated', 'temporary'];
@@ -268,6 +268,15 @@ test('the command keeps what is there, splits threads and inverts', async () => 
 	const whole = memtrace('flamegraph', 'real.bin', '-o', '-');
 	assert.match(whole, /^<!DOCTYPE html>/);
 	assert.match(whole, /<\/html>\n$/);
+});
+
+test('the page of a damaged capture says so and shows what there is', async () => {
+	const whole = readFileSync(in_folder('real.bin'));
+	writeFileSync(in_folder('memtrace-cut.bin'), whole.subarray(0, whole.length * 0.6));
+	assert.equal(memtrace('flamegraph', 'memtrace-cut.bin').trim(), 'memtrace-flamegraph-cut.html');
+	const page = await open({ url: `file://${in_folder('memtrace-flamegraph-cut.html')}` });
+	assert.match(await page.locator('#notes p.warning').first().textContent(), /^The capture is damaged \(cut at offset \d+/);
+	assert.throws(() => memtrace('flamegraph', 'real.bin', '-o', '/dev/full'), /No space left on device/);
 });
 
 /* ---- layout and picture ---- */
