@@ -17,27 +17,27 @@ struct walk {
 	void *arg;
 };
 
-static struct mt_error *walk_entry(struct walk *w, const Elf64_Rela *r)
+/* False: not one that names a symbol, or damaged. */
+static bool read_entry(struct walk *w, const Elf64_Rela *r, struct image_relocation *ret)
 {
 	const struct image *img = w->img;
 	uint32_t type = ELF64_R_TYPE(r->r_info);
-	uint64_t index = ELF64_R_SYM(r->r_info);
-	struct image_relocation rel = {
-		.slot = r->r_offset + img->bias,
+	uint64_t index = ELF64_R_SYM(r->r_info), slot = r->r_offset + img->bias;
+	if (!index || !image_holds(img, slot, 8) ||
+	    (type != R_X86_64_JUMP_SLOT && type != R_X86_64_GLOB_DAT && type != R_X86_64_64))
+		return false;
+	const Elf64_Sym *sym = image_lazy_symbol(&w->symbols, index);
+	const char *name = sym && sym->st_name ? image_lazy_string(&w->strings, sym->st_name) : NULL;
+	if (!name)
+		return false;
+	*ret = (struct image_relocation){
+		.slot = slot,
 		.type = type,
 		.addend = r->r_addend,
+		.symbol = name,
+		.in_relro = slot >= img->relro_start && slot < img->relro_end,
 	};
-	if (!index || !image_holds(img, rel.slot, 8) ||
-	    (type != R_X86_64_JUMP_SLOT && type != R_X86_64_GLOB_DAT && type != R_X86_64_64))
-		return NULL;
-	const Elf64_Sym *sym = image_lazy_symbol(&w->symbols, index);
-	if (!sym || !sym->st_name)
-		return NULL;
-	rel.symbol = image_lazy_string(&w->strings, sym->st_name);
-	if (!rel.symbol)
-		return NULL;
-	rel.in_relro = rel.slot >= img->relro_start && rel.slot < img->relro_end;
-	return w->fn(&rel, w->arg);
+	return true;
 }
 
 static struct mt_error *walk_table(struct walk *w, uint64_t address, uint64_t size)
@@ -53,8 +53,11 @@ static struct mt_error *walk_table(struct walk *w, uint64_t address, uint64_t si
 	while (left) {
 		size_t n = left < CHUNK ? left : CHUNK;
 		struct mt_error *err = tracee_read(w->t, address, chunk, n * sizeof(chunk[0]));
-		for (size_t i = 0; !err && i < n; i++)
-			err = walk_entry(w, &chunk[i]);
+		for (size_t i = 0; !err && i < n; i++) {
+			struct image_relocation rel;
+			if (read_entry(w, &chunk[i], &rel))
+				err = w->fn(&rel, w->arg);
+		}
 		if (err)
 			return err;
 		address += n * sizeof(chunk[0]);

@@ -25,14 +25,15 @@ bool image_symbol_defined(const struct image *img, const Elf64_Sym *sym,
 	return true;
 }
 
-/* ---- by name ------------------------------------------------------------------------------ */
+/* ---- by name ------------------------------------------------------------------------ */
 
 struct lookup {
 	struct tracee *t;
 	struct image *img;
 	const char *name;
 	size_t name_size;		/* with the NUL */
-	bool found, hidden;		/* hidden: an old version, kept while nothing better comes */
+	bool found;
+	bool hidden;			/* an old version, kept while nothing better comes */
 	struct image_symbol symbol;
 };
 
@@ -70,7 +71,7 @@ static bool lookup_entry(struct lookup *l, uint64_t index)
 		return false;
 	if (img->priv->versym)
 		(void)!read_at(l->t, img->priv->versym + index * 2, &version, sizeof(version));
-	/* Bit 15: not the default version (realpath@GLIBC_2.2.5). The last of those is the newest. */
+	/* Bit 15: not the default version (realpath@GLIBC_2.2.5); the last of those is newest. */
 	l->hidden = (version & 0x8000) != 0;
 	l->symbol = found;
 	l->found = true;
@@ -199,7 +200,7 @@ static bool any_match(const char *name, const struct image_symbol *sym, void *ar
 	return false;
 }
 
-/* ---- all of them ---------------------------------------------------------------------------- */
+/* ---- all of them ---------------------------------------------------------------------- */
 
 /* The highest symbol that a hash bucket names, then on to the end of its chain. */
 static uint64_t gnu_count(struct tracee *t, struct image *img)
@@ -325,7 +326,7 @@ bool image_find_any_symbol(struct tracee *t, struct image *img, const char *name
 	return s.found;
 }
 
-/* ---- by address ----------------------------------------------------------------------------- */
+/* ---- by address ----------------------------------------------------------------------- */
 
 static bool in_code(const struct image *img, uint64_t address)
 {

@@ -46,7 +46,7 @@ bool cfi_pointer(struct mt_cursor *cur, uint8_t encoding, uint64_t section_vaddr
 	return true;
 }
 
-/* ---- registers ------------------------------------------------------------------------------ */
+/* ---- registers ------------------------------------------------------------------------ */
 
 static void set_register(struct cfi_run *run, uint64_t reg, uint8_t how, int64_t offset)
 {
@@ -144,7 +144,7 @@ static bool run_register_op(struct cfi_run *run, uint8_t op)
 	}
 }
 
-/* ---- CFA ------------------------------------------------------------------------------------ */
+/* ---- CFA ------------------------------------------------------------------------------ */
 
 static void define_cfa(struct cfi_run *run, uint64_t reg, int64_t offset)
 {
@@ -198,7 +198,7 @@ static bool run_cfa_op(struct cfi_run *run, uint8_t op)
 	}
 }
 
-/* ---- location ------------------------------------------------------------------------------- */
+/* ---- location ------------------------------------------------------------------------- */
 
 /* Ends the present row; false: row() wants no more. Sets loc to end past the last row. */
 static bool move_to(struct cfi_run *run, uint64_t loc)

@@ -45,7 +45,7 @@ struct record {
 	bool is_cie;
 };
 
-/* ---- rows ----------------------------------------------------------------------------------- */
+/* ---- rows ----------------------------------------------------------------------------- */
 
 static bool offset_fits(int64_t v)
 {
@@ -155,7 +155,7 @@ static bool emit_row(struct cfi_run *run, uint64_t next)
 	return add_row(f, run->loc, &rule);
 }
 
-/* ---- records -------------------------------------------------------------------------------- */
+/* ---- records -------------------------------------------------------------------------- */
 
 /* Reads the head of the record at the cursor. False: the section ends here, or is damaged. */
 static bool next_record(const struct compiler *c, struct mt_cursor *cur, struct record *ret)
@@ -375,7 +375,7 @@ static bool each_record(struct compiler *c, bool cies, uint64_t *bad_ret)
 	return true;
 }
 
-/* ---- the table ------------------------------------------------------------------------------ */
+/* ---- the table ------------------------------------------------------------------------ */
 
 /* Stable, by start: linkers put FDEs in the order of input files, nearly sorted but not quite. */
 static bool sort_spans(struct compiler *c)

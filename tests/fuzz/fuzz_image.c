@@ -22,7 +22,7 @@ static struct {
 	size_t size;
 } process;
 
-/* ---- what attach/ would ask of a real process ------------------------------------------------- */
+/* ---- what attach/ would ask of a real process ------------------------------------------- */
 
 pid_t tracee_pid(const struct tracee *t)
 {
@@ -92,7 +92,7 @@ struct mt_error *proc_auxv(pid_t pid, uint64_t type, uint64_t *ret)
 	return NULL;
 }
 
-/* ---- what the tool does with images ------------------------------------------------------------ */
+/* ---- what the tool does with images ------------------------------------------------------ */
 
 static struct mt_error *use_relocation(const struct image_relocation *rel, void *arg)
 {

@@ -142,7 +142,7 @@ static uint64_t loaded(void *handle, const char *name)
 	return (uint64_t)(uintptr_t)dlsym(handle, name);
 }
 
-/* ---- this process ----------------------------------------------------------------------------- */
+/* ---- this process ----------------------------------------------------------------------- */
 
 static int phdr_matches(struct dl_phdr_info *info, size_t size, void *arg)
 {
@@ -276,7 +276,7 @@ static void test_function_at(void **state)
 	subject_close(&s);
 }
 
-/* ---- relocations, against what libelf reads from the file -------------------------------------- */
+/* ---- relocations, against what libelf reads from the file -------------------------------- */
 
 struct relocs {
 	unsigned long count, hash;
@@ -396,7 +396,7 @@ static void test_relocations(void **state)
 	subject_close(&s);
 }
 
-/* ---- odd libraries ----------------------------------------------------------------------------- */
+/* ---- odd libraries ----------------------------------------------------------------------- */
 
 static void compile(const char *name, const char *flags, const char *source)
 {
@@ -521,7 +521,7 @@ static void test_symbol_versions(void **state)
 	dlclose(handle);
 }
 
-/* ---- coming, going, deleted, twice ------------------------------------------------------------- */
+/* ---- coming, going, deleted, twice ------------------------------------------------------- */
 
 static void test_refresh(void **state)
 {
@@ -706,7 +706,7 @@ static void test_read_range(void **state)
 	dlclose(handle);
 }
 
-/* ---- other programs ----------------------------------------------------------------------------- */
+/* ---- other programs ----------------------------------------------------------------------- */
 
 static pid_t start(char *const argv[])
 {
@@ -772,7 +772,7 @@ static void test_gone_process(void **state)
 	subject_close(&s);
 }
 
-/* ---- damage ------------------------------------------------------------------------------------- */
+/* ---- damage ------------------------------------------------------------------------------- */
 
 static struct mt_error *count_relocation(const struct image_relocation *rel, void *arg)
 {

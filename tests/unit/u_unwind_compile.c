@@ -17,7 +17,7 @@
 #define LENGTH 0x100u
 #define ROWS 12
 
-/* ---- building sections ----------------------------------------------------------------------- */
+/* ---- building sections ----------------------------------------------------------------- */
 
 struct section {
 	struct mt_buf buf;
@@ -82,7 +82,7 @@ static void put_end(struct section *s)
 	mt_buf_put_u32(&s->buf, 0);
 }
 
-/* ---- checking -------------------------------------------------------------------------------- */
+/* ---- checking -------------------------------------------------------------------------- */
 
 struct row {
 	uint32_t pc;
@@ -135,7 +135,7 @@ static void check_rows(const char *name, const struct result *r, const struct ro
 		fail_msg("%s: %zu rows instead of %zu", name, r->table.rows.len, n);
 }
 
-/* ---- instructions of one function ------------------------------------------------------------ */
+/* ---- instructions of one function ------------------------------------------------------ */
 
 #define RSP(pc, n) { pc, WIRE_CFA_RSP, n, WIRE_RBP_SAME, 0 }
 #define RSP_SAVED(pc, n, at) { pc, WIRE_CFA_RSP, n, WIRE_RBP_CFA, at }
@@ -284,7 +284,7 @@ static void test_functions(void **state)
 	}
 }
 
-/* ---- CIEs ------------------------------------------------------------------------------------ */
+/* ---- CIEs ------------------------------------------------------------------------------ */
 
 /* The FDE has `prefix` after its (pcrel sdata4) range in place of augmentation data. */
 static const struct cie_case {
@@ -353,7 +353,7 @@ static void test_cies(void **state)
 	}
 }
 
-/* ---- pointer encodings ------------------------------------------------------------------------ */
+/* ---- pointer encodings ------------------------------------------------------------------ */
 
 static const struct encoding_case {
 	const char *name;
@@ -417,7 +417,7 @@ static void test_encodings(void **state)
 	}
 }
 
-/* ---- sections --------------------------------------------------------------------------------- */
+/* ---- sections --------------------------------------------------------------------------- */
 
 static void check_section(const char *name, struct section *s, const struct row *rows, size_t n)
 {
@@ -618,7 +618,7 @@ static void test_rules_are_shared(void **state)
 	mt_buf_deinit(&s.buf);
 }
 
-/* ---- damage ------------------------------------------------------------------------------------ */
+/* ---- damage ------------------------------------------------------------------------------ */
 
 static void check_corrupt(struct section *s, const char *text)
 {

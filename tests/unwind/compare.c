@@ -36,7 +36,7 @@ struct comparison {
 	unsigned long leaf_rules[8];
 };
 
-/* ---- ours ------------------------------------------------------------------------------------- */
+/* ---- ours ------------------------------------------------------------------------------- */
 
 struct walk {
 	uint64_t pc, sp, rbp;
@@ -131,7 +131,7 @@ static void walk_ours(const struct comparison *c, const struct user_regs_struct 
 	}
 }
 
-/* ---- libunwind -------------------------------------------------------------------------------- */
+/* ---- libunwind -------------------------------------------------------------------------- */
 
 static void walk_libunwind(struct comparison *c, pid_t tid, struct stack *ret)
 {
@@ -158,7 +158,7 @@ static void walk_libunwind(struct comparison *c, pid_t tid, struct stack *ret)
 		_UPT_destroy(upt);
 }
 
-/* ---- comparison ------------------------------------------------------------------------------- */
+/* ---- comparison ------------------------------------------------------------------------- */
 
 static void print_frame(struct comparison *c, const char *who, const struct stack *s, size_t i)
 {

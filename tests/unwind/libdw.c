@@ -29,7 +29,7 @@ struct subject {
 
 static const struct wire_rule none = { .cfa = WIRE_CFA_UNSUPPORTED };
 
-/* ---- libdw's view --------------------------------------------------------------------------- */
+/* ---- libdw's view --------------------------------------------------------------------- */
 
 static bool op_is_reg(const Dwarf_Op *op, unsigned *reg, int64_t *offset)
 {
@@ -144,7 +144,7 @@ static struct wire_rule libdw_rule(Dwarf_Frame *frame, uint64_t pc)
 	return rule;
 }
 
-/* ---- comparison ----------------------------------------------------------------------------- */
+/* ---- comparison ----------------------------------------------------------------------- */
 
 static void complain(struct subject *s, uint64_t pc, const struct wire_rule *ours,
 		     const struct wire_rule *theirs)

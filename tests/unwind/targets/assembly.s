@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# tests/unwind/targets/assembly.s - hand-written call frame information; test_tables.py has the rows.
+# tests/unwind/targets/assembly.s - written call frame information; its rows: test_tables.py.
 	.text
 	.balign 16
 	.globl saves_rbp
