@@ -43,6 +43,7 @@ static bool read_entry(struct walk *w, const Elf64_Rela *r, struct image_relocat
 static struct mt_error *walk_table(struct walk *w, uint64_t address, uint64_t size)
 {
 	Elf64_Rela chunk[CHUNK];
+	struct image_relocation rel;
 	uint64_t left = size / sizeof(chunk[0]);
 	if (!address || !left)
 		return NULL;
@@ -54,11 +55,11 @@ static struct mt_error *walk_table(struct walk *w, uint64_t address, uint64_t si
 		size_t n = left < CHUNK ? left : CHUNK;
 		struct mt_error *err = tracee_read(w->t, address, chunk, n * sizeof(chunk[0]));
 		for (size_t i = 0; !err && i < n; i++) {
-			struct image_relocation rel;
 			if (read_entry(w, &chunk[i], &rel))
 				err = w->fn(&rel, w->arg);
 		}
 		if (err)
+			/* cppcheck-suppress returnDanglingLifetime ; fn's error is its own */
 			return err;
 		address += n * sizeof(chunk[0]);
 		left -= n;
