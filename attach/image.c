@@ -320,7 +320,7 @@ static struct mt_error *image_create(const struct scan *s, const struct candidat
 	img->bias = c->bias;
 	img->dev_inode = map_identity(c->map);
 	img->is_vdso = is_vdso_map(c->map);
-	img->is_tracer = !strcmp(img->path, IMAGE_TRACER_PATH);
+	img->is_tracer = strstr(img->path, IMAGE_TRACER_NAME) != NULL;
 	take_segments(img, c);
 	take_extras(s->t, img, c);
 	err = take_dynamic(s->t, img, c);

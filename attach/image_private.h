@@ -6,7 +6,7 @@
 #include "attach/image.h"
 
 /* The tracer comes as a memory file: WIRE_MEMFD_TRACER as maps show it. */
-#define IMAGE_TRACER_PATH "/memfd:memtrace-tracer"
+#define IMAGE_TRACER_NAME "memtrace-tracer"	/* of the memfd, or of the file where there is no /proc */
 
 /* A larger table is damage: the longest known string tables have some hundred megabytes. */
 #define IMAGE_TABLE_MAX (1ull << 30)

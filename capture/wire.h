@@ -257,6 +257,7 @@ struct wire_ring {
 	_Atomic uint64_t nested;	/* events of signal handlers inside a hook: not recorded */
 	_Atomic uint32_t state;		/* enum wire_ring_state; C sets FREE when the thread is dead */
 	uint32_t tid;			/* T: thread id as the target sees it */
+	char name[16];			/* T: its name when it took the ring */
 	/* C */
 	_Alignas(64) _Atomic uint64_t tail;	/* bytes consumed */
 	_Atomic uint32_t full_wait;	/* futex: T waits here for room, C bumps it */

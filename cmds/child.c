@@ -4,6 +4,7 @@
  * Called by cmds/run.c; calls attach/proc.h and the kernel. */
 #include "cmds/child.h"
 
+#include "attach/preflight.h"
 #include "attach/proc.h"
 #include "base/cleanup.h"
 #include "cmds/signals.h"
@@ -159,8 +160,15 @@ struct mt_error *child_run_to_entry(struct child *c)
 {
 	uint64_t entry = 0, loader = 0;
 	struct mt_error *err = proc_auxv(c->pid, AT_ENTRY, &entry);
-	if (err)
-		return err;
+	if (err) {
+		/* A 32-bit program has another auxiliary vector, and its own words. */
+		struct proc_status status;
+		struct mt_error *why = preflight(c->pid, &status);
+		if (!why)
+			return err;
+		mt_error_destroy(err);
+		return why;
+	}
 	auto_error struct mt_error *no_loader = proc_auxv(c->pid, AT_BASE, &loader);
 	if (no_loader || !loader)
 		return mt_error_hint(mt_error_create(MT_ERROR_REFUSED,

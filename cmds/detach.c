@@ -78,6 +78,10 @@ static struct mt_error *detach(struct tracee *t, int pid, int *exit_code)
 			return NULL;
 		}
 	}
+	struct proc_status status;
+	err = preflight(pid, &status);	/* a capture in progress was asked, not traced */
+	if (err)
+		return err;
 	enum removal_result result;
 	auto_free char *why = NULL;
 	err = removal_run(t, REMOVAL_DEADLINE_MS, &result, &why);
@@ -97,12 +101,9 @@ struct mt_error *cmd_detach(int argc, char **argv, int *exit_code_ret)
 {
 	const char *text = NULL;
 	int pid;
-	struct proc_status status;
 	struct mt_error *err = cmd_parse_args(&argp, argc, argv, 0, &text);
 	if (!err)
 		err = cmd_parse_pid(text, &pid);
-	if (!err)
-		err = preflight(pid, &status);
 	if (err)
 		return err;
 	auto_tracee struct tracee *t = NULL;

@@ -8,11 +8,13 @@
 
 #include <errno.h>
 #include <dirent.h>
+#include <fcntl.h>
 #include <linux/futex.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 
 extern const uint8_t mt_tracer_blob[], mt_tracer_blob_end[];
@@ -126,8 +128,34 @@ static struct mt_error *call_dlopen(struct injection *in, struct borrow *b, int 
 			err = borrow_call(b, dlopen_address, (uint64_t[]){ path_address, RTLD_NOW }, 2,
 					  CALL_TIMEOUT_MS, handle_ret);
 	}
-	if (!err && !*handle_ret)
-		err = dl_failure(in, b);
+	return err;
+}
+
+/* A root without /proc, or one that cannot be read by the target: a file in a folder that both
+ * sides see, for as long as the call takes. */
+static struct mt_error *call_dlopen_file(struct injection *in, struct borrow *b, uint64_t *handle_ret)
+{
+	static const char *const dirs[] = { "/tmp", "/dev/shm", "/var/tmp", "/run" };
+	uint64_t dlopen_address, path_address;
+	struct mt_error *err = injection_find_dl(in->t, &in->images, "dlopen", &dlopen_address);
+	for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]) && !err && !*handle_ret; i++) {
+		char path[128];
+		snprintf(path, sizeof(path), "/proc/%d/root%s/" WIRE_MEMFD_TRACER ".%d.so",
+			 tracee_pid(in->t), dirs[i], (int)getpid());
+		auto_close int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0755);
+		if (fd < 0)
+			continue;
+		size_t size = (size_t)(mt_tracer_blob_end - mt_tracer_blob);
+		const char *inner = strstr(path, "/root/") + 5;
+		if (!fchmod(fd, 0755) && write(fd, mt_tracer_blob, size) == (ssize_t)size) {
+			err = borrow_scratch(b, inner, strlen(inner) + 1, &path_address);
+			if (!err)
+				err = borrow_call(b, dlopen_address,
+						  (uint64_t[]){ path_address, RTLD_NOW }, 2,
+						  CALL_TIMEOUT_MS, handle_ret);
+		}
+		unlink(path);
+	}
 	return err;
 }
 
@@ -149,6 +177,10 @@ static struct mt_error *load_tracer(struct injection *in, struct borrow *b)
 		return err;
 	uint64_t handle = 0;
 	err = call_dlopen(in, b, fd, &handle);
+	if (!err && !handle)
+		err = call_dlopen_file(in, b, &handle);
+	if (!err && !handle)
+		err = dl_failure(in, b);
 	struct mt_error *close_err = channel_close_fd(b, fd);
 	if (err) {
 		mt_error_destroy(close_err);
@@ -219,24 +251,32 @@ static struct mt_error *hook_addresses(struct injection *in,
 			   sizeof(uint64_t) * WIRE_FN_COUNT * WIRE_VARIANTS);
 }
 
-/* A slot that was bound by the loader between our look and the change holds its original now. */
-static void retry_missed(struct injection *in, uint32_t *count)
+/* A slot that must be changed again: it was bound by the loader between our look and the change,
+ * or its library was closed and loaded anew at the same place. It holds what it held before, or
+ * the original. */
+static bool slot_lost(struct injection *in, const struct wire_patch *p, uint64_t *value_ret)
+{
+	int thunk = thunks_index(&in->thunks, p->new_value);
+	if ((p->state != WIRE_PATCH_MISSED && p->state != WIRE_PATCH_DONE) || thunk < 0 ||
+	    tracee_read_some(in->t, p->slot, value_ret, sizeof(*value_ret)) != sizeof(*value_ret))
+		return false;
+	return *value_ret == in->thunks.content.target[thunk].original ||
+	       (p->state == WIRE_PATCH_DONE && *value_ret == p->old_value);
+}
+
+static void patch_lost_slots(struct injection *in, uint32_t *count)
 {
 	struct wire_header *h = in->channel.header;
 	struct wire_patch *patches = channel_at(&in->channel, h->patches_offset);
 	uint32_t applied = atomic_load(&h->patches_applied);
 	for (uint32_t i = 0; i < applied && *count < h->patch_capacity; i++) {
-		struct wire_patch *p = &patches[i];
-		int thunk = thunks_index(&in->thunks, p->new_value);
 		uint64_t value;
-		if (p->state != WIRE_PATCH_MISSED || thunk < 0 ||
-		    tracee_read_some(in->t, p->slot, &value, sizeof(value)) != sizeof(value) ||
-		    value != in->thunks.content.target[thunk].original)
+		if (!slot_lost(in, &patches[i], &value))
 			continue;
-		patches[*count] = *p;
+		patches[*count] = patches[i];
 		patches[*count].old_value = value;
 		patches[(*count)++].state = WIRE_PATCH_WANTED;
-		p->state = WIRE_PATCH_RETRIED;
+		patches[i].state = WIRE_PATCH_RETRIED;
 	}
 }
 
@@ -245,7 +285,7 @@ static struct mt_error *publish_patches(struct injection *in)
 {
 	struct wire_header *h = in->channel.header;
 	uint32_t count = atomic_load(&h->patches_wanted);
-	retry_missed(in, &count);
+	patch_lost_slots(in, &count);
 	for (; in->slots_patched < in->slots.list.len; in->slots_patched++) {
 		struct mt_error *err = add_patch(in, &in->slots.list.items[in->slots_patched], &count);
 		if (err && err->code != MT_ERROR_OTHER)

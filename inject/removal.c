@@ -30,7 +30,7 @@ static void note_map(const struct proc_map *m, struct residue *r)
 			r->data_base = m->start;
 		r->data = true;
 		r->data_size = m->end - r->data_base;
-	} else if (strstr(m->path, "/memfd:" WIRE_MEMFD_TRACER)) {
+	} else if (strstr(m->path, WIRE_MEMFD_TRACER)) {
 		if (!r->tracer)
 			r->tracer_start = m->start;
 		r->tracer = true;

@@ -205,6 +205,8 @@ static struct mt_error *put_name(struct recorder *rec, const struct ring_reader 
 {
 	char name[64];
 	live_threads_name(&rec->live, r->tid, name, sizeof(name));
+	if (!name[0])		/* gone already: what it was called in its beginning */
+		snprintf(name, sizeof(name), "%.*s", (int)sizeof(r->ring->name), r->ring->name);
 	while (rec->names.len <= r->thread)
 		if (!mt_array_push(&rec->names, NULL))
 			return &mt_enomem;

@@ -13,10 +13,12 @@
 #define SYS_brk 12
 #define SYS_sched_yield 24
 #define SYS_madvise 28
+#define SYS_prctl 157
 #define SYS_gettid 186
 #define SYS_futex 202
 #define SYS_process_vm_readv 310
 
+#define PR_GET_NAME 16
 #define PROT_READ 1
 #define PROT_WRITE 2
 #define MAP_PRIVATE 0x02

@@ -36,6 +36,8 @@ static struct wire_ring *ring_take(uint32_t *slot_ret)
 						__ATOMIC_RELAXED)) {
 			note_ring_used(h, slot);
 			ring->tid = (uint32_t)sys_call(SYS_gettid, 0, 0, 0, 0);
+			if (!(h->options & WIRE_OPT_NO_PROBE))
+				sys_call(SYS_prctl, PR_GET_NAME, ring->name, 0, 0);
 			__atomic_store_n((uint32_t *)&ring->state, WIRE_RING_OWNED, __ATOMIC_RELEASE);
 			*slot_ret = slot;
 			return ring;
