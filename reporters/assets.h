@@ -5,6 +5,6 @@
 
 extern const char asset_page_html[], asset_page_html_end[];
 extern const char asset_page_css[], asset_page_css_end[];
-extern const char asset_page_js[], asset_page_js_end[];	/* model.js, draw.js, page.js */
+extern const char asset_page_js[], asset_page_js_end[];	/* all scripts, one after the other */
 
 #endif

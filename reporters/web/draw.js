@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* reporters/web/draw.js - from a tree to rectangles, and from rectangles to pixels.
  * Knows: trees, the canvas, colours. Does not know: controls, the address bar.
- * Called by page.js; calls model.js. */
+ * Called by report.js; calls model.js. */
 
 const ROW = 20;			/* CSS pixels */
 const LEAST = 1;		/* narrower frames are drawn together with their smaller siblings */

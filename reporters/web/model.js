@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* reporters/web/model.js - the report's data, and the trees that are drawn from it.
  * Knows: the payload of reporters/flamegraph.h, frames, values. Does not know: the page, pixels.
- * Called by draw.js and page.js; these three files are one script. */
+ * Called by draw.js, report.js and page.js; these files are one script, in this order. */
 'use strict';
 
 const VIEWS = ['peak', 'leaks', 'allocated', 'temporary'];

@@ -1,0 +1,482 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* reporters/web/report.js - the report as it is shown now: state, address, picture, words.
+ * Knows: the document. Does not know: how data is packed, who presses what.
+ * Called by page.js; calls draw.js and model.js. Foreign text goes into the document through
+ * textContent alone. */
+
+const $ = (id) => document.getElementById(id);
+
+function make(tag, className, text) {
+	const element = document.createElement(tag);
+	if (className)
+		element.className = className;
+	if (text !== undefined)
+		element.textContent = text;
+	return element;
+}
+
+const VIEW_TEXT = {
+	peak: ['Peak', 'live at the peak'],
+	leaks: ['Leaks', 'live at the end'],
+	allocated: ['Allocated', 'all allocations'],
+	temporary: ['Temporary', 'released at once'],
+};
+const NOTHING_TEXT = {
+	peak: 'Nothing was live: no allocation was seen.',
+	leaks: 'No leaks: everything that was allocated during the capture was released again.',
+	allocated: 'No allocation was seen.',
+	temporary: 'No temporary allocations: nothing was released at once.',
+};
+const SHOW = { native: true, interpreter: false, imports: true, lines: true, threads: true };
+const FUNCTION_SHOWN = 900, PLACE_SHOWN = 300;	/* characters in the tooltip */
+
+function cut(text, most) {
+	return text.length > most ? text.slice(0, most) + '…' : text;
+}
+
+class Report {
+	constructor(model) {
+		this.model = model;
+		this.trees = new Map();
+		this.painter = new Painter($('canvas'), model);
+		const first = document.body.dataset.first.split(' ');
+		this.first = {
+			view: Math.max(0, VIEWS.indexOf(first[0])), count: first.includes('count'), flame: false,
+			inverted: first.includes('inverted'), show: { ...SHOW }, query: '', zoom: 0,
+		};
+		this.has = this.whatIsThere();
+		this.state = { ...this.first, show: { ...this.first.show } };
+		this.hover = this.focusAt = -1;
+		this.found = null;
+		this.keyboard = false;		/* the focus is drawn only for who uses it */
+	}
+	/* Kinds of frames in the report: a switch for what is not there would only puzzle. */
+	whatIsThere() {
+		const has = { native: false, python: false, interpreter: false, imports: false, threads: false };
+		const { kind, flags } = this.model;
+		for (let i = 1; i < this.model.frames; i++) {
+			has.native ||= kind[i] === KIND_NATIVE;
+			has.python ||= kind[i] === KIND_PYTHON;
+			has.interpreter ||= (flags[i] & FLAG_INTERPRETER) !== 0;
+			has.imports ||= (flags[i] & FLAG_IMPORT) !== 0;
+			has.threads ||= (flags[i] & FLAG_THREAD) !== 0;
+		}
+		return { ...has, native: has.native && has.python, lines: true };
+	}
+
+	/* ---- state and address ---- */
+
+	readAddress() {
+		const query = new URLSearchParams(location.hash.slice(1)), s = this.state, first = this.first;
+		const view = VIEWS.indexOf(query.get('view'));
+		s.view = view >= 0 ? view : first.view;
+		s.count = query.has('metric') ? query.get('metric') === 'count' : first.count;
+		s.flame = query.get('shape') === 'flame';
+		s.inverted = query.has('inverted') ? query.get('inverted') === '1' : first.inverted;
+		for (const name of Object.keys(SHOW))
+			s.show[name] = query.has(name) ? query.get(name) === '1' : first.show[name];
+		s.query = query.get('search') || '';
+		$('search').value = s.query;
+		this.renewTree();
+		s.zoom = this.parseZoom(query.get('zoom') || '');
+	}
+	/* A node's number; in the inverted tree, which grows as it is looked at, a path of frames. */
+	parseZoom(text) {
+		if (!/^[0-9.]+$/.test(text))
+			return 0;
+		if (this.state.inverted) {
+			const frames = text.split('.').map(Number), node = findPath(this.tree, frames);
+			return this.tree.path(node).length === frames.length ? node : 0;
+		}
+		const zoom = Number(text);
+		return Number.isInteger(zoom) && zoom < this.tree.count && this.tree.value[zoom] > 0 ? zoom : 0;
+	}
+	zoomText() {
+		if (!this.state.inverted)
+			return String(this.state.zoom);
+		return this.tree.path(this.state.zoom).slice(0, 300).map((node) => this.tree.frame[node]).join('.');
+	}
+	/* What differs from the report's first state. A zoom is a step of history, the rest is not. */
+	writeAddress(step) {
+		const query = new URLSearchParams(), s = this.state, first = this.first;
+		if (s.view !== first.view)
+			query.set('view', VIEWS[s.view]);
+		if (s.count !== first.count)
+			query.set('metric', s.count ? 'count' : 'bytes');
+		if (s.flame)
+			query.set('shape', 'flame');
+		if (s.inverted !== first.inverted)
+			query.set('inverted', s.inverted ? '1' : '0');
+		for (const name of Object.keys(SHOW))
+			if (s.show[name] !== first.show[name])
+				query.set(name, s.show[name] ? '1' : '0');
+		if (s.query)
+			query.set('search', s.query.slice(0, 500));
+		if (s.zoom)
+			query.set('zoom', this.zoomText());
+		const hash = String(query) && `#${query}`;
+		if (hash === location.hash)
+			return;
+		/* Without a hash the address has to be given whole. */
+		const address = hash || location.pathname + location.search;
+		if (step)
+			history.pushState(null, '', address);
+		else
+			history.replaceState(null, '', address);
+	}
+	renewTree() {
+		const s = this.state;
+		const shown = JSON.stringify(s.show);
+		if (this.shown !== shown) {
+			this.shown = shown;
+			this.nodes = filterNodes(this.model, s.show);
+			this.trees.clear();
+		}
+		const key = s.inverted ? `${s.view} inverted` : `${s.view}`;
+		let tree = this.trees.get(key);
+		if (!tree) {
+			/* One view of a big report takes tens of megabytes. */
+			if (this.trees.size > 1)
+				this.trees.clear();
+			tree = new Tree(this.model, this.nodes, s.view);
+			tree.setMetric(s.count);
+			if (s.inverted)
+				tree = new InvertedTree(tree);
+			this.trees.set(key, tree);
+		}
+		if (tree.value !== (s.count ? tree.blocks : tree.bytes))
+			tree.setMetric(s.count);
+		this.tree = tree;
+	}
+	/* Changes state and draws; the zoomed frame is found again in the new tree. */
+	change(changes) {
+		const old = this.tree, nodes = this.nodes, zoom = this.state.zoom;
+		Object.assign(this.state, changes);
+		this.renewTree();
+		this.state.zoom = zoom === 0 || 'inverted' in changes ? 0 : this.state.inverted ?
+			findPath(this.tree, old.path(zoom).map((node) => old.frame[node])) :
+			sameNode(nodes, this.nodes, zoom);
+		if (!(this.tree.value[this.state.zoom] > 0))
+			this.state.zoom = 0;
+		this.writeAddress(false);
+		this.refresh();
+	}
+	zoomTo(node) {
+		if (node === this.state.zoom)
+			return;
+		this.state.zoom = node;
+		this.writeAddress(true);
+		this.hideTip();
+		this.layoutNow();
+		this.focusNode(node, true);
+		$('reset').disabled = node === 0;
+	}
+	/* Everything that depends on the state. */
+	refresh() {
+		this.refreshControls();
+		this.refreshSearch();
+		this.hideTip();
+		this.layoutNow();
+		this.focusAt = -1;
+		this.speakDefault();
+	}
+
+	/* ---- picture ---- */
+
+	layoutNow() {
+		const scroll = $('scroll'), s = this.state;
+		const height = scroll.clientHeight - 16;
+		let width = scroll.clientWidth - 32;
+		const focus = this.focusAt >= 0 && this.layout ? this.layout.node[this.focusAt] : null;
+		for (let round = 0; round < 2; round++) {
+			this.layout = new Layout(this.tree, s.zoom, Math.max(1, width));
+			$('spacer').style.height = `${this.layout.rows * ROW}px`;
+			if (scroll.clientWidth - 32 === width)
+				break;
+			width = scroll.clientWidth - 32;	/* a scroll bar came or went */
+		}
+		this.total = Math.max(this.layout.rows, Math.floor(height / ROW));
+		const ratio = window.devicePixelRatio || 1, painter = this.painter;
+		if (painter.width !== width || painter.height !== height || painter.ratio !== ratio) {
+			painter.resize(Math.max(1, width), Math.max(1, height), ratio);
+			$('canvas').style.width = `${width}px`;
+			$('canvas').style.height = `${height}px`;
+		}
+		this.hover = -1;
+		if (focus !== null)
+			this.focusAt = this.layout.node.indexOf(focus);
+		this.showRow(this.layout.zoomRow, true);
+		$('nothing').hidden = this.tree.value[0] > 0;
+		if (this.tree.value[0] === 0)
+			$('nothing').textContent = this.nothingText();
+		this.paintNow();
+	}
+	nothingText() {
+		const totals = this.model.views[2];
+		if (totals.totalCount === 0)
+			return 'This capture holds no allocations.\nThe program allocated nothing while memtrace was watching.';
+		return this.tree.hiddenBytes > 0 ? 'Everything in this view was allocated by imports, which are hidden.' :
+			NOTHING_TEXT[VIEWS[this.state.view]];
+	}
+	showRow(row, lazy) {
+		const scroll = $('scroll'), height = this.painter.height;
+		const y = (this.state.flame ? this.total - 1 - row : row) * ROW;
+		const margin = Math.min(3 * ROW, height / 4);
+		if (lazy && this.state.flame && this.freshScroll !== this.state.flame)
+			scroll.scrollTop = scroll.scrollHeight;
+		this.freshScroll = this.state.flame;
+		if (y < scroll.scrollTop)
+			scroll.scrollTop = y - margin;
+		else if (y + ROW > scroll.scrollTop + height)
+			scroll.scrollTop = y + ROW - height + margin;
+	}
+	paintSoon() {
+		if (!this.frameRequest)
+			this.frameRequest = requestAnimationFrame(() => this.paintNow());
+	}
+	paintNow() {
+		if (this.frameRequest)
+			cancelAnimationFrame(this.frameRequest);
+		this.frameRequest = 0;
+		const root = this.model.facts.command || 'all';
+		this.painter.paint({
+			layout: this.layout, flame: this.state.flame, scroll: $('scroll').scrollTop, total: this.total,
+			mark: this.found && this.found.mark, theme: this.theme, hover: this.hover,
+			focus: this.keyboard ? this.focusAt : -1, rootLabel: `${cut(root, 200)}   ${this.amount(this.tree.value[0])}`,
+		});
+	}
+	amount(value) {
+		return this.state.count ? `${countText(value)} allocations` : sizeText(value);
+	}
+	/* The rectangle under a point of the page. */
+	at(clientX, clientY) {
+		const box = $('canvas').getBoundingClientRect();
+		const x = clientX - box.left, y = clientY - box.top;
+		if (x < 0 || y < 0 || x >= box.width || y >= box.height || this.tree.value[0] === 0)
+			return -1;
+		const row = Math.floor((y + $('scroll').scrollTop) / ROW);
+		return this.layout.find(this.state.flame ? this.total - 1 - row : row, x);
+	}
+
+	/* ---- words ---- */
+
+	rectangleFacts(i) {
+		const { layout, tree, model } = this, node = layout.node[i];
+		if (node < 0) {
+			const rest = layout.smaller(i);
+			return { name: `${countText(rest.count)} smaller frames`, place: 'zoom to their caller to tell them apart',
+				bytes: rest.bytes, blocks: rest.blocks, self: null };
+		}
+		const frame = tree.frame[node], known = node > 0 && frame < model.frames;
+		const place = known ? model.place(frame, false) : '';
+		const module = known && model.strings[model.file[frame]] ? model.strings[model.module[frame]] : '';
+		return {
+			name: node === 0 ? model.facts.command || 'all' : known ? model.functionName(frame) : 'frames not shown',
+			place: module ? `${place}  (${module})` : place, bytes: tree.bytes[node], blocks: tree.blocks[node],
+			self: [tree.selfBytes[node], tree.selfBlocks[node]],
+			inlined: known && (model.flags[frame] & FLAG_INLINED) !== 0,
+			nameless: known && model.kind[frame] === KIND_NATIVE && /^0x[0-9a-f]+$/.test(model.functionName(frame)),
+		};
+	}
+	sentence(i) {
+		const f = this.rectangleFacts(i), tree = this.tree;
+		const share = this.state.count ? percentText(f.blocks, tree.blocks[0]) : percentText(f.bytes, tree.bytes[0]);
+		return `${cut(f.name, 200)}${f.place ? `, ${cut(f.place, 200)}` : ''}: ${sizeText(f.bytes)} in ` +
+			`${countText(f.blocks)} allocation${f.blocks === 1 ? '' : 's'}, ${share} of the view`;
+	}
+	speak(text) {
+		if ($('status').textContent !== text)
+			$('status').textContent = text;
+	}
+	speakDefault() {
+		const s = this.state, tree = this.tree;
+		const [name, about] = VIEW_TEXT[VIEWS[s.view]];
+		let text = `${name} (${about}): ${sizeText(tree.bytes[0])} in ${countText(tree.blocks[0])} allocations`;
+		if (tree.hiddenBytes > 0)
+			text += `; ${sizeText(tree.hiddenBytes)} by imports hidden`;
+		this.speak(text);
+	}
+	showTip(i, clientX, clientY) {
+		const tip = $('tip'), f = this.rectangleFacts(i), tree = this.tree, zoom = this.state.zoom;
+		const table = make('table');
+		const row = (...cells) => {
+			const tr = table.insertRow();
+			for (const cell of cells)
+				tr.insertCell().textContent = cell;
+		};
+		const of = (part, all) => percentText(part, all[0]) + (zoom ? ` · ${percentText(part, all[zoom])} of zoom` : '');
+		row('Size', sizeText(f.bytes), of(f.bytes, tree.bytes));
+		row('Allocations', countText(f.blocks), of(f.blocks, tree.blocks));
+		if (f.self && f.self[1] > 0 && f.self[1] !== f.blocks)
+			row('Of it itself', sizeText(f.self[0]), `${countText(f.self[1])} allocations`);
+		tip.replaceChildren(make('div', 'function', cut(f.name, FUNCTION_SHOWN) + (f.inlined ? '  (inlined)' : '')),
+			...f.place ? [make('div', 'place', cut(f.place, PLACE_SHOWN))] : [], table,
+			...f.nameless ? [make('div', 'hint', 'No symbol. `memtrace symbolize` names it where its debug package is installed.')] : []);
+		tip.dir = 'ltr';
+		tip.hidden = false;
+		const stage = $('stage').getBoundingClientRect(), w = tip.offsetWidth, h = tip.offsetHeight;
+		const x = clientX - stage.left, y = clientY - stage.top;
+		const left = Math.max(8, Math.min(x + 14, stage.width - w - 8));
+		let top = y + 18;
+		if (top + h > stage.height - 4)
+			top = y - h - 12 >= 4 - stage.top ? y - h - 12 : stage.height - h - 4;
+		tip.style.left = `${left}px`;
+		tip.style.top = `${top}px`;
+	}
+	hideTip() {
+		$('tip').hidden = true;
+	}
+
+	/* ---- controls ---- */
+
+	refreshControls() {
+		const s = this.state;
+		const check = (selector, test) => {
+			for (const button of document.querySelectorAll(selector)) {
+				const on = test(button.dataset);
+				button.setAttribute('aria-checked', String(on));
+				button.tabIndex = on ? 0 : -1;
+			}
+		};
+		check('[data-view]', (d) => d.view === VIEWS[s.view]);
+		check('[data-metric]', (d) => (d.metric === 'count') === s.count);
+		check('[data-shape]', (d) => (d.shape === 'flame') === s.flame);
+		for (const button of document.querySelectorAll('[data-show]')) {
+			button.hidden = !this.has[button.dataset.show];
+			button.setAttribute('aria-pressed', String(s.show[button.dataset.show]));
+		}
+		$('invert').setAttribute('aria-pressed', String(s.inverted));
+		$('reset').disabled = s.zoom === 0;
+	}
+	refreshSearch() {
+		const query = this.state.query.trim(), output = $('found');
+		this.found = null;
+		output.replaceChildren();
+		if (!query)
+			return;
+		const frames = matchFrames(this.model, query);
+		if (!frames) {
+			output.textContent = 'not a regular expression';
+			return;
+		}
+		const canonical = this.model.canonical(this.state.show.lines);
+		if (canonical)
+			for (let i = 1; i < this.model.frames; i++)
+				frames[canonical[i]] |= frames[i];
+		this.found = this.tree.match(frames);
+		if (!this.found.matches) {
+			output.textContent = 'no match';
+			return;
+		}
+		output.append(make('b', '', percentText(this.found.value, this.tree.value[0])),
+			` ${this.amount(this.found.value)} matched`);
+	}
+	search(text) {
+		this.state.query = text;
+		this.writeAddress(false);
+		this.refreshSearch();
+		this.paintSoon();
+	}
+	nextMatch(step) {
+		if (!this.found)
+			return;
+		this.keyboard = true;
+		const { layout } = this, n = layout.node.length;
+		for (let k = 1; k <= n; k++) {
+			const i = (((this.focusAt < 0 ? (step > 0 ? -1 : 0) : this.focusAt) + k * step) % n + n) % n;
+			if (layout.node[i] > 0 && this.found.mark(layout.node[i]) & 4) {
+				this.focusRectangle(i);
+				return;
+			}
+		}
+	}
+	setTheme(name, remember) {
+		this.theme = name;
+		document.documentElement.dataset.theme = name;
+		$('theme').textContent = name === 'dark' ? 'Light' : 'Dark';
+		$('theme').setAttribute('aria-label', name === 'dark' ? 'Light colours' : 'Dark colours');
+		if (remember) {
+			try {
+				localStorage.setItem('memtrace-theme', name);
+			} catch {
+				/* Private windows refuse: it holds for this page then. */
+			}
+		}
+		this.paintTime();
+		if (this.layout)
+			this.paintNow();
+	}
+	paintTime() {
+		if (!$('timeline').hidden)
+			paintTimeline($('timeline-canvas'), this.model, this.theme,
+				this.model.facts.peak_ns ? Number(this.model.facts.peak_ns) / 1e9 : null,
+				window.devicePixelRatio || 1);
+	}
+
+	/* ---- focus ---- */
+
+	focusRectangle(i) {
+		this.focusAt = i;
+		this.showRow(this.layout.rowOf(i), false);
+		this.speak(this.sentence(i));
+		this.paintSoon();
+	}
+	focusNode(node, quiet) {
+		const i = this.layout.node.indexOf(node);
+		this.focusAt = i;
+		if (i >= 0)
+			this.speak(this.sentence(i));
+		if (!quiet)
+			this.paintSoon();
+		else
+			this.paintNow();
+	}
+	move(key) {
+		const { layout } = this;
+		if (this.focusAt < 0 || key === 'Home') {
+			this.focusRectangle(layout.row[layout.zoomRow]);
+			return;
+		}
+		const i = this.focusAt, row = layout.rowOf(i);
+		let to = -1;
+		if (key === 'ArrowLeft')
+			to = i > layout.row[row] ? i - 1 : -1;
+		else if (key === 'ArrowRight')
+			to = i + 1 < layout.row[row + 1] ? i + 1 : -1;
+		else if ((key === 'ArrowDown') !== this.state.flame)
+			to = layout.find(row + 1, layout.x[i] + 1e-6);
+		else
+			to = layout.find(row - 1, layout.x[i] + layout.w[i] / 2);
+		if (to >= 0)
+			this.focusRectangle(to);
+	}
+	zoomRectangle(i) {
+		const node = this.layout.node[i];
+		this.zoomTo(node < 0 ? -1 - node : node);
+	}
+	/* Root to leaf, as `transform folded` writes it, with the value. */
+	stackText(i) {
+		const { layout, tree, model } = this;
+		const node = layout.node[i] < 0 ? -1 - layout.node[i] : layout.node[i];
+		const lines = tree.path(node).map((n) => {
+			const frame = tree.frame[n];
+			if (frame >= model.frames)
+				return 'frames not shown';
+			const place = model.place(frame, false);
+			return place ? `${model.functionName(frame)} (${place})` : model.functionName(frame);
+		});
+		return `${lines.join('\n')}\n${sizeText(tree.bytes[node])} in ${countText(tree.blocks[node])} allocations` +
+			` (${VIEW_TEXT[VIEWS[this.state.view]][0].toLowerCase()})\n`;
+	}
+	async copyStack() {
+		const i = this.hover >= 0 ? this.hover : this.focusAt;
+		if (i < 0)
+			return;
+		try {
+			await navigator.clipboard.writeText(this.stackText(i));
+			this.speak('Stack copied.');
+		} catch {
+			this.speak('The browser did not allow copying.');
+		}
+	}
+}
