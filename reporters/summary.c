@@ -12,6 +12,7 @@
 
 #define COLUMNS 6
 #define LOCATION_MIN 20
+#define NARROW 100		/* columns below which headings are short */
 #define COVERED 0.95
 
 struct summary {
@@ -78,9 +79,11 @@ static void fill_cells(const struct report *r, const struct aggregate_row *row, 
 
 static void fill_headings(const struct summary_options *o, struct cells *c)
 {
-	static const char *const names[COLUMNS] = {
+	static const char *const wide[COLUMNS] = {
 		"", "Total Memory", "Total %", "Own Memory", "Own %", "Allocation Count",
 	};
+	static const char *const narrow[COLUMNS] = { "", "Total", "%", "Own", "%", "Count" };
+	const char *const *names = o->width < NARROW ? narrow : wide;
 	for (unsigned i = 1; i < COLUMNS; i++)
 		snprintf(c->text[i], MT_TEXT_MAX, i == o->sort_column ? "[%s]" : "%s", names[i]);
 }

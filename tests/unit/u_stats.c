@@ -226,9 +226,10 @@ static void test_summary_color(void **state)
 	(void)state;
 	make_capture(&s, true);
 	auto_free char *text = summary(&s, VIEW_PEAK, &options);
-	expect_part(text, "\033[1;31m      9.77 KiB\033[0m");	/* over 60 % */
-	expect_part(text, "\033[33m      5.86 KiB\033[0m");	/* over 20 % */
+	expect_part(text, "\033[1;31m9.77 KiB\033[0m");	/* over 60 % */
+	expect_part(text, "\033[33m5.86 KiB\033[0m");	/* over 20 % */
 	expect_part(text, "\033[32m");				/* over 5 % */
+	expect_part(text, "[Total]       %       Own      %  Count");
 	/* A terminal too narrow for the numbers still shows who it is about. */
 	expect_part(text, "handle at\xe2\x80\xa6p/views.py");
 	synthetic_remove(&s);
