@@ -227,7 +227,7 @@ static struct mt_error *take_thread(struct tracee *t, struct safepoint *sp,
 				    struct tracee_thread *thread, bool trusted,
 				    struct borrow **ret, enum safepoint_reason *why_ret)
 {
-	struct borrow *b;
+	struct borrow *b = NULL;
 	*why_ret = SAFEPOINT_OK;
 	struct mt_error *err = create(t, thread, sp, &b);
 	if (err)

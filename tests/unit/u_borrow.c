@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
@@ -39,6 +40,7 @@ static void start(struct target *tg, const char *mode)
 	assert_int_equal(pipe2(in, O_CLOEXEC), 0);
 	tg->pid = fork();
 	if (tg->pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		dup2(in[0], 0);
 		dup2(fd, TARGET_FD);
 		dup2(open("/dev/zero", O_RDONLY), 8);
@@ -308,21 +310,34 @@ static void timeout(void **state)
 	}
 }
 
-static void killed_child(struct target *tg, unsigned i)
+static struct borrow *take_or_exit(struct tracee *t, uint64_t *stack)
 {
-	struct tracee *t;
-	struct borrow *b;
-	uint64_t value;
-	int64_t r;
-	struct mt_error *first = tracee_open(tg->pid, &t);
-	if (!first)
-		first = borrow_acquire(t, 5000, &b);
-	if (first) {
-		print_error("controller: %s\n", first->message);
+	struct borrow *b = NULL;
+	struct mt_error *err = borrow_acquire(t, 5000, &b);
+	int64_t r = 0;
+	/* A stack of its own: a thread of the controller before may still be on its way back. */
+	if (!err && !*stack)
+		err = borrow_syscall(b, SYS_mmap, (uint64_t[6]){ 0, STACK_SIZE,
+				     PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+				     (uint64_t)-1 }, &r);
+	if (err) {
+		print_error("controller: %s\n", err->message);
 		_exit(3);
 	}
-	if (tg->stack)
-		borrow_set_stack(b, tg->stack, STACK_SIZE);
+	if (!*stack)
+		*stack = (uint64_t)r;
+	borrow_set_stack(b, *stack, STACK_SIZE);
+	return b;
+}
+
+static void killed_child(pid_t pid, unsigned i)
+{
+	struct tracee *t;
+	uint64_t value, stack = 0;
+	int64_t r;
+	if (tracee_open(pid, &t))
+		_exit(2);
+	struct borrow *b = take_or_exit(t, &stack);
 	sh->controller_ready = 1;
 	for (unsigned k = 0;; k++) {
 		struct mt_error *err;
@@ -337,10 +352,7 @@ static void killed_child(struct target *tg, unsigned i)
 		}
 		if (k % 5 == 4 || i % 7 == 0) {
 			borrow_release(b, false);
-			if (borrow_acquire(t, 5000, &b))
-				_exit(5);
-			if (tg->stack)
-				borrow_set_stack(b, tg->stack, STACK_SIZE);
+			b = take_or_exit(t, &stack);
 		}
 	}
 }
@@ -356,19 +368,12 @@ static void killed(void **state)
 			continue;
 		start(&tg, modes[m]);
 		sh->allow_eintr = 1;
-		struct tracee *t;
-		struct borrow *b;
-		no_error(tracee_open(tg.pid, &t));
-		no_error(borrow_acquire(t, 5000, &b));
-		map_stack(&tg, b);
-		borrow_release(b, false);
-		tracee_close(t);
 		for (unsigned i = 0; i < cycles / 4; i++) {
-			int status;
+			int status = 0, died = 0;
 			sh->controller_ready = 0;
 			pid_t pid = fork();
 			if (pid == 0)
-				killed_child(&tg, i);
+				killed_child(tg.pid, i);
 			if (i % 8) {
 				for (int k = 0; k < 10000 && !sh->controller_ready; k++)
 					usleep(500);
@@ -380,6 +385,9 @@ static void killed(void **state)
 			waitpid(pid, &status, 0);
 			if (!WIFSIGNALED(status))
 				print_error("controller ended with 0x%x\n", (unsigned)status);
+			if (waitpid(tg.pid, &died, WNOHANG) != 0)
+				print_error("target ended with 0x%x\n", (unsigned)died);
+			assert_int_equal(died, 0);
 			assert_true(WIFSIGNALED(status));
 			/* All calls that began end: nobody is left in the middle. */
 			for (int k = 0; k < 2000 && sh->calls_begun != sh->calls_done; k++)
