@@ -245,10 +245,16 @@ enum wire_ring_state {
 	WIRE_RING_OWNED,		/* T */
 };
 
+enum wire_busy {
+	WIRE_IDLE = 0,
+	WIRE_BUSY_WRITING,		/* nothing else is called meanwhile */
+	WIRE_BUSY_CALLING,		/* the stamp is out and the original is running (realloc) */
+};
+
 struct wire_ring {
 	/* T, hot */
 	_Alignas(64) _Atomic uint64_t head;	/* bytes ever written, a multiple of nothing */
-	_Atomic uint32_t busy;		/* 1 from before a time stamp to its publication */
+	_Atomic uint32_t busy;		/* enum wire_busy: from before a stamp to its publication */
 	_Atomic uint32_t in_hook;	/* 1 while the thread is inside a hook's body */
 	_Atomic uint64_t produced;	/* events: written and dropped */
 	_Atomic uint64_t dropped;
@@ -298,6 +304,7 @@ struct wire_header {
 	_Atomic uint32_t code_next_id;		/* T */
 	_Atomic uint64_t unringed;		/* T: events of threads that got no ring */
 	_Atomic uint64_t unknown_pc;		/* T: last pc found in no module, 0: none */
+	_Atomic uint64_t drained;	/* C: goes up while it drains */
 	_Atomic uint32_t stop_request;		/* other controller: `memtrace detach` sets 1 */
 
 	/* C, before arming */

@@ -48,7 +48,7 @@ static struct mt_error *ask_controller(struct tracee *t, const struct residue *r
 	for (int waited = 0; !err && waited < WAIT_MS; waited += WAIT_STEP_MS) {
 		struct residue now;
 		err = residue_read(t, &now);
-		if (err || residue_clean(&now) || !now.controller_alive)
+		if (err || residue_clean(&now) || !now.controller_runs)
 			return err;
 		nanosleep(&(struct timespec){ 0, WAIT_STEP_MS * 1000000l }, NULL);
 	}

@@ -342,11 +342,11 @@ static enum session_end why_end(struct session *s, uint64_t now)
 	return SESSION_GOES_ON;
 }
 
-static struct mt_error *turn_steps(struct session *s, uint64_t now, uint64_t *events)
+static struct mt_error *turn_steps(struct session *s, uint64_t now, bool *more)
 {
 	bool changed = false, force = now - s->refresh_ns >= REFRESH_INTERVAL_NS;
 	/* Events first: what they mean, they mean by the modules of before. */
-	struct mt_error *err = recorder_poll(s->recorder, events);
+	struct mt_error *err = recorder_poll(s->recorder, more);
 	if (err)
 		return err;
 	if (force)
@@ -364,15 +364,18 @@ static struct mt_error *turn_steps(struct session *s, uint64_t now, uint64_t *ev
 
 void session_turn(struct session *s, int ms)
 {
-	uint64_t now = clock_ns(CLOCK_MONOTONIC), events = 0;
+	uint64_t now = clock_ns(CLOCK_MONOTONIC);
+	bool more = false;
 	s->end = why_end(s, now);
 	if (s->end != SESSION_GOES_ON)
 		return;
-	s->error = turn_steps(s, now, &events);
+	s->error = turn_steps(s, now, &more);
 	if (s->error) {
 		s->end = SESSION_ERROR;
 		return;
 	}
+	if (more)
+		return;
 	if (s->options->duration_ns) {
 		uint64_t left = s->armed_ns + s->options->duration_ns - now;
 		if (left < (uint64_t)ms * 1000000u)
@@ -398,15 +401,15 @@ static struct mt_error *take_out(struct session *s, int *exit_code)
 		mt_error_destroy(err);
 		return NULL;
 	}
-	if (err)
-		return mt_error_hint(mt_error_prefix(err, "the tracer is disarmed but still in process %d",
-						     s->pid),
-				     "`memtrace detach %d` removes it", s->pid);
-	if (result == REMOVAL_DISARMED) {
+	if (err && err->code == MT_ERROR_NOMEM)
+		return err;
+	if (err || result == REMOVAL_DISARMED) {
 		*exit_code = EXIT_PRESENT;
-		cmd_note("the tracer is disarmed but still in process %d: %s", s->pid, why);
+		cmd_note("the tracer is disarmed but still in process %d: %s", s->pid,
+			 err ? err->message : why);
 		fprintf(stderr, "hint: `memtrace detach %d` removes it later\n", s->pid);
 	}
+	mt_error_destroy(err);
 	return NULL;
 }
 

@@ -252,16 +252,18 @@ static struct mt_error *hook_addresses(struct injection *in,
 }
 
 /* A slot that must be changed again: it was bound by the loader between our look and the change,
- * or its library was closed and loaded anew at the same place. It holds what it held before, or
- * the original. */
+ * or its library was closed and loaded anew at the same place. */
 static bool slot_lost(struct injection *in, const struct wire_patch *p, uint64_t *value_ret)
 {
 	int thunk = thunks_index(&in->thunks, p->new_value);
 	if ((p->state != WIRE_PATCH_MISSED && p->state != WIRE_PATCH_DONE) || thunk < 0 ||
 	    tracee_read_some(in->t, p->slot, value_ret, sizeof(*value_ret)) != sizeof(*value_ret))
 		return false;
-	return *value_ret == in->thunks.content.target[thunk].original ||
-	       (p->state == WIRE_PATCH_DONE && *value_ret == p->old_value);
+	if (*value_ret == in->thunks.content.target[thunk].original)
+		return true;
+	/* Not bound yet: it leads into the library's own procedure linkage table. */
+	const struct image *img = images_find(&in->images, *value_ret);
+	return p->state == WIRE_PATCH_DONE && img && img->start == p->module_start;
 }
 
 static void patch_lost_slots(struct injection *in, uint32_t *count)

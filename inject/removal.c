@@ -16,7 +16,7 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-#define CALL_TIMEOUT_MS 5000
+#define CALL_TIMEOUT_MS 30000	/* the thread may be starved, and waiting harms nobody */
 #define STOP_TIMEOUT_MS 300
 #define SCAN_BYTES (64u << 10)	/* of each stack, for return addresses into the tracer */
 #define RETRY_NS 5000000l
@@ -39,14 +39,17 @@ static void note_map(const struct proc_map *m, struct residue *r)
 }
 
 /* A pid alone may have been reused: the start time tells. */
-static bool controller_lives(const struct wire_header *h)
+static bool controller_runs(const struct wire_header *h)
 {
-	uint32_t mode = atomic_load(&h->mode);
 	struct proc_status status;
-	if (!mode || mode & WIRE_OWNER_DIED)
-		return false;
 	auto_error struct mt_error *err = proc_status_read(h->controller_pid, &status);
 	return !err && status.start_time == h->controller_start && status.state != 'Z';
+}
+
+static bool is_armed(const struct wire_header *h)
+{
+	uint32_t mode = atomic_load(&h->mode);
+	return mode && !(mode & WIRE_OWNER_DIED);
 }
 
 static struct mt_error *read_header(struct tracee *t, uint64_t base, struct wire_header *ret)
@@ -80,7 +83,8 @@ struct mt_error *residue_read(struct tracee *t, struct residue *ret)
 	if (r.data && tracee_read_some(t, r.data_base, &header, sizeof(header)) == sizeof(header) &&
 	    header.magic == WIRE_MAGIC) {
 		r.controller_pid = header.controller_pid;
-		r.controller_alive = controller_lives(&header);
+		r.controller_runs = controller_runs(&header);
+		r.controller_alive = r.controller_runs && is_armed(&header);
 		r.slots = atomic_load(&header.patches_applied);
 	}
 	*ret = r;

@@ -15,6 +15,7 @@ struct residue {
 	bool data, tracer, thunk;	/* mapped */
 	bool thunk_armed;
 	bool controller_alive;		/* the capture is in progress */
+	bool controller_runs;		/* its process is there; it may be taking the tracer out */
 	int controller_pid;		/* of the data, 0: unknown */
 	uint64_t data_base, data_size;
 	uint64_t tracer_start, tracer_end;

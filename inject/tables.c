@@ -39,13 +39,27 @@ static void exec_range(const struct image *img, struct table_entry *e)
 	}
 }
 
+/* Could a call instruction end right before p? Then the address may be a real return address. */
+static bool after_call(const uint8_t *p, const uint8_t *start)
+{
+	static const uint8_t lengths[] = { 2, 3, 4, 6, 7 };	/* of an indirect call */
+	if (p - start < 8 || p[-5] == 0xe8)
+		return true;
+	for (size_t i = 0; i < sizeof(lengths); i++)
+		if (p[-lengths[i]] == 0xff)
+			return true;
+	return false;
+}
+
 /* Any 0xc3 byte in executable memory is a `ret` when jumped to. dlopen is entered with one as its
- * return address, so unwinders will look at the byte before it: the rule there must be that of a
- * function's entry, which is how the stack looks then. */
+ * return address, so unwinders will look at the byte before it: best is one where the rule is
+ * that of a function's entry, which is how the stack looks then. Without such a one any will do
+ * that is no real return address: our own unwinder knows it. */
 static uint64_t find_ret(struct tracee *t, const struct image *img, const struct unwind_rules *rules,
 			 const struct table_entry *e)
 {
 	uint8_t buf[16384];
+	uint64_t second_best = 0;
 	for (uint64_t at = e->exec_start; at < e->exec_end && at < e->exec_start + RET_SEARCH;
 	     at += sizeof(buf)) {
 		size_t size = e->exec_end - at < sizeof(buf) ? e->exec_end - at : sizeof(buf);
@@ -53,12 +67,16 @@ static uint64_t find_ret(struct tracee *t, const struct image *img, const struct
 		for (const uint8_t *p = buf; (p = memchr(p, 0xc3, (size_t)(buf + n - p))); p++) {
 			uint64_t address = at + (uint64_t)(p - buf);
 			const struct wire_rule *r =
-				unwind_lookup(&e->table, rules, address - 1 - img->bias);
+				unwind_lookup(&e->table, rules, address - 1 - img->bias - e->table.base);
+			if (after_call(p, buf))
+				continue;
 			if (r && r->cfa == WIRE_CFA_RSP && r->cfa_offset == 8 && r->rbp == WIRE_RBP_SAME)
 				return address;
+			if (!second_best)
+				second_best = address;
 		}
 	}
-	return 0;
+	return second_best;
 }
 
 static struct mt_error *compile_image(struct tracee *t, const struct image *img,

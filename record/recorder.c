@@ -19,6 +19,8 @@
 /* A store of `busy` may sit in the other core's store buffer while its time stamp is read; that
  * is over in far less than this. */
 #define ORDER_SLACK_NS 100000u
+#define TURN_NS 20000000u		/* one poll drains no longer than this */
+#define RELEASE_EVENTS 16384u
 #define CALIBRATION_NS 2000000u
 #define THREADS_INTERVAL_NS 50000000u
 #define NAMES_INTERVAL_NS 1000000000u
@@ -41,7 +43,7 @@ struct recorder {
 	struct ring_reader *readers;	/* by ring */
 	struct merge merge;
 	uint32_t thread_next;
-	uint64_t slack_ticks, written;
+	uint64_t slack_ticks, turn_ticks, written;
 	struct clock_pair start;
 	uint64_t threads_at, names_at, sample_at, flush_at;	/* ns: when it is due again */
 	MT_ARRAY(char *) names;		/* by thread index, as last written */
@@ -58,6 +60,7 @@ static struct mt_error *put_start(struct recorder *rec)
 	while (later.ns - rec->start.ns < CALIBRATION_NS);
 	uint64_t rate = clock_rate(rec->start, later);
 	rec->slack_ticks = rate / (1000000000u / ORDER_SLACK_NS);
+	rec->turn_ticks = rate / (1000000000u / TURN_NS);
 	char text[32];
 	snprintf(text, sizeof(text), "%llu", (unsigned long long)rate);
 	struct mt_error *err = recorder_meta(rec, CAPTURE_META_TSC_HZ, text);
@@ -330,6 +333,8 @@ static void wake_waiter(struct ring_reader *r)
 
 static void release_rings(struct recorder *rec)
 {
+	/* Whoever waits sees by this that we live and drain. */
+	atomic_fetch_add_explicit(&rec->header->drained, 1, memory_order_relaxed);
 	for (uint32_t i = 0; i < rings_used(rec); i++) {
 		struct ring_reader *r = &rec->readers[i];
 		uint64_t tail = atomic_load_explicit(&r->ring->tail, memory_order_relaxed);
@@ -364,9 +369,18 @@ static struct mt_error *begin_reader(struct recorder *rec, struct ring_reader *r
 	return NULL;
 }
 
-static struct mt_error *drain(struct recorder *rec, bool final, uint64_t *events_ret)
+/* Room is given back while draining, not only after it: threads wait for it. False: enough for one
+ * turn, whoever calls has other things to look at. */
+static bool drain_goes_on(struct recorder *rec, uint64_t deadline)
 {
-	uint64_t now = final ? UINT64_MAX : clock_ticks() - rec->slack_ticks;
+	release_rings(rec);
+	return clock_ticks() < deadline;
+}
+
+static struct mt_error *drain(struct recorder *rec, bool final, uint64_t *events_ret, bool *more_ret)
+{
+	uint64_t begin = clock_ticks(), now = final ? UINT64_MAX : begin - rec->slack_ticks;
+	uint64_t deadline = final ? UINT64_MAX : begin + rec->turn_ticks;
 	atomic_thread_fence(memory_order_seq_cst);
 	struct mt_error *err = take_new_owners(rec);
 	merge_clear(&rec->merge);
@@ -381,6 +395,10 @@ static struct mt_error *drain(struct recorder *rec, bool final, uint64_t *events
 			err = ring_reader_advance(r, &rec->intern, &rec->codes);
 		events++;
 		merge_again(&rec->merge, r);
+		if (events % RELEASE_EVENTS == 0 && !drain_goes_on(rec, deadline)) {
+			*more_ret = true;
+			break;
+		}
 	}
 	rec->written += err ? 0 : events;
 	release_rings(rec);
@@ -388,9 +406,11 @@ static struct mt_error *drain(struct recorder *rec, bool final, uint64_t *events
 	return err;
 }
 
-struct mt_error *recorder_poll(struct recorder *rec, uint64_t *events_ret)
+struct mt_error *recorder_poll(struct recorder *rec, bool *more_ret)
 {
-	struct mt_error *err = drain(rec, false, events_ret);
+	uint64_t events;
+	*more_ret = false;
+	struct mt_error *err = drain(rec, false, &events, more_ret);
 	return err ? err : periodic(rec);
 }
 
@@ -468,7 +488,8 @@ static struct mt_error *put_end(struct recorder *rec, const char *reason)
 struct mt_error *recorder_finish(struct recorder *rec, const char *reason)
 {
 	uint64_t events;
-	struct mt_error *err = drain(rec, true, &events);
+	bool more;
+	struct mt_error *err = drain(rec, true, &events, &more);
 	if (!err)
 		err = put_sample(rec);
 	if (!err)

@@ -27,7 +27,8 @@ static inline __attribute__((always_inline)) struct thread *hook_enter(void)
 	if (unlikely(!ring))
 		return NULL;		/* forked child */
 	if (unlikely(__atomic_load_n((uint32_t *)&ring->in_hook, __ATOMIC_RELAXED))) {
-		if (__atomic_load_n((uint32_t *)&ring->busy, __ATOMIC_RELAXED))	/* signal handler */
+		/* While a record is written only a signal handler can come here. */
+		if (__atomic_load_n((uint32_t *)&ring->busy, __ATOMIC_RELAXED) == WIRE_BUSY_WRITING)
 			__atomic_store_n((uint64_t *)&ring->nested, ring->nested + 1, __ATOMIC_RELAXED);
 		return NULL;
 	}
@@ -44,10 +45,22 @@ static inline void hook_leave(struct thread *t)
 	__atomic_store_n((uint32_t *)&t->ring->in_hook, 0, __ATOMIC_RELEASE);
 }
 
+static inline void stamp_state(struct thread *t, enum wire_busy busy)
+{
+	__atomic_store_n((uint32_t *)&t->ring->busy, busy, __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
 static inline uint64_t stamp_begin(struct thread *t)
 {
-	__atomic_store_n((uint32_t *)&t->ring->busy, 1, __ATOMIC_RELAXED);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	stamp_state(t, WIRE_BUSY_WRITING);
+	return sys_ticks();
+}
+
+/* A stamp that goes before a call whose success decides whether there is an event. */
+static inline uint64_t stamp_call(struct thread *t)
+{
+	stamp_state(t, WIRE_BUSY_CALLING);
 	return sys_ticks();
 }
 
@@ -185,8 +198,9 @@ static __attribute__((noinline)) void record_moved(struct thread *t, uint64_t be
 	struct thread *t = hook_enter();				\
 	if (unlikely(!t))						\
 		return call;						\
-	uint64_t before = stamp_begin(t);				\
+	uint64_t before = stamp_call(t);				\
 	void *p = call;							\
+	stamp_state(t, WIRE_BUSY_WRITING);				\
 	record_moved(t, before, old, p, size, frame);			\
 	stamp_end(t);							\
 	hook_leave(t);							\
@@ -259,8 +273,9 @@ BODY int do_munmap(int v, void *p, size_t size)
 	struct thread *t = hook_enter();
 	if (unlikely(!t))
 		return ORIGINAL(MUNMAP, v, fn_munmap)(p, size);
-	uint64_t before = stamp_begin(t);
+	uint64_t before = stamp_call(t);
 	int rc = ORIGINAL(MUNMAP, v, fn_munmap)(p, size);
+	stamp_state(t, WIRE_BUSY_WRITING);
 	if (!rc)
 		event_write(t, &(struct event){ before, (uint64_t)p, size, WIRE_REC_MUNMAP, true });
 	stamp_end(t);
@@ -274,8 +289,9 @@ BODY void *do_mremap(int v, void *old, size_t old_size, size_t size, int flags, 
 	struct thread *t = hook_enter();
 	if (unlikely(!t))
 		return ORIGINAL(MREMAP, v, fn_mremap)(old, old_size, size, flags, at);
-	uint64_t before = stamp_begin(t);
+	uint64_t before = stamp_call(t);
 	void *p = ORIGINAL(MREMAP, v, fn_mremap)(old, old_size, size, flags, at);
+	stamp_state(t, WIRE_BUSY_WRITING);
 	if (p != MAP_FAILED) {
 		if (old_size)	/* 0 duplicates a shared mapping */
 			event_write(t, &(struct event){ before, (uint64_t)old, old_size,
@@ -306,9 +322,10 @@ BODY int do_brk(int v, void *at, const uint64_t *frame)
 	struct thread *t = hook_enter();
 	if (unlikely(!t))
 		return ORIGINAL(BRK, v, fn_brk)(at);
-	uint64_t before = stamp_begin(t);
+	uint64_t before = stamp_call(t);
 	uint64_t old = (uint64_t)sys_call(SYS_brk, 0, 0, 0, 0);
 	int rc = ORIGINAL(BRK, v, fn_brk)(at);
+	stamp_state(t, WIRE_BUSY_WRITING);
 	if (!rc)
 		record_break(t, before, old, (uint64_t)sys_call(SYS_brk, 0, 0, 0, 0), frame);
 	stamp_end(t);
@@ -321,8 +338,9 @@ BODY void *do_sbrk(int v, intptr_t increment, const uint64_t *frame)
 	struct thread *t = increment ? hook_enter() : NULL;
 	if (unlikely(!t))
 		return ORIGINAL(SBRK, v, fn_sbrk)(increment);
-	uint64_t before = stamp_begin(t);
+	uint64_t before = stamp_call(t);
 	void *old = ORIGINAL(SBRK, v, fn_sbrk)(increment);
+	stamp_state(t, WIRE_BUSY_WRITING);
 	if (old != MAP_FAILED)
 		record_break(t, before, (uint64_t)old, (uint64_t)old + (uint64_t)increment, frame);
 	stamp_end(t);

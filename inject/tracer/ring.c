@@ -6,7 +6,7 @@
 #include "inject/tracer/tracer.h"
 
 /* A controller that is alive but does not drain (stopped, a disk that hangs) may hold a thread
- * this long once; from then on the thread drops until it sees room again. */
+ * this long once without a sign of life; from then on the thread drops until it sees room again. */
 #define PATIENCE_NS 500000000ll
 #define WAIT_SLICE_NS 10000000ll
 
@@ -35,9 +35,13 @@ static bool ring_wait(struct thread *t, uint64_t need)
 	if (tracer.header->options & WIRE_OPT_DROP || t->impatient)
 		return false;
 	__atomic_fetch_add((uint64_t *)&ring->waits, 1, __ATOMIC_RELAXED);
-	uint64_t begin = sys_ticks();
+	uint64_t begin = sys_ticks(), drained = 0;
 	bool room = false;
 	for (int64_t waited = 0; tracer_armed() && waited < PATIENCE_NS; waited += WAIT_SLICE_NS) {
+		uint64_t progress = __atomic_load_n((uint64_t *)&tracer.header->drained, __ATOMIC_RELAXED);
+		if (progress != drained)
+			waited = 0;
+		drained = progress;
 		uint32_t seen = __atomic_load_n((uint32_t *)&ring->full_wait, __ATOMIC_SEQ_CST);
 		room = ring_has_room(t, need);
 		if (room)
