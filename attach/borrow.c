@@ -24,8 +24,11 @@
 #include <unistd.h>
 
 #define CANDIDATES 16		/* threads tried between two looks at all of them */
-#define BACKOFF_MIN_US 500
-#define BACKOFF_MAX_US 20000
+#define BACKOFF_MIN_US 300
+#define BACKOFF_MAX_US 10000
+/* However late it is: on a machine that stalls for seconds a deadline alone says nothing about the
+ * target. */
+#define ROUNDS_MIN 8
 /* Room wanted below the red zone: the frame and a little for names of files and the like. */
 #define STACK_EXTRA 2048
 /* All but the signals that a fault raises: with one of those blocked or ignored the kernel would
@@ -266,7 +269,7 @@ struct mt_error *borrow_thread(struct tracee *t, struct tracee_thread *thread, b
 struct search {
 	struct tracee *t;
 	struct safepoint *sp;
-	unsigned tries;
+	unsigned rounds, tries;
 	unsigned reasons[SAFEPOINT_REASONS];
 	/* A thread still blocked where it was refused is not stopped again. */
 	struct safepoint_candidate refused[64];
@@ -323,6 +326,7 @@ static struct mt_error *search_round(struct search *s, uint64_t deadline_us, str
 	size_t count;
 	enum safepoint_reason why;
 	struct mt_error *err = safepoint_prepare(s->t, &s->sp);
+	s->rounds++;
 	if (err)
 		return err;
 	why = safepoint_process(s->sp);
@@ -336,7 +340,7 @@ static struct mt_error *search_round(struct search *s, uint64_t deadline_us, str
 	if (!count)
 		s->reasons[why]++;
 	for (size_t i = 0; i < count && !err && !*ret; i++) {
-		if (i && stop_now_us() > deadline_us)
+		if (i && s->rounds > ROUNDS_MIN && stop_now_us() > deadline_us)
 			break;
 		if (!was_refused(s, &list[i]))
 			err = try_candidate(s, &list[i], ret);
@@ -355,8 +359,8 @@ static struct mt_error *no_safe_point(const struct search *s, int deadline_ms)
 						safepoint_reason_text((enum safepoint_reason)i),
 						s->reasons[i]);
 	return mt_error_hint(mt_error_create(MT_ERROR_BUSY,
-		"no thread of process %d was at a safe point within %d ms: %s", (int)s->t->pid,
-		deadline_ms, len ? text : "no thread could be looked at"),
+		"no thread of process %d was at a safe point within %d ms (%u tries): %s",
+		(int)s->t->pid, deadline_ms, s->tries, len ? text : "no thread could be looked at"),
 		"nothing was changed; try again later");
 }
 
@@ -372,7 +376,7 @@ struct mt_error *borrow_acquire(struct tracee *t, int deadline_ms, struct borrow
 			return err;
 		if (b)
 			break;
-		if (stop_now_us() + backoff > deadline)
+		if (stop_now_us() + backoff > deadline && s.rounds >= ROUNDS_MIN)
 			return no_safe_point(&s, deadline_ms);
 		struct timespec ts = { 0, (long)backoff * 1000 };
 		nanosleep(&ts, NULL);
