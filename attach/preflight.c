@@ -120,7 +120,8 @@ static struct mt_error *check_permission(pid_t pid, const struct proc_status *st
 	if (errno == EACCES || errno == EPERM)
 		return explain_permission(pid, st);
 	if (errno == ENOENT || errno == ESRCH)
-		return mt_error_create(MT_ERROR_GONE, "no process %d", (int)pid);
+		return mt_error_hint(mt_error_create(MT_ERROR_GONE, "no process %d", (int)pid),
+				     "`pgrep -a NAME` lists processes by name");
 	return mt_error_os(errno, "cannot open '%s'", path);
 }
 
@@ -254,7 +255,8 @@ struct mt_error *preflight(pid_t pid, struct proc_status *status_ret)
 		err = proc_status_read(pid, status_ret);
 	if (pid <= 0 || (err && err->code == MT_ERROR_GONE)) {
 		mt_error_destroy(err);
-		return mt_error_create(MT_ERROR_GONE, "no process %d", (int)pid);
+		return mt_error_hint(mt_error_create(MT_ERROR_GONE, "no process %d", (int)pid),
+				     "`pgrep -a NAME` lists processes by name");
 	}
 	if (!err)
 		err = check_kind(pid, status_ret);

@@ -12,12 +12,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-struct mt_error *tracee_open(pid_t pid, struct tracee **ret)
+static struct mt_error *open_known(pid_t pid, struct proc_status st, struct tracee **ret)
 {
-	struct proc_status st;
-	struct mt_error *err = preflight(pid, &st);
-	if (err)
-		return err;
 	struct tracee *t = calloc(1, sizeof(*t));
 	if (!t)
 		return &mt_enomem;
@@ -29,7 +25,7 @@ struct mt_error *tracee_open(pid_t pid, struct tracee **ret)
 	t->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	/* The pidfd is for whoever has the pid now: is that still the one preflight saw? */
 	struct proc_status again;
-	err = proc_status_read(pid, &again);
+	struct mt_error *err = proc_status_read(pid, &again);
 	if (!err && again.start_time != st.start_time)
 		err = mt_error_create(MT_ERROR_GONE, "process %d is gone", (int)pid);
 	if (err) {
@@ -38,6 +34,20 @@ struct mt_error *tracee_open(pid_t pid, struct tracee **ret)
 	}
 	*ret = t;
 	return NULL;
+}
+
+struct mt_error *tracee_open(pid_t pid, struct tracee **ret)
+{
+	struct proc_status st;
+	struct mt_error *err = preflight(pid, &st);
+	return err ? err : open_known(pid, st, ret);
+}
+
+struct mt_error *tracee_open_to_read(pid_t pid, struct tracee **ret)
+{
+	struct proc_status st;
+	struct mt_error *err = proc_status_read(pid, &st);
+	return err ? err : open_known(pid, st, ret);
 }
 
 void tracee_close(struct tracee *t)

@@ -107,6 +107,6 @@ struct mt_error *cmd_detach(int argc, char **argv, int *exit_code_ret)
 	if (err)
 		return err;
 	auto_tracee struct tracee *t = NULL;
-	err = tracee_open(pid, &t);
+	err = tracee_open_to_read(pid, &t);
 	return err ? err : detach(t, pid, exit_code_ret);
 }

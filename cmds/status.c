@@ -69,7 +69,7 @@ struct mt_error *cmd_status(int argc, char **argv, int *exit_code_ret)
 	if (err)
 		return err;
 	auto_tracee struct tracee *t = NULL;
-	err = tracee_open(pid, &t);
+	err = tracee_open_to_read(pid, &t);
 	struct residue r;
 	if (!err)
 		err = residue_read(t, &r);

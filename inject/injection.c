@@ -135,7 +135,7 @@ static struct mt_error *call_dlopen(struct injection *in, struct borrow *b, int 
  * sides see, for as long as the call takes. */
 static struct mt_error *call_dlopen_file(struct injection *in, struct borrow *b, uint64_t *handle_ret)
 {
-	static const char *const dirs[] = { "/tmp", "/dev/shm", "/var/tmp", "/run" };
+	static const char *const dirs[] = { "/tmp", "/dev/shm", "/var/tmp", "/run", "" };
 	uint64_t dlopen_address, path_address;
 	struct mt_error *err = injection_find_dl(in->t, &in->images, "dlopen", &dlopen_address);
 	for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]) && !err && !*handle_ret; i++) {
@@ -146,7 +146,7 @@ static struct mt_error *call_dlopen_file(struct injection *in, struct borrow *b,
 		if (fd < 0)
 			continue;
 		size_t size = (size_t)(mt_tracer_blob_end - mt_tracer_blob);
-		const char *inner = strstr(path, "/root/") + 5;
+		const char *inner = strstr(path, "/root") + 5;
 		if (!fchmod(fd, 0755) && write(fd, mt_tracer_blob, size) == (ssize_t)size) {
 			err = borrow_scratch(b, inner, strlen(inner) + 1, &path_address);
 			if (!err)

@@ -187,6 +187,10 @@ enum file_found find_module_file(struct file_search *s, const struct capture_mod
 	if (real && try_path(&w, format_path("%s%s", s->sysroot ? s->sysroot : "", path), -1, f,
 			     &state))
 		return state;
+	/* A program in a root of its own has the paths of whoever looked at it: the system root may be
+	 * in them already. The build-id decides. */
+	if (real && s->sysroot && w.build_id_size && try_path(&w, strdup(path), -1, f, &state))
+		return state;
 	struct place p;
 	for (size_t pos = 0; next_place(s, &pos, &p);) {
 		if (try_path(&w, build_id_path(p.root, p.dir, &w, ""), -1, f, &state))
