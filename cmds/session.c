@@ -217,15 +217,34 @@ static struct mt_error *put_system(struct session *s)
 	return err;
 }
 
-/* "glibc 2.36", from the function that every glibc has. The string lies in the target. */
+/* The newest version of its interface that a C library defines is its own: "GLIBC_2.36". */
+static unsigned glibc_minor(struct tracee *t, const struct image *img)
+{
+	unsigned best = 0;
+	auto_free char *names = malloc(img->strsz + 1);
+	size_t size = names ? tracee_read_some(t, img->strtab, names, img->strsz) : 0;
+	static const char prefix[] = "GLIBC_2.";
+	for (size_t i = 0; i + sizeof(prefix) < size; i++) {
+		if (memcmp(names + i, prefix, sizeof(prefix) - 1))
+			continue;
+		names[size] = 0;
+		unsigned minor = (unsigned)strtoul(names + i + sizeof(prefix) - 1, NULL, 10);
+		if (minor > best)
+			best = minor;
+	}
+	return best;
+}
+
 static struct mt_error *put_libc(struct session *s)
 {
 	for (size_t i = 0; i < s->injection->images.list.len; i++) {
 		struct image *img = s->injection->images.list.items[i];
 		if (!img->is_libc || img->unloaded)
 			continue;
-		const char *base = strrchr(img->path, '/');
-		return put_text(s, CAPTURE_META_LIBC, base ? base + 1 : img->path);
+		char text[32];
+		unsigned minor = glibc_minor(s->t, img);
+		snprintf(text, sizeof(text), "glibc 2.%u", minor);
+		return minor ? put_text(s, CAPTURE_META_LIBC, text) : NULL;
 	}
 	return NULL;
 }

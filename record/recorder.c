@@ -45,6 +45,7 @@ struct recorder {
 	uint32_t thread_next;
 	uint64_t slack_ticks, turn_ticks, written;
 	struct clock_pair start;
+	uint64_t start_realtime_ns;
 	uint64_t threads_at, names_at, sample_at, flush_at;	/* ns: when it is due again */
 	MT_ARRAY(char *) names;		/* by thread index, as last written */
 	MT_ARRAY(struct module_state) modules;		/* by image id */
@@ -67,7 +68,7 @@ static struct mt_error *put_start(struct recorder *rec)
 	snprintf(text, sizeof(text), "%llu", (unsigned long long)rec->start.ticks);
 	if (!err)
 		err = recorder_meta(rec, CAPTURE_META_START_TICKS, text);
-	snprintf(text, sizeof(text), "%llu", (unsigned long long)clock_ns(CLOCK_REALTIME));
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)rec->start_realtime_ns);
 	if (!err)
 		err = recorder_meta(rec, CAPTURE_META_START, text);
 	return err;
@@ -82,6 +83,7 @@ struct mt_error *recorder_create(struct tracee *t, struct wire_header *header,
 	rec->t = t;
 	rec->header = header;
 	rec->start = clock_pair_now();
+	rec->start_realtime_ns = clock_ns(CLOCK_REALTIME);
 	rec->readers = calloc(header->ring_count, sizeof(*rec->readers));
 	if (!rec->readers)
 		return &mt_enomem;
