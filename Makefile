@@ -5,6 +5,7 @@
 
 O ?= build
 CC ?= gcc
+CLANG := $(findstring clang,$(shell $(CC) --version))
 Q := $(if $(V),,@)
 
 ROOMS := base capture attach inject record symbolize analysis reporters cmds
@@ -22,7 +23,9 @@ WARNINGS += -Werror -Wformat=2 -Wundef -Wold-style-definition -Wno-format-nonlit
 endif
 OPT := $(if $(DEBUG),-O0 -g3,-O2 -g)
 ifdef ASAN
-SANITIZE := -fsanitize=address,undefined -fno-omit-frame-pointer
+# gcc guesses wrongly about what may be uninitialized in instrumented code.
+SANITIZE := -fsanitize=address,undefined -fno-omit-frame-pointer \
+	$(if $(CLANG),,-Wno-maybe-uninitialized)
 endif
 HARDEN := $(if $(ASAN),,-D_FORTIFY_SOURCE=$(if $(DEBUG),0,2)) -fstack-protector-strong
 
@@ -36,7 +39,7 @@ TRACER_CFLAGS := -std=gnu17 -O2 -g $(WARNINGS) -I. -MD -MP -fPIC -ffreestanding 
 	-fno-stack-protector -fno-omit-frame-pointer -fno-asynchronous-unwind-tables -fcf-protection \
 	-funwind-tables -fno-plt -ftls-model=initial-exec
 # gcc would make a call of memset out of the loop in memset; clang -ffreestanding does not.
-ifeq (,$(findstring clang,$(shell $(CC) --version)))
+ifeq (,$(CLANG))
 TRACER_CFLAGS += -fno-tree-loop-distribute-patterns
 endif
 TRACER_LDFLAGS := -shared -nostdlib -Wl,-z,defs -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack \
