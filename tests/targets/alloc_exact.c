@@ -220,6 +220,35 @@ static NOINLINE void use_break(void)
 		ledger_die("brk back");
 }
 
+/* Without -fPIC this makes "canonical" stubs of them: the symbol's address is the program's own
+ * PLT entry, and every library's slots hold that. */
+static void *volatile addresses[12];
+
+static void take_addresses(void)
+{
+	addresses[0] = (void *)malloc;
+	addresses[1] = (void *)calloc;
+	addresses[2] = (void *)realloc;
+	addresses[3] = (void *)free;
+	addresses[4] = (void *)reallocarray;
+	addresses[5] = (void *)posix_memalign;
+	addresses[6] = (void *)aligned_alloc;
+	addresses[7] = (void *)memalign;
+	addresses[8] = (void *)mmap;
+	addresses[9] = (void *)munmap;
+	addresses[10] = (void *)mremap;
+	addresses[11] = (void *)sbrk;
+}
+
+static NOINLINE void by_address(void)
+{
+	void *(*f)(size_t) = (void *(*)(size_t))addresses[0];
+	void *p = GOT("malloc", f(3210), 3210);
+	void (*g)(void *) = (void (*)(void *))addresses[3];
+	GONE(p);
+	g(p);
+}
+
 static volatile int signals;
 
 static NOINLINE void from_handler(void)
@@ -255,6 +284,7 @@ int main(void)
 	for (int i = 0; i < 16; i++)
 		before[i] = malloc(1000);
 	ledger_wait("ready");
+	take_addresses();
 	use_malloc();
 	use_calloc();
 	use_realloc();
@@ -268,6 +298,7 @@ int main(void)
 	use_mremap();
 	use_break();
 	in_handler();
+	by_address();
 	peak();
 	ledger_print();
 	ledger_wait("done");
