@@ -54,7 +54,7 @@ def armed(pid):
     try:
         mode, _, wanted, applied = struct.unpack(
             "<4I", _read_memory(pid, int(data[0].split("-")[0], 16) + 64, 16))
-        return (mode not in (0, 0x40000000) and wanted == applied and
+        return (mode not in (0, 0x40000000) and 0 < applied <= wanted and
                 any(_read_memory(pid, page + 16, 1) == b"\1" for page in pages))
     except OSError:
         return False
