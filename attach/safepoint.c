@@ -19,6 +19,7 @@
 
 #define FRAMES_MAX 16384
 #define TEXT_MAX (64u << 20)
+#define SCAN_MAX (8u << 20)	/* of a stack; the default limit of a main thread's */
 /* glibc and musl keep signals 32 and 33 for themselves and unblock them except in critical
  * sections of their own (spawn, thread creation and exit, abort). */
 #define LIBC_SIGNALS ((1ull << 31) | (1ull << 32))
@@ -348,15 +349,51 @@ static bool in_rseq(struct safepoint *sp, const struct tracee_thread *thread)
 	return tracee_read_some(sp->t, conf.rseq_abi_pointer + 8, &section, 8) == 8 && section;
 }
 
-/* The frames seen all lie in the C library or loader: who called it is not known. */
-static bool caller_unknown(const struct safepoint *sp, size_t n)
+static bool in_c_library(const struct safepoint *sp, uint64_t pc)
 {
-	for (size_t i = 0; i < n; i++) {
-		const struct image *img = images_find(&sp->images, sp->frames[i].call_pc);
-		if (!img || !(img->is_libc || img->is_loader || img->is_vdso))
-			return false;
+	const struct image *img = images_find(&sp->images, pc);
+	return img && (img->is_libc || img->is_loader || img->is_vdso);
+}
+
+/* Every word from the stack pointer up that could be a return address into code that must not be
+ * interrupted. Words left over from earlier calls may cry wolf; a real caller is never missed. */
+static enum safepoint_reason scan_stack(struct safepoint *sp, const struct user_regs_struct *regs)
+{
+	const struct proc_map *m = proc_maps_find(&sp->maps, regs->rsp);
+	uint64_t end = m ? m->end : 0;
+	if (regs->fs_base > regs->rsp && regs->fs_base < end)
+		end = regs->fs_base;
+	if (end <= regs->rsp || end - regs->rsp > SCAN_MAX)
+		return SAFEPOINT_NO_UNWIND;
+	size_t size = (size_t)(end - regs->rsp) & ~(size_t)7;
+	auto_free uint64_t *words = malloc(size + 8);
+	if (!words || tracee_read_some(sp->t, regs->rsp, words, size) != size)
+		return SAFEPOINT_NO_UNWIND;
+	for (size_t i = 0; i < size / 8; i++) {
+		enum safepoint_reason why = ranges_find(&sp->ranges, words[i] - 1);
+		if (why != SAFEPOINT_OK)
+			return why;
 	}
-	return true;
+	return SAFEPOINT_OK;
+}
+
+/* The unwind tables ended before the thread's start. In a blocking call what was seen will do when
+ * it shows who called the C library: whoever holds the allocator or the loader calls nothing else
+ * on its way to a wait. Where the library itself has no tables (musl, which is its own loader) the stack is searched; in
+ * user code only if it was that library, at the thread's first function, that ended the walk. */
+static enum safepoint_reason check_incomplete(struct safepoint *sp,
+					      const struct user_regs_struct *regs, size_t n,
+					      bool waits)
+{
+	bool caller_known = false;
+	for (size_t i = 0; i < n; i++)
+		caller_known = caller_known || !in_c_library(sp, sp->frames[i].call_pc);
+	if (waits && caller_known)
+		return SAFEPOINT_OK;
+	const struct image *last = images_find(&sp->images, sp->frames[n - 1].call_pc);
+	if (!waits && !(last && last->is_libc && last->is_loader))
+		return SAFEPOINT_NO_UNWIND;
+	return scan_stack(sp, regs);
 }
 
 static enum safepoint_reason check_frames(struct safepoint *sp,
@@ -371,12 +408,8 @@ static enum safepoint_reason check_frames(struct safepoint *sp,
 	}
 	if (end == BACKTRACE_START)
 		return SAFEPOINT_OK;
-	/* In a blocking call what was seen will do: whoever holds the allocator or the loader calls
-	 * nothing else on the way to a wait, but a lock's futex. */
-	if (end != BACKTRACE_NO_INFO || !waits)
-		return SAFEPOINT_NO_UNWIND;
-	return caller_unknown(sp, n) && arch_is_lock_wait((long)regs->orig_rax) ?
-		       SAFEPOINT_NO_UNWIND : SAFEPOINT_OK;
+	return end == BACKTRACE_NO_INFO ? check_incomplete(sp, regs, n, waits) :
+					  SAFEPOINT_NO_UNWIND;
 }
 
 enum safepoint_reason safepoint_check(struct safepoint *sp, const struct tracee_thread *thread,

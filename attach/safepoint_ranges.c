@@ -126,7 +126,8 @@ static int by_start(const void *a, const void *b)
 
 /* Static functions have no name in a stripped library; they lie beside the exported ones of the
  * same source file. A run of allocator functions is one range, gaps included, and reaches to its
- * neighbours on both sides; others reach from their start to the next function. */
+ * neighbours on both sides; those of the loader reach to the next function; those of processes and
+ * threads end where they end, for beside them lies the first function of every thread. */
 static bool add_functions(struct ranges *r, const struct functions *f)
 {
 	const struct function *fn = f->list.items;
@@ -144,7 +145,8 @@ static bool add_functions(struct ranges *r, const struct functions *f)
 				start -= NEIGHBOUR_MAX;
 		}
 		uint64_t next = i + 1 < n ? fn[i + 1].start : end;
-		if (next > end && next - end <= (f->is_libc ? NEIGHBOUR_MAX : GAP_MAX))
+		bool whole = fn[i].reason == SAFEPOINT_PROCESS && end > start;
+		if (!whole && next > end && next - end <= (f->is_libc ? NEIGHBOUR_MAX : GAP_MAX))
 			end = next;
 		ok = ok && ranges_add(r, start, end, fn[i].reason);
 	}

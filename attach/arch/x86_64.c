@@ -77,12 +77,6 @@ bool arch_is_vfork_like(long nr)
 	return nr == __NR_vfork || nr == __NR_clone || nr == __NR_clone3;
 }
 
-bool arch_is_lock_wait(long nr)
-{
-	return nr == __NR_futex || nr == __NR_futex_waitv || nr == __NR_sched_yield ||
-	       nr == __NR_restart_syscall;
-}
-
 bool arch_undo_false_eintr(struct user_regs_struct *regs)
 {
 	if ((int64_t)regs->orig_rax < 0 || (int64_t)regs->rax != -K_EINTR)
@@ -92,6 +86,17 @@ bool arch_undo_false_eintr(struct user_regs_struct *regs)
 		return false;
 	regs->rax = (uint64_t)-ERESTARTNOHAND;
 	return true;
+}
+
+bool arch_restarts_by_call(const struct user_regs_struct *regs)
+{
+	return (int64_t)regs->orig_rax >= 0 && (int64_t)regs->rax == -ERESTART_RESTARTBLOCK &&
+	       regs->orig_rax != __NR_restart_syscall;
+}
+
+void arch_restart_anew(struct user_regs_struct *regs)
+{
+	regs->rax = (uint64_t)-ERESTARTNOHAND;
 }
 
 /* ---- code snippets ---- */

@@ -24,11 +24,13 @@ enum arch_wait {
 enum arch_wait arch_classify_wait(long nr, const uint64_t args[6]);
 /* fork-like: while one thread sits in it a child may be using the same memory. */
 bool arch_is_vfork_like(long nr);
-/* The wait of a lock, which may be anybody's: an allocator's, the loader's. */
-bool arch_is_lock_wait(long nr);
 /* Calls that answer EINTR to a tracer's stop although no handler ran get -ERESTARTNOHAND in its
  * place; true when regs changed. Only for the stop in the kernel's signal code. */
 bool arch_undo_false_eintr(struct user_regs_struct *regs);
+/* A timed wait that would go on by restart_syscall; in the same stop. */
+bool arch_restarts_by_call(const struct user_regs_struct *regs);
+/* It begins anew instead, with all its time. */
+void arch_restart_anew(struct user_regs_struct *regs);
 
 /* ---- code snippets ---- */
 struct arch_snippets {
