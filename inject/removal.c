@@ -264,6 +264,11 @@ static bool thread_inside(struct removal *r, struct tracee_thread *thread)
 		return err->code != MT_ERROR_GONE;
 	if (in_our_code(r, regs.rip))
 		return true;
+	/* On the call stack: on its way out of a call whose controller died. It needs the stack to
+	 * get back, so nobody else may use it and it may not be unmapped. */
+	if (r->there.data && regs.rsp >= r->there.data_base &&
+	    regs.rsp - r->there.data_base <= r->there.data_size)
+		return true;
 	/* Return addresses lie above the stack pointer; the red zone holds none. */
 	size_t n = tracee_read_some(r->t, regs.rsp & ~7ull, stack, sizeof(stack)) / 8;
 	for (size_t i = 0; i < n; i++)
