@@ -208,7 +208,8 @@ enum wire_patch_state {
 
 struct wire_patch {
 	uint64_t slot;			/* address in the target */
-	uint64_t old_value, new_value;
+	uint64_t old_value, new_value;	/* what goes back, what it is to hold */
+	uint64_t expected;		/* what it holds before the change */
 	uint64_t module_start;		/* lowest address of its module, to know it is still there */
 	uint32_t protection;		/* PROT_* of the page before */
 	uint32_t state;			/* enum wire_patch_state */

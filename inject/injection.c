@@ -4,6 +4,7 @@
  * Called by cmds/; calls the rest of inject/ and attach/. */
 #include "inject/injection.h"
 
+#include "attach/seccomp.h"
 #include "inject/removal.h"
 
 #include <errno.h>
@@ -13,6 +14,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -44,10 +46,36 @@ struct mt_error *injection_find_dl(struct tracee *t, const struct images *images
 			     "glibc 2.34 or newer is needed at present, or a program linked with libdl");
 }
 
+/* What inject/tracer/ asks of the kernel on the target's own threads, with WIRE_OPT_NO_PROBE. And
+ * the call by which a borrowed thread restores itself if this process dies. */
+#define SOMEWHERE 0x7f1200000000ull
+static const struct seccomp_call tracer_calls[] = {
+	{ "gettid", SYS_gettid, true, { 0 } },
+	{ "mmap", SYS_mmap, true, { 0, 65536, PROT_READ | PROT_WRITE,
+				    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, ~0ull } },
+	{ "madvise", SYS_madvise, true, { SOMEWHERE, 65536, MADV_WIPEONFORK } },
+	{ "munmap", SYS_munmap, false, { SOMEWHERE, 65536 } },
+	{ "mprotect", SYS_mprotect, true, { SOMEWHERE, 4096, PROT_READ | PROT_WRITE } },
+	{ "mprotect", SYS_mprotect, true, { SOMEWHERE, 4096, PROT_READ } },
+	{ "futex", SYS_futex, true, { SOMEWHERE, FUTEX_WAKE, 1 } },
+	{ "futex", SYS_futex, true, { SOMEWHERE, FUTEX_WAIT, 0, SOMEWHERE } },
+	{ "sched_yield", SYS_sched_yield, false, { 0 } },
+	{ "brk", SYS_brk, false, { 0 } },
+	{ "rt_sigreturn", SYS_rt_sigreturn, true, { 0 } },
+};
+
+static struct mt_error *check_filters(struct injection *in)
+{
+	return seccomp_check(in->t, tracer_calls, sizeof(tracer_calls) / sizeof(tracer_calls[0]),
+			     &in->filtered);
+}
+
 static struct mt_error *prepare_parts(struct injection *in)
 {
 	uint64_t unused;
-	struct mt_error *err = images_read(in->t, &in->images);
+	struct mt_error *err = check_filters(in);
+	if (!err)
+		err = images_read(in->t, &in->images);
 	if (!err)
 		err = linkmap_read(in->t, &in->images, &in->linkmap);
 	if (!err)
@@ -230,10 +258,16 @@ static struct mt_error *add_patch(struct injection *in, const struct slot *slot,
 		return err;
 	if (slot->value == thunk)	/* a pointer of an earlier capture, copied by the program */
 		return NULL;
+	/* Loading the tracer may have bound it: ld.so itself calls malloc through the program's
+	 * procedure linkage table where that is the canonical address. */
+	uint64_t expected = slot->value, now;
+	if (tracee_read_some(in->t, slot->address, &now, sizeof(now)) == sizeof(now) &&
+	    now == slot->original)
+		expected = now;
 	h->original[slot->function][variant] = slot->original;
 	struct wire_patch *patches = channel_at(&in->channel, h->patches_offset);
 	patches[(*count)++] = (struct wire_patch){
-		.slot = slot->address, .old_value = slot->value, .new_value = thunk,
+		.slot = slot->address, .old_value = slot->value, .new_value = thunk, .expected = expected,
 		.module_start = slot->module_start, .protection = slot->protection,
 		.state = WIRE_PATCH_WANTED,
 	};
@@ -276,7 +310,7 @@ static void patch_lost_slots(struct injection *in, uint32_t *count)
 		if (!slot_lost(in, &patches[i], &value))
 			continue;
 		patches[*count] = patches[i];
-		patches[*count].old_value = value;
+		patches[*count].old_value = patches[*count].expected = value;
 		patches[(*count)++].state = WIRE_PATCH_WANTED;
 		patches[i].state = WIRE_PATCH_RETRIED;
 	}
@@ -343,7 +377,7 @@ static struct mt_error *fill_header(struct injection *in)
 	h->controller_start = self.start_time;
 	h->target_pid = status.ns_tgid;
 	h->options = WIRE_OPT_PYTHON | (in->options.no_native ? 0 : WIRE_OPT_NATIVE) |
-		     (in->options.drop ? WIRE_OPT_DROP : 0) | (status.seccomp ? WIRE_OPT_NO_PROBE : 0);
+		     (in->options.drop ? WIRE_OPT_DROP : 0) | (in->filtered ? WIRE_OPT_NO_PROBE : 0);
 	h->python = in->python.known ? in->python.layout : (struct wire_python){ 0 };
 	for (size_t i = 0; i < maps.maps.len; i++)
 		if (!strcmp(maps.maps.items[i].path, "[stack]"))
@@ -401,8 +435,14 @@ static struct mt_error *arm_steps(struct injection *in, struct borrow *b)
 		return err;
 	in->armed = true;
 	err = thunks_arm(in->t, &in->thunks, true);
-	if (!err)
+	/* Twice: what another thread bound meanwhile was missed the first time. */
+	for (int i = 0; i < 2 && !err; i++) {
 		err = call_tracer(in, b, WIRE_SYMBOL_APPLY, 0);
+		if (!err)
+			err = publish_patches(in);
+		if (atomic_load(&h->patches_wanted) == atomic_load(&h->patches_applied))
+			break;
+	}
 	return err;
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* inject/injection.h - puts the tracer into a tracee and keeps it up to date.
  *
- *	injection_prepare(t, &options, &in)	reads images, compiles tables; stops nothing
+ *	injection_prepare(t, &options, &in)	reads images, compiles tables; stops nothing but, for
+ *						a moment each, threads with a seccomp filter
  *	injection_arm(in, borrow)		loads and arms the tracer on a borrowed thread
  *	injection_refresh(in, ...)		libraries came or went: tables and slots follow
  *	removal_run() (inject/removal.h)	the way back
@@ -36,6 +37,7 @@ struct injection {
 	struct python python;
 	struct channel channel;
 	bool armed;
+	bool filtered;		/* some thread has a seccomp filter */
 	unsigned slots_refused;	/* no thunk left for them */
 };
 

@@ -69,8 +69,8 @@ static void apply_patch(struct wire_patch *p)
 		p->state = WIRE_PATCH_MISSED;
 		return;
 	}
-	uint64_t old = p->old_value;
-	bool done = __atomic_compare_exchange_n((uint64_t *)p->slot, &old, p->new_value, false,
+	uint64_t expected = p->expected;
+	bool done = __atomic_compare_exchange_n((uint64_t *)p->slot, &expected, p->new_value, false,
 						__ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
 	if (!(p->protection & PROT_WRITE))
 		sys_call(SYS_mprotect, page, PAGE, p->protection, 0);
