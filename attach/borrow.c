@@ -11,6 +11,8 @@
  * Signal mask and FP state are changed only while it is parked or in a call. */
 #include "attach/borrow_private.h"
 
+#include "attach/seccomp.h"
+
 #include <elf.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -161,7 +163,11 @@ struct mt_error *borrow_settle_on(struct borrow *b, uint64_t top)
 
 static struct mt_error *take(struct borrow *b)
 {
-	struct mt_error *err = borrow_settle_on(b, b->regs.rsp - ARCH_RED_ZONE);
+	struct mt_error *err = seccomp_suspend(b->t, b->tid);
+	if (err)
+		return err;
+	b->suspended = true;
+	err = borrow_settle_on(b, b->regs.rsp - ARCH_RED_ZONE);
 	if (err)
 		return err;		/* nothing changed: regs are as they came */
 	b->taken = true;
@@ -197,6 +203,8 @@ void borrow_release(struct borrow *b, bool keep_stopped)
 		return;
 	if (b->thread && b->taken)
 		restore(b);
+	if (b->thread && b->suspended)
+		seccomp_resume(b->tid);
 	if (b->thread && !keep_stopped)
 		tracee_release_thread(b->t, b->thread);
 	mt_error_destroy(b->stack_error);
@@ -391,10 +399,11 @@ struct mt_error *borrow_acquire(struct tracee *t, int deadline_ms, struct borrow
 
 void borrow_set_stack(struct borrow *b, uint64_t address, uint64_t size)
 {
+	uint64_t top = address ? address + size : b->regs.rsp - ARCH_RED_ZONE;
 	b->floor = address ? address : b->own_floor;
 	if (!b->thread)
 		return;
-	struct mt_error *err = borrow_settle_on(b, address ? address + size : b->regs.rsp - ARCH_RED_ZONE);
+	struct mt_error *err = borrow_settle_on(b, top);
 	if (err) {
 		/* Reported by the next call: this one has no way to. */
 		mt_error_destroy(b->stack_error);

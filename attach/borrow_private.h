@@ -13,6 +13,7 @@ struct borrow {
 	struct tracee_thread *thread;	/* NULL: lost (exited, or a call that did not end) */
 	pid_t tid;
 	bool taken;			/* parked or in a call: not as it came */
+	bool suspended;			/* its seccomp filters, if any */
 	struct arch_snippets snippets;
 
 	struct user_regs_struct regs;	/* as it came */

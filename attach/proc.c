@@ -140,6 +140,7 @@ static void status_text(const char *text, struct proc_status *st)
 	}
 	st->threads = (int)field_number(text, "Threads");
 	st->seccomp = (int)field_number(text, "Seccomp");
+	st->seccomp_filters = (int)field_number(text, "Seccomp_filters");
 	st->shadow_stack = line_has_word(field(text, "x86_Thread_features"), "shstk");
 	st->rss = field_number(text, "VmRSS") * 1024;
 	st->rss_anon = field_number(text, "RssAnon") * 1024;

@@ -21,6 +21,7 @@ struct proc_status {
 	uid_t uid, euid;
 	int threads;
 	int seccomp;		/* 0 off, 1 strict, 2 filter */
+	int seccomp_filters;	/* how many; 0 before Linux 5.9 */
 	bool shadow_stack;	/* x86_Thread_features has shstk */
 	uint64_t start_time;	/* /proc/PID/stat field 22: guards against a reused pid */
 	bool kernel_thread;

@@ -9,6 +9,7 @@
 
 #include "attach/arch/x86_64.h"
 #include "attach/preflight.h"
+#include "attach/seccomp.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -119,6 +120,7 @@ enum stop_wait stop_settle(struct tracee *t, struct tracee_thread *thread, uint6
 			thread->held = true;
 			thread->group_stopped = WSTOPSIG(status) != SIGTRAP;
 			undo_false_eintr(thread);
+			seccomp_mend_restart(thread->tid);
 			return STOP_STOPPED;
 		}
 		/* A signal on its way in, or an exec. It goes on its way; the interrupt asked for
@@ -244,7 +246,7 @@ static enum seize seize(struct tracee *t, pid_t tid, struct tracee_thread **ret,
 		*err_ret = &mt_enomem;
 		return SEIZE_ERROR;
 	}
-	if (ptrace(PTRACE_SEIZE, tid, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC) < 0) {
+	if (ptrace(PTRACE_SEIZE, tid, NULL, STOP_OPTIONS) < 0) {
 		int errnum = errno;
 		stop_forget(t, thread);
 		struct proc_thread th;
@@ -447,7 +449,7 @@ struct mt_error *tracee_adopt_thread(struct tracee *t, pid_t tid, struct tracee_
 	thread->seized = true;
 	/* From whatever stop it is in to the one in which registers can be changed freely, without
 	 * an instruction of the program in between. */
-	if (ptrace(PTRACE_SETOPTIONS, tid, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC) < 0 ||
+	if (ptrace(PTRACE_SETOPTIONS, tid, NULL, STOP_OPTIONS) < 0 ||
 	    ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0 ||
 	    ptrace(PTRACE_CONT, tid, NULL, 0L) < 0) {
 		int errnum = errno;

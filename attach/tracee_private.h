@@ -26,6 +26,8 @@ enum stop_wait {
 	STOP_TIMEOUT,
 };
 
+#define STOP_OPTIONS (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC)
+
 uint64_t stop_now_us(void);
 /* Waits for the next ptrace-stop of a seized thread. An exit status is collected, except that of a
  * child of our own. Does not look at what the stop is. */
