@@ -16,6 +16,7 @@
 struct target {
 	pid_t pid;
 	int stdin_fd;
+	unsigned uses;
 	uint64_t stack;		/* mapped in the target by us */
 };
 
@@ -112,6 +113,14 @@ static void use(struct target *tg, struct borrow *b)
 	assert_int_equal(sum, 654321);
 	no_error(borrow_syscall(b, SYS_gettid, (uint64_t[6]){ 0 }, &r));
 	assert_int_equal(r, borrow_tid(b));
+	if (tg->uses++ % 4 == 0) {		/* as unloading does */
+		borrow_set_stack(b, 0, 0);
+		no_error(borrow_syscall(b, SYS_munmap, (uint64_t[6]){ tg->stack, STACK_SIZE }, &r));
+		assert_int_equal(r, 0);
+		tg->stack = 0;
+		no_error(borrow_syscall(b, SYS_getpid, (uint64_t[6]){ 0 }, &r));
+		assert_int_equal(r, tg->pid);
+	}
 }
 
 static uint64_t slowest_us, total_us;
