@@ -5,7 +5,7 @@
 
 O ?= build
 CC ?= gcc
-CLANG := $(findstring clang,$(shell $(CC) --version))
+CLANG := $(findstring clang,$(shell $(CC) --version 2>/dev/null))
 Q := $(if $(V),,@)
 
 ROOMS := base capture attach inject record symbolize analysis reporters cmds
