@@ -235,6 +235,19 @@ class Nothing(Attached):
             self.assertEqual(len(after.thunks), 1)
             self.check_service(target)
 
+    def test_a_hundred_captures_of_one_process(self):
+        """Static TLS, descriptors and mappings all come back."""
+        with harness.tmpdir() as tmp, idle() as target:
+            before = None
+            for i in range(100):
+                harness.memtrace("attach", target.pid, "--duration", "10ms", "-f", "-q",
+                                 "-o", tmp / "cap.bin")
+                if i == 0:          # the one page is there now
+                    before = session.Snapshot(target.pid)
+            self.assertEqual(session.Snapshot(target.pid).changes(before), [])
+            target.send("ge")
+            self.assertEqual(target.wait(), 0)
+
     def test_stopped_by_job_control(self):
         """A stopped process is either captured and left stopped, or refused with the reason."""
         with harness.tmpdir() as tmp, service() as target:
