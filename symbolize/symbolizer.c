@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "symbolize/merge.h"
 #include "symbolize/native.h"
+#include "symbolize/notes.h"
 #include "symbolize/pyline.h"
 
 #include <inttypes.h>
@@ -42,7 +43,8 @@ struct symbolizer {
 	struct shown *shown;		/* by frame id */
 	MT_ARRAY(struct symbol_frame) frames;
 	struct capture_module_symbols *module_notes;	/* by module id */
-	MT_ARRAY(char *) notes;
+	struct symbol_notes notes;
+	bool counted;			/* notes and the counts are made */
 	uint32_t native_count, named, lined;
 
 	/* of symbolizer_stack() */
@@ -157,9 +159,7 @@ void symbolizer_destroy(struct symbolizer *s)
 	mt_array_deinit(&s->evals);
 	mt_array_deinit(&s->lines);
 	mt_array_deinit(&s->frames);
-	for (size_t i = 0; i < s->notes.len; i++)
-		free(s->notes.items[i]);
-	mt_array_deinit(&s->notes);
+	symbol_notes_deinit(&s->notes);
 	mt_array_deinit(&s->native_ids);
 	mt_array_deinit(&s->python_ids);
 	mt_array_deinit(&s->native_flags);
@@ -174,26 +174,6 @@ void symbolizer_destroy(struct symbolizer *s)
 }
 
 /* ---- resolving native frames ---- */
-
-static struct mt_error *add_note(struct symbolizer *s, const struct capture_module *m,
-				 enum capture_symbol_status status, uint32_t frames)
-{
-	static const char *const texts[] = {
-		[CAPTURE_SYMBOLS_NONE] = "no file with symbols found",
-		[CAPTURE_SYMBOLS_MISMATCH] = "the file on disk has another build-id: not used",
-	};
-	const char *base = strrchr(m->path, '/');
-	char *note;
-	if (status == CAPTURE_SYMBOLS_TABLE || status == CAPTURE_SYMBOLS_DWARF || !*m->path)
-		return NULL;
-	if (asprintf(&note, "%s: %s; %u frames are shown as addresses", base ? base + 1 : m->path,
-		     texts[status], frames) < 0)
-		return &mt_enomem;
-	if (mt_array_push(&s->notes, note))
-		return NULL;
-	free(note);
-	return &mt_enomem;
-}
 
 static struct mt_error *find_frame(struct symbolizer *s, struct native_module *nm, uint32_t id)
 {
@@ -236,8 +216,6 @@ static struct mt_error *resolve_module(struct symbolizer *s, const uint32_t *ids
 		if (!s->module_notes[m->id].path)
 			err = &mt_enomem;
 	}
-	if (!err)
-		err = add_note(s, m, nm.status, (uint32_t)count);
 	native_module_close(&nm);
 	return err;
 }
@@ -260,8 +238,49 @@ static struct mt_error *resolve_sorted(struct symbolizer *s, const uint32_t *ids
 	return NULL;
 }
 
-static void count_names(struct symbolizer *s)
+/* Frames of each module, by module id: shown ones of files, not memtrace's own. */
+static uint32_t *count_module_frames(const struct symbolizer *s, size_t modules)
 {
+	uint32_t *counts = calloc(modules + 1, sizeof(*counts));
+	for (uint32_t i = 1; counts && i < s->tables.frame_count; i++) {
+		const struct capture_frame *f = &s->tables.frames[i];
+		if (!f->is_python && module_of(s, f) && !(s->merge_flags[i] & MERGE_HIDDEN))
+			counts[f->module_plus_1 - 1]++;
+	}
+	return counts;
+}
+
+/* The same notes whether names were looked up now or when the capture was symbolized. */
+static struct mt_error *make_notes(struct symbolizer *s)
+{
+	size_t modules, count;
+	const struct capture_module *m = capture_modules(s->cap, &modules);
+	const struct capture_module_symbols *notes = capture_module_symbols(s->cap, &count);
+	auto_free uint32_t *frames = count_module_frames(s, modules);
+	if (!frames)
+		return &mt_enomem;
+	if (s->resolved) {
+		notes = s->module_notes;
+		count = modules;
+	}
+	for (size_t i = 0; i < count; i++) {
+		uint32_t id = notes[i].module;
+		struct mt_error *err = NULL;
+		if (id < modules)
+			err = symbol_notes_add(&s->notes, &m[id], notes[i].status, frames[id]);
+		if (err)
+			return err;
+		if (id < modules)
+			frames[id] = 0;		/* a damaged capture may name it twice */
+	}
+	return NULL;
+}
+
+static struct mt_error *count_names(struct symbolizer *s)
+{
+	if (s->counted)
+		return NULL;
+	s->counted = true;
 	for (uint32_t i = 1; i < s->tables.frame_count; i++) {
 		const struct capture_location *l;
 		if (s->tables.frames[i].is_python)
@@ -277,14 +296,13 @@ static void count_names(struct symbolizer *s)
 			s->lined += last->line != 0;
 		}
 	}
+	return make_notes(s);
 }
 
 struct mt_error *symbolizer_resolve(struct symbolizer *s, void (*progress)(double, void *), void *arg)
 {
-	if (s->resolved || (capture_has_symbols(s->cap) && !s->options.again)) {
-		count_names(s);
-		return NULL;
-	}
+	if (s->resolved || (capture_has_symbols(s->cap) && !s->options.again))
+		return count_names(s);
 	size_t modules, count = 0;
 	capture_modules(s->cap, &modules);
 	uint32_t *ids = malloc((s->tables.frame_count + 1) * sizeof(*ids));
@@ -293,6 +311,8 @@ struct mt_error *symbolizer_resolve(struct symbolizer *s, void (*progress)(doubl
 		free(ids);
 		return &mt_enomem;
 	}
+	for (uint32_t i = 0; i < modules; i++)
+		s->module_notes[i].module = i;
 	for (uint32_t i = 1; i < s->tables.frame_count; i++)
 		if (!s->tables.frames[i].is_python)
 			ids[count++] = i;
@@ -301,8 +321,7 @@ struct mt_error *symbolizer_resolve(struct symbolizer *s, void (*progress)(doubl
 	struct mt_error *err = resolve_sorted(s, ids, count, progress, arg);
 	free(ids);
 	s->resolved = !err;
-	count_names(s);
-	return err;
+	return err ? err : count_names(s);
 }
 
 const char *const *symbolizer_notes(const struct symbolizer *s, size_t *count_ret)

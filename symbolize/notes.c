@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* symbolize/notes.c - says which modules have no names, and why.
+ * Knows: what a module's status means. Does not know: how it came about.
+ * Called by symbolize/symbolizer.c; calls base/. */
+#include "symbolize/notes.h"
+
+#include "base/text.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void symbol_notes_deinit(struct symbol_notes *notes)
+{
+	for (size_t i = 0; i < notes->len; i++)
+		free(notes->items[i]);
+	mt_array_deinit(notes);
+}
+
+struct mt_error *symbol_notes_add(struct symbol_notes *notes, const struct capture_module *m,
+				  enum capture_symbol_status status, uint32_t frames)
+{
+	const char *text;
+	switch (status) {
+	case CAPTURE_SYMBOLS_NONE:
+		text = "no file with symbols found";
+		break;
+	case CAPTURE_SYMBOLS_MISMATCH:
+		text = "the file on disk has another build-id: not used";
+		break;
+	default:
+		return NULL;
+	}
+	if (!*m->path || !frames)
+		return NULL;
+	const char *base = strrchr(m->path, '/');
+	char *clean = mt_text_clean(base && base[1] ? base + 1 : m->path);
+	char *note = NULL;
+	if (clean && asprintf(&note, "%s: %s; %u frame%s shown as %s", clean, text, frames,
+			      frames == 1 ? " is" : "s are",
+			      frames == 1 ? "an address" : "addresses") < 0)
+		note = NULL;
+	free(clean);
+	if (note && mt_array_push(notes, note))
+		return NULL;
+	free(note);
+	return &mt_enomem;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* symbolize/notes.h - one line about each module whose frames have no names. */
+#ifndef MT_SYMBOLIZE_NOTES_H
+#define MT_SYMBOLIZE_NOTES_H
+
+#include "base/array.h"
+#include "base/error.h"
+#include "capture/format.h"
+#include "capture/writer.h"
+
+struct symbol_notes {
+	MT_ARRAY(char *);
+};
+
+void symbol_notes_deinit(struct symbol_notes *notes);
+/* Adds what people should know about a module with `frames` native frames, if anything. Any
+ * status is accepted: it may come from a damaged capture. */
+struct mt_error *symbol_notes_add(struct symbol_notes *notes, const struct capture_module *m,
+				  enum capture_symbol_status status, uint32_t frames)
+	MT_MUST_CHECK;
+
+#endif
