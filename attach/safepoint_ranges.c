@@ -41,9 +41,11 @@ static const char *const loader_names[] = {
 	"__dl_iterate_phdr",
 };
 
+/* Not the sanitizers: every blocking call goes through their wrappers. Their malloc is found by its
+ * name. */
 static const char *const allocator_libraries[] = {
 	"jemalloc", "tcmalloc", "mimalloc", "snmalloc", "rpmalloc", "hoard", "scudo", "libumem",
-	"ltalloc", "libmemusage", "c_malloc_debug", "libasan", "liblsan", "libtsan", "ptmalloc",
+	"ltalloc", "libmemusage", "c_malloc_debug", "ptmalloc",
 };
 
 static bool is_one_of(const char *name, const char *const *names, size_t count)

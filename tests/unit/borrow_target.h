@@ -547,6 +547,8 @@ static void *hammer(void *arg)
 		}
 		atomic_fetch_add(&sh->rounds, 1);
 	}
+	for (size_t i = 0; i < 64; i++)
+		free(blocks[i]);
 	return NULL;
 }
 

@@ -21,7 +21,7 @@ struct target {
 };
 
 static const char *self_path;
-static unsigned cycles = 400;
+static unsigned cycles = 200;
 
 #define STACK_SIZE 65536
 
@@ -143,7 +143,7 @@ static void acquire_cycles(const char *mode, unsigned n)
 	for (unsigned i = 0; i < n; i++) {
 		struct borrow *b;
 		uint64_t began = now_us();
-		no_error(borrow_acquire(t, 5000, &b));
+		no_error(borrow_acquire(t, 20000, &b));
 		note_time(began);
 		use(&tg, b);
 		borrow_release(b, false);
@@ -184,7 +184,7 @@ static void churn(void **state)
 static void hammered_malloc(void **state)
 {
 	(void)state;
-	acquire_cycles("malloc", cycles);
+	acquire_cycles("malloc", cycles / 8 + 1);
 }
 
 /* Every thread in turn, whatever it waits in. */
