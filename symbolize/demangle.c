@@ -50,7 +50,7 @@ static bool demangle_to(struct sink *sink, const char *name)
 static const char *demangle_d(const char *name, char *buf)
 {
 	char *s = dlang_demangle(name, 0);
-	size_t n = s ? strlen(s) : DEMANGLE_OUTPUT_MAX;
+	size_t n = s && *s ? strlen(s) : DEMANGLE_OUTPUT_MAX;
 	if (n < DEMANGLE_OUTPUT_MAX)
 		memcpy(buf, s, n + 1);
 	free(s);
@@ -65,7 +65,7 @@ const char *demangle(const char *name, char buf[DEMANGLE_OUTPUT_MAX + 4])
 	if (name[1] == 'D')
 		return demangle_d(name, buf);
 	struct sink sink = { .buf = buf };
-	if (!demangle_to(&sink, name))
+	if (!demangle_to(&sink, name) || !sink.len)	/* garbage can mean "" */
 		return name;
 	if (sink.len < DEMANGLE_OUTPUT_MAX)
 		buf[sink.len] = 0;
