@@ -23,6 +23,7 @@
 
 #define THREAD_STOP_US 200000	/* a thread that can stop does so in well under this */
 #define RELEASE_STOP_US 200000
+#define SLEEPER_US 20000	/* uninterruptible sleep that lasts longer is not waited for */
 
 uint64_t stop_now_us(void)
 {
@@ -349,6 +350,45 @@ void tracee_release_thread(struct tracee *t, struct tracee_thread *thread)
 	}
 }
 
+static char state_of(const struct tracee *t, pid_t tid)
+{
+	struct proc_thread th = { .state = '?' };
+	mt_error_destroy(proc_thread_read(t->pid, tid, &th));
+	return th.state;
+}
+
+/* One that sleeps uninterruptibly would keep all the others waiting for nothing: is there one that
+ * stays so for a moment? Asked before anything is stopped. */
+static struct mt_error *check_sleepers(const struct tracee *t)
+{
+	struct proc_tids tids;
+	struct mt_error *err = proc_tids_read(t->pid, &tids);
+	if (err)
+		return err;
+	for (size_t i = 0; i < tids.tids.len && !err; i++) {
+		int patience = SLEEPER_US / 1000;
+		while (state_of(t, tids.tids.items[i]) == 'D' && patience-- > 0)
+			usleep(1000);
+		if (patience < 0)
+			err = no_stop_error(t, tids.tids.items[i]);
+	}
+	proc_tids_deinit(&tids);
+	return err;
+}
+
+/* Until the deadline, but not for one that fell into uninterruptible sleep meanwhile. */
+static enum stop_wait settle_patiently(struct tracee *t, struct tracee_thread *thread,
+				       uint64_t deadline_us)
+{
+	for (;;) {
+		uint64_t slice = stop_now_us() + SLEEPER_US;
+		bool last = slice >= deadline_us;
+		enum stop_wait w = stop_settle(t, thread, last ? deadline_us : slice);
+		if (w != STOP_TIMEOUT || last || state_of(t, thread->tid) == 'D')
+			return w;
+	}
+}
+
 /* One pass: everything new is seized first and waited for second, so that the time is that of the
  * slowest thread and not the sum. */
 static struct mt_error *stop_pass(struct tracee *t, uint64_t deadline_us, bool *found_ret)
@@ -370,7 +410,7 @@ static struct mt_error *stop_pass(struct tracee *t, uint64_t deadline_us, bool *
 		struct tracee_thread *thread = t->threads.items[i];
 		if (thread->held)
 			continue;
-		switch (stop_settle(t, thread, deadline_us)) {
+		switch (settle_patiently(t, thread, deadline_us)) {
 		case STOP_STOPPED:
 			break;
 		case STOP_GONE:
@@ -388,7 +428,7 @@ struct mt_error *tracee_stop_all(struct tracee *t, int timeout_ms)
 {
 	uint64_t deadline = stop_now_us() + (uint64_t)timeout_ms * 1000u;
 	bool found = true;
-	struct mt_error *err = NULL;
+	struct mt_error *err = check_sleepers(t);
 	while (found && !err) {
 		err = stop_pass(t, deadline, &found);
 		if (!err && found && stop_now_us() > deadline)

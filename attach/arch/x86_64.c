@@ -32,7 +32,7 @@ static const struct wait_call {
 	{ __NR_write, -1, LIES }, { __NR_writev, -1, LIES },
 	{ __NR_recvfrom, -1, LIES }, { __NR_recvmsg, -1, LIES }, { __NR_recvmmsg, -1, LIES },
 	{ __NR_sendto, -1, LIES }, { __NR_sendmsg, -1, LIES },
-	{ __NR_accept, -1, LIES }, { __NR_accept4, -1, LIES },
+	{ __NR_accept, -1, LIES }, { __NR_accept4, -1, LIES }, { __NR_connect, -1, LIES },
 	{ __NR_poll, -1, 0 }, { __NR_ppoll, -1, 0 }, { __NR_select, -1, 0 },
 	{ __NR_pselect6, -1, 0 },
 	{ __NR_epoll_wait, 3, LIES }, { __NR_epoll_pwait, 3, LIES },

@@ -26,6 +26,7 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -37,7 +38,7 @@ struct shared {
 	_Atomic uint64_t rounds, eintr, calls_begun, calls_done, signals;
 	_Atomic int tids[PUBLISHED];
 	_Atomic int tid_count;
-	uint64_t fn_sum, fn_fault, fn_slow, fn_block;
+	uint64_t fn_sum, fn_fault, fn_slow, fn_block, fn_exit;
 	_Atomic int block_gate, controller_ready;
 	_Atomic int failed;
 	char failure[256];
@@ -123,6 +124,11 @@ static uint64_t fn_block(void)
 	clobber();
 	atomic_fetch_add(&sh->calls_done, 1);
 	return 1;
+}
+
+static uint64_t fn_exit(uint64_t code)
+{
+	_exit((int)code);
 }
 
 /* ---- registers ---- */
@@ -563,6 +569,51 @@ static void mode_malloc(void)
 		pthread_join(th[i], NULL);
 }
 
+/* ---- another program all the time; a child that shares the memory ---- */
+
+static void *sleep_on(void *arg)
+{
+	for (;;)
+		pause();
+	return arg;
+}
+
+static void mode_exec(void)
+{
+	pthread_t th;
+	publish_thread();
+	sh->tid_count = 0;
+	sh->ready = 1;
+	pthread_create(&th, NULL, sleep_on, NULL);
+	usleep(1000);
+	atomic_fetch_add(&sh->rounds, 1);
+	if (go_on())
+		execl("/proc/self/exe", "target", "target", "exec", NULL);
+}
+
+static void *long_vfork(void *arg)
+{
+	while (go_on()) {
+		pid_t pid = vfork();
+		if (pid == 0) {
+			while (!sh->stop)
+				usleep(10000);
+			_exit(0);
+		}
+		waitpid(pid, NULL, 0);
+	}
+	return arg;
+}
+
+static void mode_vfork(void)
+{
+	pthread_t th;
+	pthread_create(&th, NULL, long_vfork, NULL);
+	usleep(50000);
+	mode_regs();
+	pthread_join(th, NULL);
+}
+
 static int target_main(const char *mode)
 {
 	static const struct {
@@ -571,11 +622,13 @@ static int target_main(const char *mode)
 	} modes[] = {
 		{ "regs", mode_regs }, { "waits", mode_waits }, { "idle", mode_idle },
 		{ "storm", mode_storm }, { "churn", mode_churn }, { "malloc", mode_malloc },
+		{ "exec", mode_exec }, { "vfork", mode_vfork },
 	};
 	sh = mmap(NULL, sizeof(*sh), PROT_READ | PROT_WRITE, MAP_SHARED, TARGET_FD, 0);
 	sh->fn_sum = (uint64_t)(uintptr_t)fn_sum;
 	sh->fn_fault = (uint64_t)(uintptr_t)fn_fault;
 	sh->fn_slow = (uint64_t)(uintptr_t)fn_slow;
+	sh->fn_exit = (uint64_t)(uintptr_t)fn_exit;
 	sh->fn_block = (uint64_t)(uintptr_t)fn_block;
 	for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++)
 		if (!strcmp(mode, modes[i].name))

@@ -455,6 +455,92 @@ static void job_control(void **state)
 	finish(&tg);
 }
 
+/* The process ends in the call: an error, and the exit status is still there for its parent. */
+static void exit_in_call(void **state)
+{
+	(void)state;
+	struct target tg;
+	struct tracee *t;
+	struct borrow *b;
+	uint64_t value;
+	int status;
+	start(&tg, "waits");
+	no_error(tracee_open(tg.pid, &t));
+	no_error(borrow_acquire(t, 5000, &b));
+	map_stack(&tg, b);
+	struct mt_error *err = borrow_call(b, sh->fn_exit, (uint64_t[]){ 42 }, 1, 5000, &value);
+	assert_non_null(err);
+	assert_int_equal(err->code, MT_ERROR_GONE);
+	mt_error_destroy(err);
+	borrow_release(b, false);
+	for (int i = 0; i < 1000 && tracee_alive(t); i++)
+		usleep(1000);
+	assert_false(tracee_alive(t));
+	tracee_close(t);
+	assert_int_equal(waitpid(tg.pid, &status, 0), tg.pid);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 42);
+	close(tg.stdin_fd);
+	munmap(sh, 4096);
+}
+
+static void exec_meanwhile(void **state)
+{
+	(void)state;
+	struct target tg;
+	unsigned gone = 0, fine = 0;
+	start(&tg, "exec");
+	for (unsigned i = 0; i < cycles / 2; i++) {
+		struct tracee *t = NULL;
+		struct mt_error *err = tracee_open(tg.pid, &t);
+		for (int k = 0; k < 5 && !err; k++) {
+			err = tracee_stop_all(t, 1000);
+			if (!err) {
+				fine++;
+				tracee_release_all(t);
+			}
+			usleep(300);
+		}
+		/* Caught in the middle there is no C library yet, or another program. */
+		if (err) {
+			assert_true(err->code == MT_ERROR_GONE || err->code == MT_ERROR_REFUSED ||
+				    err->code == MT_ERROR_BUSY);
+			gone++;
+		}
+		mt_error_destroy(err);
+		tracee_close(t);
+	}
+	print_message("exec: %u stops, %u opens that ended early\n", fine, gone);
+	assert_true(fine > 0);
+	finish(&tg);
+}
+
+/* A thread asleep in vfork never stops: said so at once, nobody stands still for it. */
+static void vfork_parent(void **state)
+{
+	(void)state;
+	struct target tg;
+	struct tracee *t;
+	struct borrow *b;
+	start(&tg, "vfork");
+	no_error(tracee_open(tg.pid, &t));
+	for (int i = 0; i < 10; i++) {
+		uint64_t began = now_us();
+		struct mt_error *err = tracee_stop_all(t, 5000);
+		assert_non_null(err);
+		assert_int_equal(err->code, MT_ERROR_BUSY);
+		assert_non_null(strstr(err->message, "in an uninterruptible system call"));
+		assert_true(now_us() - began < 3000000);
+		mt_error_destroy(err);
+	}
+	struct mt_error *err = borrow_acquire(t, 100, &b);
+	assert_non_null(err);
+	assert_non_null(strstr(err->message, "sharing memory with a vfork child"));
+	mt_error_destroy(err);
+	tracee_close(t);
+	finish(&tg);
+}
+
 int main(int argc, char **argv)
 {
 	self_path = "/proc/self/exe";
@@ -473,6 +559,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(fault),
 		cmocka_unit_test(timeout),
 		cmocka_unit_test(job_control),
+		cmocka_unit_test(exit_in_call),
+		cmocka_unit_test(exec_meanwhile),
+		cmocka_unit_test(vfork_parent),
 		cmocka_unit_test(killed),
 	};
 	if (argc == 2)
