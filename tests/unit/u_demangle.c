@@ -58,7 +58,8 @@ static const struct {
 	{ "_RINvNtC3std3mem8align_ofjE", "std::mem::align_of::<usize>" },
 
 	{ "_D3foo3barFiZv", "foo.bar(int)" },
-	{ "_D4core6memory2GC6mallocFNbmkxC8TypeInfoZPv", NULL },
+	{ "_D4core6memory2GC6mallocFNbmkxC8TypeInfoZPv",
+	  "core.memory.GC.malloc(ulong, uint, const(TypeInfo))" },
 };
 
 static void test_rows(void **state)
