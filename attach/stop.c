@@ -21,8 +21,9 @@
 #include <time.h>
 #include <unistd.h>
 
-#define THREAD_STOP_US 200000	/* a thread that can stop does so in well under this */
-#define RELEASE_STOP_US 200000
+/* A thread that can stop does so at once when it gets a processor, which on an overloaded machine
+ * takes a while; as it does not run either, waiting harms nobody. */
+#define THREAD_STOP_US 1000000
 #define SLEEPER_US 20000	/* uninterruptible sleep that lasts longer is not waited for */
 
 uint64_t stop_now_us(void)
@@ -284,6 +285,26 @@ static struct mt_error *no_stop_error(const struct tracee *t, pid_t tid)
 			       th.state == 'D' ? ", in an uninterruptible system call" : "");
 }
 
+static char state_of(const struct tracee *t, pid_t tid)
+{
+	struct proc_thread th = { .state = '?' };
+	mt_error_destroy(proc_thread_read(t->pid, tid, &th));
+	return th.state;
+}
+
+/* Until the deadline, but not for one that fell into uninterruptible sleep meanwhile. */
+static enum stop_wait settle_patiently(struct tracee *t, struct tracee_thread *thread,
+				       uint64_t deadline_us)
+{
+	for (;;) {
+		uint64_t slice = stop_now_us() + SLEEPER_US;
+		bool last = slice >= deadline_us;
+		enum stop_wait w = stop_settle(t, thread, last ? deadline_us : slice);
+		if (w != STOP_TIMEOUT || last || state_of(t, thread->tid) == 'D')
+			return w;
+	}
+}
+
 struct mt_error *tracee_stop_thread(struct tracee *t, pid_t tid, struct tracee_thread **ret)
 {
 	struct tracee_thread *thread = find_thread(t, tid);
@@ -307,7 +328,7 @@ struct mt_error *tracee_stop_thread(struct tracee *t, pid_t tid, struct tracee_t
 	case SEIZE_OK:
 		break;
 	}
-	switch (stop_settle(t, thread, stop_now_us() + THREAD_STOP_US)) {
+	switch (settle_patiently(t, thread, stop_now_us() + THREAD_STOP_US)) {
 	case STOP_STOPPED:
 		break;
 	case STOP_GONE:
@@ -337,7 +358,7 @@ void tracee_release_thread(struct tracee *t, struct tracee_thread *thread)
 	}
 	/* Running under our control: it has to stop once more to be detached. */
 	ptrace(PTRACE_INTERRUPT, thread->tid, NULL, NULL);
-	switch (stop_settle(t, thread, stop_now_us() + RELEASE_STOP_US)) {
+	switch (settle_patiently(t, thread, stop_now_us() + THREAD_STOP_US)) {
 	case STOP_STOPPED:
 		detach_stopped(t, thread);
 		break;
@@ -348,13 +369,6 @@ void tracee_release_thread(struct tracee *t, struct tracee_thread *thread)
 		let_go_late(t, thread);
 		break;
 	}
-}
-
-static char state_of(const struct tracee *t, pid_t tid)
-{
-	struct proc_thread th = { .state = '?' };
-	mt_error_destroy(proc_thread_read(t->pid, tid, &th));
-	return th.state;
 }
 
 /* One that sleeps uninterruptibly would keep all the others waiting for nothing: is there one that
@@ -374,19 +388,6 @@ static struct mt_error *check_sleepers(const struct tracee *t)
 	}
 	proc_tids_deinit(&tids);
 	return err;
-}
-
-/* Until the deadline, but not for one that fell into uninterruptible sleep meanwhile. */
-static enum stop_wait settle_patiently(struct tracee *t, struct tracee_thread *thread,
-				       uint64_t deadline_us)
-{
-	for (;;) {
-		uint64_t slice = stop_now_us() + SLEEPER_US;
-		bool last = slice >= deadline_us;
-		enum stop_wait w = stop_settle(t, thread, last ? deadline_us : slice);
-		if (w != STOP_TIMEOUT || last || state_of(t, thread->tid) == 'D')
-			return w;
-	}
 }
 
 /* One pass: everything new is seized first and waited for second, so that the time is that of the
@@ -497,7 +498,7 @@ struct mt_error *tracee_adopt_thread(struct tracee *t, pid_t tid, struct tracee_
 		return mt_error_os(errnum, "cannot take over thread %d of process %d", (int)tid,
 				   (int)t->pid);
 	}
-	switch (stop_settle(t, thread, stop_now_us() + THREAD_STOP_US)) {
+	switch (settle_patiently(t, thread, stop_now_us() + THREAD_STOP_US)) {
 	case STOP_STOPPED:
 		break;
 	case STOP_GONE:
