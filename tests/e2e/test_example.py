@@ -2,10 +2,13 @@
 # tests/e2e/test_example.py - the demo of the leaky service names the three planted faults.
 # Knows: demo.sh's headings, the names of the faults. Does not know: how reports are made.
 # Called by tests/run.py.
+import contextlib
 import json
 import re
+import shutil
 import subprocess
 import unittest
+from pathlib import Path
 
 import harness
 
@@ -18,15 +21,21 @@ FAULTS = {
 EXAMPLE = harness.ROOT / "examples" / "leaky-service"
 
 
-def service_pids():
-    """Processes that run the service, whoever started them."""
-    found = harness.run(["pgrep", "-f", "leaky-service/service[.]py"])
+@contextlib.contextmanager
+def example():
+    """A copy of the example in a folder of its own, so that its processes can be told from others."""
+    with harness.tmpdir() as folder:
+        yield Path(shutil.copytree(EXAMPLE, folder / "leaky-service")), folder / "out"
+
+
+def service_pids(here):
+    found = harness.run(["pgrep", "-f", f"{here}/service[.]py"])
     return {int(pid) for pid in found.out.split()}
 
 
 class Demo(unittest.TestCase):
-    def demo(self, folder, seconds=4):
-        result = harness.run([EXAMPLE / "demo.sh", folder, seconds], timeout=120, check=0,
+    def demo(self, here, folder, seconds=4):
+        result = harness.run([here / "demo.sh", folder, seconds], timeout=120, check=0,
                              env={"MEMTRACE": harness.MEMTRACE, "COLUMNS": "200"})
         parts = re.split(r"^\$ memtrace ", result.out, flags=re.M)
         return result, {part.split("\n")[0]: part for part in parts[1:]}
@@ -38,10 +47,9 @@ class Demo(unittest.TestCase):
         return {line.split(" ")[0] for line in table.split("\n")[:count]}
 
     def test_names_all_three_faults_and_runs_twice(self):
-        before = service_pids()
-        with harness.tmpdir() as folder:
+        with example() as (here, folder):
             for _ in range(2):
-                result, parts = self.demo(folder)
+                _, parts = self.demo(here, folder)
                 for view, wanted in FAULTS.items():
                     part = next(p for name, p in parts.items() if f"--view {view}" in name)
                     self.assertEqual(self.top(part, len(wanted)), wanted, part)
@@ -49,12 +57,12 @@ class Demo(unittest.TestCase):
                 answer = json.loads((folder / "driver.json").read_text())
                 self.assertEqual((answer["errors"], answer["first_error"]), (0, None))
                 self.assertGreater(answer["requests"], 300)
-        self.assertEqual(service_pids() - before, set())
+                self.assertEqual(service_pids(here), set())
 
     def test_own_memory_is_led_by_the_faults(self):
         """In folded stacks, the leaf-most Python function of most leaked and most temporary bytes."""
-        with harness.tmpdir() as folder:
-            self.demo(folder)
+        with example() as (here, folder):
+            self.demo(here, folder)
             for view, wanted in list(FAULTS.items())[:2]:
                 sums = {}
                 for frames, value in harness.folded(folder / "demo.bin", "--view", view):
@@ -66,20 +74,19 @@ class Demo(unittest.TestCase):
                     self.assertEqual(set(top), wanted, sums)
 
     def test_interrupted_demo_leaves_nothing(self):
-        before = service_pids()
-        with harness.tmpdir() as folder:
-            with harness.start_target([EXAMPLE / "demo.sh", folder, "60"],
+        with example() as (here, folder):
+            with harness.start_target([here / "demo.sh", folder, "60"],
                                       env={"MEMTRACE": harness.MEMTRACE}) as demo:
                 demo.wait_line(r"^\$ memtrace attach", 30)
-                harness.wait_for(lambda: service_pids() - before, what="the service")
+                harness.wait_for(lambda: service_pids(here), what="the service")
                 demo.signal(15)
                 # bash ends the command in the foreground first, as at a terminal's Ctrl-C.
-                for pid in service_pids() - before:
+                for pid in service_pids(here):
                     memtraces = harness.run(["pgrep", "-P", demo.pid, "-f", f"attach {pid}"]).out.split()
                     for memtrace in memtraces:
                         subprocess.run(["kill", "-TERM", memtrace], check=False)
                 demo.wait(30)
-                harness.wait_for(lambda: not service_pids() - before, what="the service's end")
+                harness.wait_for(lambda: not service_pids(here), what="the service's end")
 
 
 if __name__ == "__main__":
