@@ -43,7 +43,7 @@ int main(void)
 }
 """
 
-# Blocks every signal, handles SIGTRAP, has floating point exceptions on and a tiny descriptor limit.
+# Blocks every signal, handles SIGTRAP, has floating point exceptions on and few descriptors.
 STRICT = r"""
 #include <fenv.h>
 #include <signal.h>
@@ -53,7 +53,7 @@ STRICT = r"""
 #include <unistd.h>
 static volatile int traps;
 static void on_trap(int n) { (void)n; traps++; }
-int main(void)
+int main(int argc, char **argv)
 {
 	char c;
 	struct sigaction act = { .sa_handler = on_trap };
@@ -62,7 +62,8 @@ int main(void)
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, NULL);
 	feenableexcept(FE_DIVBYZERO | FE_INVALID);
-	struct rlimit limit = { 3, 3 };
+	rlim_t files = argc > 1 ? (rlim_t)atoi(argv[1]) : 8;
+	struct rlimit limit = { files, 8 };
 	setrlimit(RLIMIT_NOFILE, &limit);
 	void *p = malloc(1);
 	puts("ready");
@@ -119,9 +120,25 @@ int main(void)
 """
 
 
-def start(source, name, *flags, argv=()):
+def start(source, name, *flags, argv=(), args=()):
     program = harness.compile_c(source, name=name, flags=["-O1", "-D_GNU_SOURCE", *flags])
-    return harness.start_target([*argv, program], stdin=True, wait="^ready")
+    return Started([*argv, program, *args])
+
+
+class Started:
+    """A target that has settled: it waits for input, every function it needed is bound."""
+
+    def __init__(self, argv):
+        self.scope = harness.start_target(argv, stdin=True, wait="^ready")
+
+    def __enter__(self):
+        target = self.scope.__enter__()
+        time.sleep(0.05)
+        harness.wait_for(lambda: target.state() in "SZ")
+        return target
+
+    def __exit__(self, *exc):
+        return self.scope.__exit__(*exc)
 
 
 class CopiedPointers(unittest.TestCase):
@@ -155,13 +172,25 @@ class CopiedPointers(unittest.TestCase):
 
 
 class Limits(unittest.TestCase):
-    def capture(self, target, tmp):
-        with session.Attach(target.pid, "-o", tmp / "cap.bin") as attach:
+    def capture(self, target, tmp, *options):
+        with session.Attach(target.pid, "-o", tmp / "cap.bin", *options) as attach:
             target.send("x")
             target.wait_line("^worked")
             return attach.interrupt()
 
-    def test_signals_blocked_and_three_descriptors(self):
+    def test_no_descriptor_left(self):
+        """Refused with what to do, and captured after that was done."""
+        with harness.tmpdir() as tmp, start(STRICT, "strict", "-lm", args=["3"]) as target:
+            before = session.Snapshot(target.pid)
+            result = harness.memtrace("attach", target.pid, "--duration", "200ms",
+                                      "-o", tmp / "cap.bin", check=(0, 1), timeout=30)
+            self.assertEqual(session.Snapshot(target.pid).changes(before), [])
+            if result.code:
+                self.assertRegex(result.err, r"Too many open files\nhint: .*prlimit")
+                harness.run(["prlimit", "--pid", target.pid, "--nofile=8:8"], check=0)
+            self.capture(target, tmp, "-f")
+
+    def test_signals_blocked_and_few_descriptors(self):
         with harness.tmpdir() as tmp, start(STRICT, "strict", "-lm") as target:
             before = session.Snapshot(target.pid)
             self.capture(target, tmp)
