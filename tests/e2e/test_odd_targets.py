@@ -80,42 +80,28 @@ int main(int argc, char **argv)
 }
 """
 
-# A seccomp filter that kills on everything but the few calls it needs.
-SECCOMP = r"""
+# Starts its arguments under a filter that allows all but reboot.
+UNDER = r"""
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#define ALLOW(nr) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_##nr, 0, 1), \
-		  BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)
-int main(void)
+int main(int argc, char **argv)
 {
-	static struct sock_filter filter[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		ALLOW(read), ALLOW(write), ALLOW(brk), ALLOW(mmap), ALLOW(munmap), ALLOW(mprotect),
-		ALLOW(exit_group), ALLOW(rt_sigreturn), ALLOW(futex), ALLOW(madvise), ALLOW(restart_syscall),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_reboot, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
-	static struct sock_fprog program = { sizeof(filter) / sizeof(filter[0]), filter };
-	char c, text[32];
-	void *p = malloc(1);
+	struct sock_fprog program = { 4, filter };
 	prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
+	if (argc < 2 || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program))
 		return 7;
-	write(1, "ready\n", 6);
-	while (read(0, &c, 1) == 1) {
-		for (int i = 0; i < 1000; i++) {
-			free(p);
-			p = malloc(1000);
-		}
-		write(1, text, (size_t)snprintf(text, sizeof(text), "worked\n"));
-	}
-	_exit(0);
+	execv(argv[1], argv + 1);
+	return 8;
 }
 """
 
@@ -202,21 +188,6 @@ class Limits(unittest.TestCase):
             target.proc.stdin.close()
             self.assertEqual(target.wait(), 0)
 
-    def test_seccomp(self):
-        """A filter that kills: captured or refused with the reason, but never killed."""
-        with harness.tmpdir() as tmp, start(SECCOMP, "seccomp", "-w") as target:
-            with session.Attach(target.pid, "-o", tmp / "cap.bin", "--duration", "500ms",
-                                wait=False) as attach:
-                result = attach.wait(30)
-            self.assertIn(result.code, (0, 1), result)
-            self.assertTrue(target.alive(), f"killed: {target.proc.poll()}\n{result}")
-            if result.code:
-                self.assertRegex(result.err, r"(?i)seccomp")
-            target.send("x")
-            target.wait_line("^worked")
-            target.proc.stdin.close()
-            self.assertEqual(target.wait(), 0)
-
     def test_little_address_space(self):
         """No room for the rings: refused with the reason, or with smaller ones."""
         with harness.tmpdir() as tmp, start(
@@ -256,6 +227,108 @@ class Limits(unittest.TestCase):
                     attach.interrupt()
                 rows = harness.folded(tmp / "cap.bin", "--view", "allocated", "--metric", "count")
                 self.assertGreaterEqual(harness.folded_sum(rows, r"program"), 999)
+
+
+class Seccomp(unittest.TestCase):
+    """tests/targets/t_seccomp.c: recorded or refused with the reason, but never killed."""
+
+    def start(self, kind, *flags):
+        program = harness.compile_c("t_seccomp.c", flags=["-O1", "-D_GNU_SOURCE", "-pthread"])
+        return harness.start_target([program, kind, *flags], stdin=True, wait="^ready")
+
+    def goes_on(self, target, count):
+        """It works when it is asked to, and ends by itself."""
+        target.send("x")
+        harness.wait_for(lambda: target.lines.count("worked") == count, 20)
+        target.proc.stdin.close()
+        self.assertEqual(target.wait(), 0)
+
+    def recorded(self, kind, *flags):
+        with harness.tmpdir() as tmp, self.start(kind, *flags) as target:
+            for i in range(2):
+                with session.Attach(target.pid, "-o", tmp / f"{i}.bin") as attach:
+                    target.send("x")
+                    harness.wait_for(lambda n=i: target.lines.count("worked") == n + 1, 20)
+                    attach.interrupt()
+                self.assertEqual(harness.maps_clean(target.pid), [])
+                self.assertGreaterEqual(
+                    harness.stats(tmp / f"{i}.bin")["total_num_allocations"], 1000)
+            self.goes_on(target, 3)
+
+    def refused(self, kind, text, *flags):
+        with harness.tmpdir() as tmp, self.start(kind, *flags) as target:
+            result = harness.memtrace("attach", target.pid, "--duration", "300ms",
+                                      "-o", tmp / "cap.bin", check=1, timeout=30)
+            self.assertIn(text, result.err)
+            self.assertIn("hint: ", result.err)
+            self.assertFalse((tmp / "cap.bin").exists())
+            self.assertEqual(harness.maps_clean(target.pid), [])
+            self.goes_on(target, 1)
+
+    def lacks(self, kind, call, *flags):
+        self.refused(kind, f"its seccomp filter does not allow '{call}', which recording needs",
+                     *flags)
+
+    def test_list_with_an_errno_default(self):
+        self.recorded("docker")
+        self.recorded("narrow_errno", "--wait")
+
+    def test_list_that_kills_but_allows_recording(self):
+        """No openat, no memfd_create: what loads the tracer is not judged by the filter."""
+        self.recorded("kill_but_recording")
+        self.recorded("kill_but_recording", "--wait")
+
+    def test_filter_of_one_thread(self):
+        self.recorded("kill_but_recording", "--thread")
+        self.lacks("kill_without_madvise", "madvise", "--thread")
+
+    def test_list_that_kills_without_madvise(self):
+        self.lacks("kill_without_madvise", "madvise")
+        self.lacks("kill_without_madvise", "madvise", "--wait")
+
+    def test_errno_on_what_must_work(self):
+        self.lacks("errno_on_madvise", "madvise")
+
+    def test_trap(self):
+        self.lacks("trap", "gettid")
+
+    def test_arguments(self):
+        self.recorded("no_exec")
+        self.lacks("private_futex", "futex")
+
+    def test_timed_wait_without_restart_syscall(self):
+        """Any stop in such a wait makes the kernel use restart_syscall."""
+        self.recorded("kill_on_restart", "--wait")
+
+    def test_strict_mode(self):
+        self.refused("strict", "is in seccomp's strict mode")
+
+    def test_without_privilege(self):
+        """The filter cannot be read: refused before anything is stopped."""
+        if harness.run(["setpriv", "--bounding-set=-sys_admin", "true"]).code:
+            self.skipTest("no setpriv")
+        with harness.tmpdir() as tmp, self.start("kill_but_recording", "--wait") as target:
+            result = harness.run(
+                ["setpriv", "--bounding-set=-sys_admin", "--inh-caps=-sys_admin",
+                 harness.MEMTRACE, "attach", target.pid, "-d", "300ms", "-o", tmp / "cap.bin"],
+                check=1)
+            self.assertIn("has a seccomp filter, which only root can read", result.err)
+            self.assertIn("CAP_SYS_ADMIN", result.err)
+            self.goes_on(target, 1)
+
+    def test_memtrace_under_a_filter_of_its_own(self):
+        """As inside of a container: its child inherits the filter, another process has its own."""
+        with harness.tmpdir() as tmp, self.start("kill_but_recording") as target:
+            filtered = harness.compile_c(UNDER, name="under", flags=["-O1", "-D_GNU_SOURCE"])
+            result = harness.run([filtered, harness.MEMTRACE, "attach", target.pid, "-d", "300ms",
+                                  "-o", tmp / "cap.bin"], check=1)
+            self.assertIn("cannot read because it is under one itself", result.err)
+            self.goes_on(target, 1)
+            worker = harness.compile_c(COPIES, name="copies", flags=["-O1", "-D_GNU_SOURCE"])
+            harness.run([filtered, harness.MEMTRACE, "run", "-q", "-o", tmp / "run.bin", "--",
+                         worker], stdin="c", check=0)
+            self.assertGreaterEqual(
+                harness.stats(tmp / "run.bin")["total_num_allocations"], 999)
 
 
 class Namespaces(unittest.TestCase):
