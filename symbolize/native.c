@@ -92,7 +92,8 @@ void native_module_close(struct native_module *m)
 	elf_file_close(&m->alt);
 }
 
-static struct mt_error *symbol_name(struct native_module *m, uint64_t address,
+/* `mangled_only` wants C++, Rust and D names only. NULL when there is none. */
+static struct mt_error *symbol_name(struct native_module *m, uint64_t address, bool mangled_only,
 				    struct string_pool *pool, const char **ret)
 {
 	size_t len;
@@ -105,9 +106,11 @@ static struct mt_error *symbol_name(struct native_module *m, uint64_t address,
 	if (!copy)
 		return &mt_enomem;
 	const char *text = demangle(copy, buf);
-	*ret = string_pool_put(pool, text, strlen(text));
+	bool wanted = !mangled_only || text != copy;
+	if (wanted)
+		*ret = string_pool_put(pool, text, strlen(text));
 	free(copy);
-	return *ret ? NULL : &mt_enomem;
+	return *ret || !wanted ? NULL : &mt_enomem;
 }
 
 struct mt_error *native_module_find(struct native_module *m, uint64_t address,
@@ -117,10 +120,12 @@ struct mt_error *native_module_find(struct native_module *m, uint64_t address,
 	struct mt_error *err = m->index ? dwarf_index_find(m->index, address, lines) : NULL;
 	if (err)
 		return err;
-	if (lines->len > before && lines->items[lines->len - 1].function)
+	const char *name, *known = lines->len > before ? lines->items[lines->len - 1].function : NULL;
+	/* C++ functions of one file only have no linkage name there, so "order" is all that is said
+	 * of shop::order(int); the symbol table knows the rest. */
+	if (known && (strchr(known, '(') || strchr(known, ':')))
 		return NULL;
-	const char *name;
-	err = symbol_name(m, address, pool, &name);
+	err = symbol_name(m, address, known != NULL, pool, &name);
 	if (err || !name)
 		return err;
 	if (lines->len > before) {	/* assembly with a line but no function */
