@@ -136,6 +136,23 @@ static struct mt_error *replace_capture(struct capture *cap, struct symbolizer *
 	return err;
 }
 
+static bool same_file(const char *a, const char *b)
+{
+	struct stat x, y;
+	return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
+/* Writing over the capture while it is read would end both. */
+static struct mt_error *write_result(const struct symbolize_args *a, struct capture *cap,
+				     struct symbolizer *s)
+{
+	if (!a->output)
+		return replace_capture(cap, s, a->file);
+	if (a->force && same_file(a->file, a->output))
+		return replace_capture(cap, s, a->output);
+	return write_capture(cap, s, a->output, a->force);
+}
+
 static void print_result(struct capture *cap, const struct symbolizer *s, const char *path)
 {
 	char count[MT_TEXT_MAX], names[MT_TEXT_MAX], lines[MT_TEXT_MAX];
@@ -171,8 +188,7 @@ static struct mt_error *symbolize(struct symbolize_args *a)
 	if (!err && capture_damage(cap))
 		cmd_note("'%s' is %s; what is whole was symbolized", a->file, capture_damage(cap));
 	if (!err)
-		err = a->output ? write_capture(cap, s, a->output, a->force) :
-				  replace_capture(cap, s, a->file);
+		err = write_result(a, cap, s);
 	if (!err)
 		print_result(cap, s, a->output ? a->output : a->file);
 	return err;
