@@ -7,17 +7,18 @@
  *	borrow_call(b, fn, ...)			runs fn(args) to its end
  *	borrow_release(b)			the thread goes on exactly where it was
  *
- * Safe point: the thread sits in a benign system call or in user code; the remote unwind
- * (libunwind-ptrace) reaches the thread's start and shows no frame in an allocator, the dynamic
- * loader, fork, exit handlers or thread creation; the loader's r_debug state is consistent; no
- * vfork is in progress. Where the unwind cannot be trusted the thread is not used. None found:
- * all resumed, retried with back-off until the deadline, then MT_ERROR_BUSY naming the reasons.
+ * Safe point: the thread sits in a benign system call or in user code, on its own stack; the
+ * remote unwind (attach/backtrace.h) reaches the thread's start and shows no frame in an
+ * allocator, the dynamic loader, fork, exit handlers or thread creation; the loader's r_debug
+ * state is consistent; no vfork is in progress. Where the unwind cannot be trusted the thread is
+ * not used. None found: all resumed, retried with back-off until the deadline, then MT_ERROR_BUSY
+ * naming the reasons (attach/safepoint.h).
  *
  * How a call runs: registers, FP/SIMD state (NT_X86_XSTATE) and the signal mask are saved; all
  * signals but SIGTRAP are blocked by PTRACE_SETSIGMASK; orig_rax is -1. The return address is
- * libc's `__restore_rt` (or any `mov $15,%eax; syscall`) above a signal frame that holds the saved state, so if
- * this process dies at any instant the thread finishes the call and restores itself by
- * rt_sigreturn. While we live, the entry of that rt_sigreturn is caught (PTRACE_SYSCALL) and the
+ * libc's `__restore_rt` (or any `mov $15,%eax; syscall`) above a signal frame that holds the saved
+ * state, so if this process dies at any instant the thread finishes the call and restores itself
+ * by rt_sigreturn, errno included. While we live, the entry of that rt_sigreturn is caught (PTRACE_SYSCALL) and the
  * state put back by ptrace, which keeps the kernel's restart of an interrupted system call.
  *
  * Until borrow_set_stack() the frame lies below the red zone of the thread's own stack. */
@@ -46,9 +47,13 @@ struct mt_error *borrow_syscall(struct borrow *b, long nr, const uint64_t args[6
 /* Copies bytes below the stack in use for the next call and gives their address in the target. */
 struct mt_error *borrow_scratch(struct borrow *b, const void *data, size_t size,
 				uint64_t *address_ret) MT_MUST_CHECK;
+/* From here calls run on this stack; address 0: on the thread's own again, before ours is unmapped.
+ * The stack must not be one that a thread may still use for a call of a controller that died. */
 void borrow_set_stack(struct borrow *b, uint64_t address, uint64_t size);
 /* Calls fn(args...) with the other threads running; bounded by timeout_ms. A fatal signal in the
- * call is undone (state put back) and reported. */
+ * call is undone (state put back) and reported. MT_ERROR_BUSY when it does not end in time: the
+ * thread was let go, ends the call and restores itself on the stack in use, which must stay mapped
+ * and unused; the handle is good for borrow_release() only. */
 struct mt_error *borrow_call(struct borrow *b, uint64_t fn, const uint64_t *args, int nargs,
 			     int timeout_ms, uint64_t *ret) MT_MUST_CHECK;
 

@@ -16,6 +16,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -41,13 +42,15 @@ struct mt_error *stop_gone_error(const struct tracee *t, pid_t tid)
 			       (int)t->pid);
 }
 
+/* A few yields, for the thread may need our processor; then short sleeps: on a busy machine each
+ * yield can cost time slices of others, at each of the hundred stops of a call. */
 static void pause_between_polls(unsigned round)
 {
-	if (round < 20) {
+	if (round < 6) {
 		sched_yield();
 		return;
 	}
-	struct timespec ts = { 0, round < 200 ? 20000 : 500000 };
+	struct timespec ts = { 0, round < 40 ? 5000 : round < 200 ? 30000 : 500000 };
 	nanosleep(&ts, NULL);
 }
 
@@ -65,6 +68,7 @@ enum stop_wait stop_wait(struct tracee *t, struct tracee_thread *thread, uint64_
 			 int *status_ret)
 {
 	bool keep_exit = t->is_child && thread->tid == t->pid;
+	prctl(PR_SET_TIMERSLACK, 1000ul);	/* else a sleep of 5 us takes 60 */
 	for (unsigned round = 0;; round++) {
 		siginfo_t si = { 0 };
 		int r = waitid(P_PID, (id_t)thread->tid, &si,
