@@ -33,6 +33,14 @@ static inline size_t live_home(const struct live_blocks *live, uint64_t address)
 	return (size_t)((address >> 4) * 0x9e3779b97f4a7c15ull >> 20) & (live->cap - 1);
 }
 
+/* The slot is wanted soon: a large table is mostly cache misses, which can overlap. A macro,
+ * because gcc 12 drops calls of functions that do nothing but prefetch. */
+#define live_prefetch(live, address)								\
+	do {											\
+		if ((live)->cap)								\
+			__builtin_prefetch(&(live)->slots[live_home((live), (address))]);	\
+	} while (0)
+
 static inline struct live_block *live_find(const struct live_blocks *live, uint64_t address)
 {
 	if (!live->len)

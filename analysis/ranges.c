@@ -174,6 +174,7 @@ struct mt_error *ranges_map(struct ranges *r, uint64_t start, uint64_t size,
 		o = (uint32_t)r->owners.len++;
 	r->owners.items[o] = *owner;
 	r->owners.items[o].pieces = 1;
+	r->owners.items[o].size = size;
 	struct range_piece p = { .start = start, .end = page_end(r, start, size), .bytes = size,
 				 .owner = o };
 	insert(r, new_piece(r, &p));

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define POINTS_MAX 10000u
+#define LOOK_AHEAD 16u		/* events; what they touch is fetched meanwhile */
 
 struct row_state {
 	uint64_t live_bytes, live_count;
@@ -156,8 +157,8 @@ static void end_block(struct pass *p, struct live_block *b)
 static void range_released(const struct range_owner *owner, uint64_t bytes, bool last, void *arg)
 {
 	struct pass *p = arg;
-	if (last)
-		note_temporary(p, owner->row, owner->thread, owner->sequence, bytes);
+	if (last)	/* all parts went before, so the whole mapping was that short-lived */
+		note_temporary(p, owner->row, owner->thread, owner->sequence, owner->size);
 	take_bytes(p, owner->row, bytes, last);
 }
 
@@ -195,12 +196,14 @@ static struct mt_error *allocate(struct pass *p, const struct capture_event *ev)
 	if (err)
 		return err;
 	p->sequence.items[ev->thread]++;
-	row_touch(p, row);
-	p->states.items[row].live_bytes += ev->size;
-	p->states.items[row].live_count++;
 	p->rows.items[row].bytes[VIEW_ALLOCATED] += ev->size;
 	p->rows.items[row].count[VIEW_ALLOCATED]++;
-	p->live_bytes += ev->size;
+	if (ev->address) {	/* 0 is nobody's block and cannot be released */
+		row_touch(p, row);
+		p->states.items[row].live_bytes += ev->size;
+		p->states.items[row].live_count++;
+		p->live_bytes += ev->size;
+	}
 	if (p->live_bytes >= p->peak_bytes) {
 		p->peak_bytes = p->live_bytes;
 		p->peak_epoch++;
@@ -246,6 +249,8 @@ static struct mt_error *take_batch(const struct capture_event *events, size_t co
 		v->first_ticks = events[0].ticks;
 	for (size_t i = 0; i < count; i++) {
 		const struct capture_event *ev = &events[i];
+		if (i + LOOK_AHEAD < count)
+			live_prefetch(&p->live, events[i + LOOK_AHEAD].address);
 		if (ev->ticks >= p->point_end || !p->points.len) {
 			struct mt_error *err = point_next(p, ev->ticks);
 			if (err)

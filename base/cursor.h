@@ -86,7 +86,8 @@ static inline uint64_t mt_cursor_varint(struct mt_cursor *c)
 	}
 	uint8_t tmp[VARINT_MAX] = { 0 };
 	size_t left = mt_cursor_left(c);
-	memcpy(tmp, c->pos, left);
+	if (left)
+		memcpy(tmp, c->pos, left);
 	size_t used = (size_t)(varint_get(tmp, &v) - tmp);
 	if (c->failed || used > left) {
 		c->failed = true;

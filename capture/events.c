@@ -6,7 +6,9 @@
 #include "capture/reader_private.h"
 #include "capture/wire.h"
 
-#define BATCH 4096u
+#define BATCH 1024u		/* they stay in the cache until they are used */
+
+#define THREAD_LIMIT (1u << 27)	/* analysis/ keeps thread, stack and kind in one word */
 
 struct pass {
 	struct capture *cap;
@@ -21,10 +23,13 @@ struct pass {
 };
 
 /* The ids of a block begin where the writer was; what a lost block had is left empty. Every id
- * costs two bytes of some block, so more than the file could hold is damage. */
-static bool ids_possible(const struct capture *cap, uint64_t id)
+ * costs two bytes of some block, so more than the file could hold, however well it is packed, is
+ * damage and must not become memory. After the first pass no id is new. */
+static bool ids_possible(const struct capture *cap, uint64_t id, size_t known)
 {
-	return id && id < UINT32_MAX && id / 8192 <= cap->size;
+	if (cap->tables_complete)
+		return id && id <= known;
+	return id && id < UINT32_MAX / 2 && id / 64 <= cap->size;
 }
 
 #define TABLE_FILL(array, id)					\
@@ -40,7 +45,9 @@ static struct mt_error *begin_block(struct pass *p, struct mt_cursor *c)
 	uint64_t frame = mt_cursor_varint(c), node = mt_cursor_varint(c), stack = mt_cursor_varint(c);
 	p->ticks = mt_cursor_varint(c);
 	mt_cursor_varint(c);		/* event count */
-	if (!ids_possible(p->cap, frame) || !ids_possible(p->cap, node) || !ids_possible(p->cap, stack))
+	if (!ids_possible(p->cap, frame, p->cap->frames.len) ||
+	    !ids_possible(p->cap, node, p->cap->nodes.len) ||
+	    !ids_possible(p->cap, stack, p->cap->stacks.len))
 		c->failed = true;
 	if (c->failed)
 		return NULL;
@@ -60,8 +67,10 @@ static bool put_frame(struct pass *p, struct mt_cursor *c, bool python)
 {
 	uint64_t a = mt_cursor_varint(c), b = mt_cursor_varint(c);
 	uint32_t id = p->next_frame++;
-	if (p->cap->tables_complete)
+	if (p->cap->tables_complete) {
+		c->failed |= id >= p->cap->frames.len;	/* the file changed meanwhile */
 		return true;
+	}
 	struct capture_frame f = { .address = b, .is_python = python };
 	f.module_plus_1 = (uint32_t)(python ? a >> 1 : a);
 	f.entry = python && (a & 1);
@@ -77,6 +86,8 @@ static bool put_node(struct pass *p, struct mt_cursor *c)
 	uint64_t parent = mt_cursor_varint(c), frame = mt_cursor_varint(c);
 	uint32_t id = p->next_node++;
 	if (parent >= id || frame >= p->next_frame)	/* no node is its own ancestor */
+		c->failed = true;
+	if (p->cap->tables_complete && id >= p->cap->nodes.len)
 		c->failed = true;
 	if (p->cap->tables_complete || c->failed)
 		return true;
@@ -94,6 +105,8 @@ static bool put_stack(struct pass *p, struct mt_cursor *c)
 	uint32_t id = p->next_stack++;
 	if (native >= p->next_node || python >= p->next_node)
 		c->failed = true;
+	if (p->cap->tables_complete && id >= p->cap->stacks.len)
+		c->failed = true;
 	if (p->cap->tables_complete || c->failed)
 		return true;
 	struct capture_stack s = { (uint32_t)native, (uint32_t)python, (uint32_t)flags };
@@ -102,6 +115,17 @@ static bool put_stack(struct pass *p, struct mt_cursor *c)
 		return true;
 	}
 	return mt_array_push(&p->cap->stacks, s);
+}
+
+/* Threads are numbered as they appear; a number that no file of this size can have reached is
+ * damage, since tables are as long as it is high. */
+static void put_thread(struct pass *p, struct mt_cursor *c)
+{
+	uint64_t thread = mt_cursor_varint(c);
+	if (thread >= THREAD_LIMIT || thread / 64 > p->cap->size)
+		c->failed = true;
+	else
+		p->thread = (uint32_t)thread;
 }
 
 static bool put_table(struct pass *p, struct mt_cursor *c, uint8_t tag)
@@ -115,7 +139,7 @@ static bool put_table(struct pass *p, struct mt_cursor *c, uint8_t tag)
 	case CAPTURE_REC_STACK:
 		return put_stack(p, c);
 	case CAPTURE_REC_THREAD:
-		p->thread = (uint32_t)mt_cursor_varint(c);
+		put_thread(p, c);
 		return true;
 	default:
 		c->failed = true;

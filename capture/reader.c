@@ -313,7 +313,8 @@ uint64_t capture_ticks_to_ns(const struct capture *cap, uint64_t ticks)
 {
 	if (!cap->ticks_per_second || ticks < cap->start_ticks)
 		return 0;
-	return (uint64_t)((double)(ticks - cap->start_ticks) * 1e9 / (double)cap->ticks_per_second);
+	double ns = (double)(ticks - cap->start_ticks) * 1e9 / (double)cap->ticks_per_second;
+	return ns < (double)INT64_MAX ? (uint64_t)ns : INT64_MAX;
 }
 
 double capture_progress(const struct capture *cap)

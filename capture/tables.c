@@ -60,7 +60,7 @@ static struct mt_error *take_segments(struct capture *cap, struct mt_cursor *c,
 static struct mt_error *put_module(struct capture *cap, const struct capture_module *m)
 {
 	/* Each id costs bytes in the file somewhere: a jump far ahead is damage. */
-	if (m->id > cap->modules.len + 65536)
+	if (m->id >= 1u << WIRE_MODULE_COUNT_BITS || m->id / 4 > cap->size)
 		return NULL;
 	while (cap->modules.len <= m->id) {
 		struct capture_module empty = { .id = (uint32_t)cap->modules.len, .path = "" };
@@ -209,9 +209,12 @@ static struct mt_error *load_symbols(struct capture *cap, struct mt_cursor *c)
 	struct strings strings;
 	struct mt_error *err = take_strings(cap, c, &strings);
 	cap->module_symbols.len = 0;	/* a later block is the whole truth */
+	mt_map_clear(&cap->locations_by_frame);
 	for (uint64_t n = err ? 0 : take_count(c, 3); n > 0 && !c->failed; n--) {
 		struct capture_module_symbols m = { .module = (uint32_t)mt_cursor_varint(c) };
-		m.status = (enum capture_symbol_status)mt_cursor_varint(c);
+		uint64_t status = mt_cursor_varint(c);
+		m.status = status <= CAPTURE_SYMBOLS_MISMATCH ? (enum capture_symbol_status)status :
+								 CAPTURE_SYMBOLS_NONE;
 		m.path = string_at(&strings, mt_cursor_varint(c));
 		if (!mt_array_push(&cap->module_symbols, m))
 			return &mt_enomem;
