@@ -18,8 +18,9 @@
  * signals but SIGTRAP are blocked by PTRACE_SETSIGMASK; orig_rax is -1. The return address is
  * libc's `__restore_rt` (or any `mov $15,%eax; syscall`) above a signal frame that holds the saved
  * state, so if this process dies at any instant the thread finishes the call and restores itself
- * by rt_sigreturn, errno included. While we live, the entry of that rt_sigreturn is caught (PTRACE_SYSCALL) and the
- * state put back by ptrace, which keeps the kernel's restart of an interrupted system call.
+ * by rt_sigreturn, errno included. While we live, the entry of that rt_sigreturn is caught
+ * (PTRACE_SYSCALL) and the state put back by ptrace, which keeps the kernel's restart of an
+ * interrupted system call.
  *
  * Until borrow_set_stack() the frame lies below the red zone of the thread's own stack. */
 #ifndef MT_ATTACH_BORROW_H

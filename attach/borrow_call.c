@@ -298,7 +298,7 @@ static struct mt_error *call(struct borrow *b, uint64_t fn, const uint64_t *args
 	unsigned long long *const places[6] = { &regs.rdi, &regs.rsi, &regs.rdx,
 						&regs.rcx, &regs.r8, &regs.r9 };
 	for (int i = 0; i < 6; i++)
-		*places[i] = i < nargs ? args[i] : 0;
+		*places[i] = args && i < nargs ? args[i] : 0;
 	regs.rip = fn;
 	regs.rax = 0;		/* no vector registers, for functions with variable arguments */
 	return run(b, &regs, timeout_ms, ret);
