@@ -55,6 +55,11 @@ static bool is_armed(const struct wire_header *h)
 static struct mt_error *read_header(struct tracee *t, uint64_t base, struct wire_header *ret)
 {
 	struct mt_error *err = tracee_read(t, base, ret, sizeof(*ret));
+	/* Mapped but not laid out: its maker was killed in between, and nothing uses it. */
+	if (!err && !ret->magic) {
+		memset(ret, 0, sizeof(*ret));
+		return NULL;
+	}
 	if (!err && (ret->magic != WIRE_MAGIC || ret->version != WIRE_VERSION))
 		err = mt_error_hint(mt_error_create(MT_ERROR_OTHER,
 					"another version of memtrace is in process %d", tracee_pid(t)),
@@ -349,7 +354,7 @@ static struct mt_error *unload(struct removal *r, struct borrow *b)
 {
 	struct mt_error *err = NULL;
 	int64_t rc;
-	if (r->there.data)	/* room for dlclose; the thread's own stack may be small */
+	if (r->header.call_stack_size)	/* room for dlclose; the thread's own stack may be small */
 		borrow_set_stack(b, r->there.data_base + r->header.call_stack_offset,
 				 r->header.call_stack_size);
 	if (r->there.tracer)
