@@ -402,17 +402,17 @@ class Threads(unittest.TestCase):
             target.send("x")
             self.assertEqual(target.wait(), 0)
 
-    def test_sixty_threads(self):
+    def test_many_busy_threads(self):
         program = harness.compile_c("alloc_service.c", flags=["-O1", "-D_GNU_SOURCE", "-pthread"])
         with harness.tmpdir() as tmp, harness.start_target(
-                [program, 60], stdin=True, wait="^ready") as target:
+                [program, 24], stdin=True, wait="^ready") as target:
             with session.Attach(target.pid, "-o", tmp / "cap.bin") as attach:
                 time.sleep(0.5)
                 attach.interrupt()
             rows = harness.folded(tmp / "cap.bin", "--view", "allocated", "--metric", "count",
                                   "--split-threads")
             self.assertEqual(harness.maps_clean(target.pid), [])
-            self.assertGreater(len({f[0] for f, _ in rows}), 40)
+            self.assertGreater(len({f[0] for f, _ in rows}), 15)
             target.send("x")
             self.assertEqual(target.wait(30), 0)
 
