@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 
 #include <cmocka.h>
@@ -410,6 +411,78 @@ static void killed(void **state)
 	}
 }
 
+/* All ptrace calls of attach/ go through here: the controller can die before any of them. */
+static long ptrace_calls, die_at;
+
+long ptrace(enum __ptrace_request request, ...)
+{
+	va_list ap;
+	va_start(ap, request);
+	pid_t pid = va_arg(ap, pid_t);
+	void *address = va_arg(ap, void *), *data = va_arg(ap, void *);
+	va_end(ap);
+	if (++ptrace_calls == die_at)
+		kill(getpid(), SIGKILL);
+	if (request != PTRACE_PEEKDATA)
+		return syscall(SYS_ptrace, request, pid, address, data);
+	long word = 0;
+	return syscall(SYS_ptrace, request, pid, address, &word) < 0 ? -1 : word;
+}
+
+static void use_once(struct target *tg)
+{
+	struct tracee *t;
+	struct borrow *b;
+	if (tracee_open(tg->pid, &t))
+		_exit(2);
+	for (int i = 0; i < 2; i++) {
+		if (borrow_acquire(t, 20000, &b))
+			_exit(3);
+		tg->uses = 0;
+		tg->stack = 0;
+		use(tg, b);
+		borrow_release(b, false);
+	}
+	if (tracee_stop_all(t, 5000))
+		_exit(4);
+	tracee_release_all(t);
+	tracee_close(t);
+}
+
+static void killed_at_every_step(void **state)
+{
+	(void)state;
+	static const char *const modes[] = { "regs", "waits", "idle", "storm" };
+	for (size_t m = 0; m < 4; m++) {
+		struct target tg;
+		int status = 0, died = 0;
+		long step = 0;
+		start(&tg, modes[m]);
+		sh->allow_eintr = 1;
+		while (!step || WIFSIGNALED(status)) {
+			step++;
+			pid_t pid = fork();
+			if (pid == 0) {
+				die_at = step;
+				use_once(&tg);
+				_exit(0);
+			}
+			waitpid(pid, &status, 0);
+			assert_int_equal(waitpid(tg.pid, &died, WNOHANG), 0);
+			uint64_t rounds = sh->rounds;
+			for (int k = 0; k < 5000 && rounds && sh->rounds == rounds; k++)
+				usleep(200);
+			assert_true(!rounds || sh->rounds != rounds);
+			expect_fine();
+		}
+		assert_int_equal(status, 0);
+		print_message("killed at every step, %s: %ld steps, %lu EINTR\n", modes[m],
+			      step - 1, (unsigned long)sh->eintr);
+		assert_true(step > 50);
+		finish(&tg);
+	}
+}
+
 /* Stopped by job control meanwhile: the stop is kept. */
 static char state_of(pid_t pid)
 {
@@ -563,6 +636,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(exec_meanwhile),
 		cmocka_unit_test(vfork_parent),
 		cmocka_unit_test(killed),
+		cmocka_unit_test(killed_at_every_step),
 	};
 	if (argc == 2)
 		cmocka_set_test_filter(argv[1]);
