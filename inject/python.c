@@ -4,6 +4,9 @@
  * Called by inject/injection.c; calls attach/image.c. */
 #include "inject/python.h"
 
+#include "inject/cold_part.h"
+
+#include <stdio.h>
 #include <string.h>
 
 #define NONE WIRE_NO_FIELD
@@ -56,6 +59,31 @@ static bool add_eval_range(const char *name, const struct image_symbol *sym, voi
 	return true;
 }
 
+/* Stripped files, as distributions have them, name only the main part of the eval loop. */
+static void add_cold_part(struct tracee *t, const struct image *img,
+			  const struct image_symbol *eval, struct mt_buf *out)
+{
+	struct image_bytes code = { 0 }, hdr = { 0 };
+	struct cold_part part;
+	char start[32];
+	if (!eval->size || !img->eh_frame_hdr)
+		return;
+	auto_error struct mt_error *err = image_read_range(t, img, eval->address, eval->size, &code);
+	if (!err)
+		err = image_read_range(t, img, img->eh_frame_hdr, img->eh_frame_hdr_size, &hdr);
+	const struct code_bytes function = { code.data, code.size, eval->address };
+	const struct code_bytes table = { hdr.data, hdr.size, img->eh_frame_hdr };
+	bool found = !err && cold_part_find(&function, &table, &part);
+	image_bytes_deinit(&code);
+	image_bytes_deinit(&hdr);
+	if (!found)
+		return;
+	snprintf(start, sizeof(start), "%llx-", (unsigned long long)part.start);
+	if (!memmem(out->data, out->len, start, strlen(start)))	/* else it had a symbol */
+		mt_buf_printf(out, "%s%s%llx", out->len ? "," : "", start,
+			      (unsigned long long)part.end);
+}
+
 static bool fill_layout(struct tracee *t, struct image *img, struct python *py)
 {
 	struct image_symbol state, type;
@@ -87,6 +115,7 @@ struct mt_error *python_probe(struct tracee *t, const struct images *images, str
 		py.version = read_version(t, img);
 		py.known = fill_layout(t, img, &py);
 		image_each_symbol(t, img, add_eval_range, &py.eval_ranges);
+		add_cold_part(t, img, &sym, &py.eval_ranges);
 	}
 	struct mt_error *err = mt_buf_error(&py.eval_ranges);
 	if (err) {
