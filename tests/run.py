@@ -201,7 +201,8 @@ def unit_tests(kind, build, how):
         if kind == "asan" and source.stem in NOT_UNDER_ASAN:
             continue
         if program.exists():
-            yield Program(name, [str(program)], env={"CMOCKA_MESSAGE_OUTPUT": "TAP"}, tap=True)
+            yield Program(name, [str(program)], timeout=300, tap=True,
+                          env={"CMOCKA_MESSAGE_OUTPUT": "TAP"})
         else:
             yield Missing(name, f"{program} was not built: {how}")
 
