@@ -148,15 +148,26 @@ def ending(code, timeout):
 TAP = re.compile(r"^\s*(not )?ok \d+(?: - )?\s*(.*?)(?:\s*# (SKIP)\b\s*(.*))?\s*$", re.I)
 
 
+def skip_reason(output, match):
+    """The line before the one that skips, when it is no result itself."""
+    if not match[3]:
+        return ""
+    before = output[:output.index(match[0])].rstrip("\n").rpartition("\n")[2]
+    if match[2] and match[4]:
+        return match[4]
+    return "no reason given" if TAP.match(before) or re.match(r"\d+\.\.\d+$", before) else before
+
+
 def report_program(report, name, argv, timeout, env=None, tap=False):
     code, output, seconds = run_command(argv, timeout, env)
     rows = [m for m in map(TAP.match, output.splitlines()) if m] if tap else []
     bad = 0
     for index, match in enumerate(rows):
-        status = "fail" if match[1] else "skip" if match[3] else "ok"
+        # cmocka writes "not ok 4 # SKIP name", and the reason, if any, in a line of its own before.
+        status = "skip" if match[3] else "fail" if match[1] else "ok"
         bad += status == "fail"
-        report.add(f"{name}.{match[2] or index + 1}", status, seconds / len(rows),
-                   output[-6000:] if status == "fail" else match[4] or "")
+        detail = output[-6000:] if status == "fail" else skip_reason(output, match)
+        report.add(f"{name}.{match[2] or match[4] or index + 1}", status, seconds / len(rows), detail)
     if code == 77 and not rows:
         report.add(name, "skip", seconds, output or "no reason given")
     elif code != 0 and not bad:
