@@ -272,7 +272,7 @@ bool capture_has_symbols(const struct capture *cap)
 size_t capture_symbols(const struct capture *cap, uint32_t frame, const struct capture_location **ret)
 {
 	const uint64_t *range = mt_map_get(&cap->locations_by_frame, frame);
-	if (!range)
+	if (!range || !(uint32_t)*range)
 		return 0;
 	*ret = &cap->locations.items[*range >> 32];
 	return (uint32_t)*range;
