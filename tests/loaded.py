@@ -107,7 +107,8 @@ class Server(unittest.TestCase):
     def end_load(self, load):
         if load:
             code = load.wait(120)
-            self.check_load(harness.Result(load.argv, code, "\n".join(load.lines), load.err, 0))
+            self.check_load(harness.Result(load.argv, code, "\n".join(load.lines),
+                                           load.err + "\n" + "\n".join(self.facts), 0))
 
     def use(self, pid):
         """Clients before, during and after two captures."""
@@ -125,11 +126,12 @@ class Server(unittest.TestCase):
         time.sleep(1)
         self.assertGreater(client.asked, asked, "it answers no more")
         client.stop()
-        self.end_load(load)
-        self.assertEqual(client.wrong, [], f"{len(client.wrong)} of {client.asked} answers wrong")
         self.fact(f"slowest answer {quiet} ms before, {client.slowest(begin, middle)} in the first "
                   f"capture, {client.slowest(middle, end)} in the second; {threads} threads; "
-                  f"{client.asked} answers")
+                  f"{client.asked} answers; load average {os.getloadavg()[0]}")
+        self.assertEqual(client.wrong, [], f"{len(client.wrong)} of {client.asked} answers wrong; "
+                         f"{self.facts}")
+        self.end_load(load)
         return result
 
     def check_capture(self, name, least):

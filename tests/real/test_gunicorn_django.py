@@ -70,13 +70,13 @@ class Gunicorn(loaded.Server):
                 raise AssertionError(f"another page: {text[:200]}")
 
     def load(self):
-        return ["wrk", "-t", "1", "-c", "4", "-d", f"{loaded.SECONDS + 4}s",
+        return ["wrk", "--timeout", "20s", "-t", "1", "-c", "4", "-d", f"{loaded.SECONDS + 4}s",
                 f"http://127.0.0.1:{self.port}/page"]
 
     def check_load(self, result):
         super().check_load(result)
         self.assertRegex(result.out, r"\d+ requests in")
-        self.assertNotRegex(result.out, r"Non-2xx|Socket errors")
+        self.assertNotRegex(result.out, r"Non-2xx|Socket errors", result)
 
     def stop(self):
         self.assertNotRegex(self.server.err, r"(?i)traceback|\[ERROR\]|\[CRITICAL\]|Worker.*term")

@@ -50,13 +50,13 @@ class Nginx(loaded.Server):
                 raise AssertionError("another page")
 
     def load(self):
-        return ["wrk", "-t", "1", "-c", "8", "-d", f"{loaded.SECONDS + 4}s",
+        return ["wrk", "--timeout", "20s", "-t", "1", "-c", "8", "-d", f"{loaded.SECONDS + 4}s",
                 "-H", "Accept-Encoding: gzip", self.url]
 
     def check_load(self, result):
         super().check_load(result)
         self.assertRegex(result.out, r"\d+ requests in")
-        self.assertNotRegex(result.out, r"Non-2xx|Socket errors")
+        self.assertNotRegex(result.out, r"Non-2xx|Socket errors", result)
 
     def stop(self):
         self.end_with(self.server)

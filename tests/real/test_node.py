@@ -49,13 +49,13 @@ class Node(loaded.Server):
             raise AssertionError(f"another answer: {got}")
 
     def load(self):
-        return ["wrk", "-t", "1", "-c", "4", "-d", f"{loaded.SECONDS + 4}s",
+        return ["wrk", "--timeout", "20s", "-t", "1", "-c", "4", "-d", f"{loaded.SECONDS + 4}s",
                 f"http://127.0.0.1:{self.port}/"]
 
     def check_load(self, result):
         super().check_load(result)
         self.assertRegex(result.out, r"\d+ requests in")
-        self.assertNotRegex(result.out, r"Non-2xx|Socket errors")
+        self.assertNotRegex(result.out, r"Non-2xx|Socket errors", result)
 
     def stop(self):
         self.end_with(self.server)

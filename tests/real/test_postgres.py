@@ -34,7 +34,8 @@ class Postgres(loaded.Server):
         self.port = harness.free_port()
         self.server = self.stack.enter_context(harness.start_target(
             [*USER, self.tool("postgres"), "-D", data, "-p", self.port, "-k", self.tmp,
-             "-c", "fsync=off", "-c", "listen_addresses=127.0.0.1"]))
+             "-c", "fsync=off", "-c", "autovacuum=off",
+             "-c", "listen_addresses=127.0.0.1"]))
         harness.wait_port(self.port)
         harness.wait_for(lambda: self.sql("select 1", check=None) == "1", 30)
         harness.run([self.tool("pgbench"), *self.where(), "-i", "-s", "1", "-q", "postgres"],
