@@ -396,11 +396,28 @@ static enum safepoint_reason check_incomplete(struct safepoint *sp,
 	return scan_stack(sp, regs);
 }
 
+/* A running thread may hold any of the C library's own locks (stack cache, environment, time zone
+ * ...) while it is in there, by functions that have no names to list, and dlopen wants some of them.
+ * So it must have nothing of the library but what started it. A thread that waits in a system call
+ * is past that: what is waited in with such a lock held is in the ranges. */
+static bool runs_in_c_library(const struct safepoint *sp, size_t n)
+{
+	size_t oldest = n;		/* of the frames that are the program's */
+	while (oldest > 0 && in_c_library(sp, sp->frames[oldest - 1].call_pc))
+		oldest--;
+	for (size_t i = 0; i < oldest; i++)
+		if (in_c_library(sp, sp->frames[i].call_pc))
+			return true;
+	return !oldest;
+}
+
 static enum safepoint_reason check_frames(struct safepoint *sp,
 					  const struct user_regs_struct *regs, bool waits)
 {
 	enum backtrace_end end;
 	size_t n = backtrace_walk(sp->backtrace, regs, sp->frames, FRAMES_MAX, &end);
+	if (!waits && runs_in_c_library(sp, n))
+		return SAFEPOINT_SIGNALS;
 	for (size_t i = 0; i < n; i++) {
 		enum safepoint_reason why = ranges_find(&sp->ranges, sp->frames[i].call_pc);
 		if (why != SAFEPOINT_OK)
