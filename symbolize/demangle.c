@@ -29,7 +29,8 @@ static void sink_put(const char *s, size_t n, void *arg)
 		sink->len = DEMANGLE_OUTPUT_MAX;
 		longjmp(sink->full, 1);
 	}
-	memcpy(sink->buf + sink->len, s, n);
+	if (n)			/* s may be NULL then */
+		memcpy(sink->buf + sink->len, s, n);
 	sink->len += n;
 }
 

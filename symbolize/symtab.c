@@ -222,7 +222,8 @@ static struct mt_error *build(struct symtab *t)
 {
 	if (t->symbols.len >= RANGE_NONE)
 		t->symbols.len = RANGE_NONE - 1;
-	qsort(t->symbols.items, t->symbols.len, sizeof(*t->symbols.items), compare);
+	if (t->symbols.len)
+		qsort(t->symbols.items, t->symbols.len, sizeof(*t->symbols.items), compare);
 	close_unsized(t);
 	for (uint32_t i = 0; i < t->symbols.len; i++) {
 		const struct symtab_symbol *s = &t->symbols.items[i];
