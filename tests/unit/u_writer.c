@@ -64,8 +64,8 @@ static void test_out_of_ids(void **state)
 	close(mkstemp(path));
 	ok(own_create(path, true, 0, &w));
 	ok(own_event(w, &ev));
-	ok(own_flush(w));
 	w->next_frame = w->next_node = w->next_stack = UINT32_MAX;
+	ok(own_flush(w));			/* the next block begins there */
 	refused(own_frame_native(w, 0, 1, &id));
 	refused(own_frame_python(w, 1, false, 1, &id));
 	refused(own_node(w, 0, 1, &id));
