@@ -6,7 +6,6 @@ import glob
 import os
 import re
 import shutil
-import signal
 import unittest
 
 import harness
@@ -80,7 +79,7 @@ class Postgres(loaded.Server):
         self.check_capture("first.bin", least)
         self.check_capture("second.bin", 0)
         self.ask()
-        self.end_with(self.server, signal.SIGINT)
+        self.end_with(self.server)          # waits for the last clients
         errors = [x for x in self.server.err.splitlines() if re.search("PANIC|FATAL|signal", x)]
         self.assertEqual(errors, [])
         print(f"{type(self).__name__}: " + "\n  ".join(self.facts), os.times()[4] - begin[4])
