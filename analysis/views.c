@@ -249,8 +249,15 @@ static struct mt_error *take_batch(const struct capture_event *events, size_t co
 		v->first_ticks = events[0].ticks;
 	for (size_t i = 0; i < count; i++) {
 		const struct capture_event *ev = &events[i];
-		if (i + LOOK_AHEAD < count)
-			live_prefetch(&p->live, events[i + LOOK_AHEAD].address);
+		if (i + LOOK_AHEAD < count) {
+			const struct capture_event *next = &events[i + LOOK_AHEAD];
+			live_prefetch(&p->live, next->address);
+			uint32_t row = next->stack < p->last_row.len ? p->last_row.items[next->stack] : 0;
+			if (row) {
+				__builtin_prefetch(&p->rows.items[row - 1]);
+				__builtin_prefetch(&p->states.items[row - 1]);
+			}
+		}
 		if (ev->ticks >= p->point_end || !p->points.len) {
 			struct mt_error *err = point_next(p, ev->ticks);
 			if (err)
