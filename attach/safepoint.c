@@ -41,6 +41,7 @@ static const char *const reason_texts[SAFEPOINT_REASONS] = {
 	[SAFEPOINT_ALLOCATOR] = "in the memory allocator",
 	[SAFEPOINT_LOADER] = "in the dynamic loader",
 	[SAFEPOINT_PROCESS] = "in fork, exit or thread creation",
+	[SAFEPOINT_THREADS] = "at the end of a thread",
 	[SAFEPOINT_TRACER] = "in memtrace's tracer",
 	[SAFEPOINT_NO_UNWIND] = "in code whose stack cannot be unwound",
 	[SAFEPOINT_STACK] = "on a stack of another kind",
@@ -396,19 +397,14 @@ static enum safepoint_reason check_incomplete(struct safepoint *sp,
 	return scan_stack(sp, regs);
 }
 
-/* A running thread may hold any of the C library's own locks (stack cache, environment, time zone
- * ...) while it is in there, by functions that have no names to list, and dlopen wants some of them.
- * So it must have nothing of the library but what started it. A thread that waits in a system call
- * is past that: what is waited in with such a lock held is in the ranges. */
-static bool runs_in_c_library(const struct safepoint *sp, size_t n)
+/* A thread that begins or ends has nothing but the C library on its stack, and may hold the lock
+ * of the stack cache in there, by functions without names. */
+static bool begins_or_ends(const struct safepoint *sp, size_t n)
 {
-	size_t oldest = n;		/* of the frames that are the program's */
-	while (oldest > 0 && in_c_library(sp, sp->frames[oldest - 1].call_pc))
-		oldest--;
-	for (size_t i = 0; i < oldest; i++)
-		if (in_c_library(sp, sp->frames[i].call_pc))
-			return true;
-	return !oldest;
+	for (size_t i = 0; i < n; i++)
+		if (!in_c_library(sp, sp->frames[i].call_pc))
+			return false;
+	return true;
 }
 
 static enum safepoint_reason check_frames(struct safepoint *sp,
@@ -416,11 +412,11 @@ static enum safepoint_reason check_frames(struct safepoint *sp,
 {
 	enum backtrace_end end;
 	size_t n = backtrace_walk(sp->backtrace, regs, sp->frames, FRAMES_MAX, &end);
-	if (!waits && runs_in_c_library(sp, n))
-		return SAFEPOINT_SIGNALS;
+	if (!waits && begins_or_ends(sp, n))
+		return SAFEPOINT_THREADS;
 	for (size_t i = 0; i < n; i++) {
 		enum safepoint_reason why = ranges_find(&sp->ranges, sp->frames[i].call_pc);
-		if (why != SAFEPOINT_OK)
+		if (why != SAFEPOINT_OK && !(waits && why == SAFEPOINT_THREADS))
 			return why;
 	}
 	if (end == BACKTRACE_START)

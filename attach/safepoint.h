@@ -20,6 +20,7 @@ enum safepoint_reason {
 	SAFEPOINT_ALLOCATOR,
 	SAFEPOINT_LOADER,
 	SAFEPOINT_PROCESS,	/* fork, exit, thread creation */
+	SAFEPOINT_THREADS,	/* pthread_join and the like; waiting in them is fine */
 	SAFEPOINT_TRACER,
 	SAFEPOINT_NO_UNWIND,
 	SAFEPOINT_STACK,	/* not on the thread's own stack, or no room there */

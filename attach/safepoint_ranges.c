@@ -32,6 +32,16 @@ static const char *const process_names[] = {
 	"__register_atfork", "pthread_atfork", "__unregister_atfork", "pthread_create",
 	"__pthread_create", "pthread_exit", "__pthread_exit", "pthread_cancel", "execve",
 	"fexecve", "daemon",
+	/* These hold the lock of the thread list while they wait for all threads. */
+	"setuid", "setgid", "seteuid", "setegid", "setreuid", "setregid", "setresuid", "setresgid",
+	"setgroups", "initgroups",
+};
+
+/* They take the lock of the stack cache, which dlopen wants for thread-local storage, but not
+ * while they wait for the other thread. */
+static const char *const thread_names[] = {
+	"pthread_join", "pthread_timedjoin_np", "pthread_clockjoin_np", "pthread_tryjoin_np",
+	"pthread_detach", "thrd_join", "thrd_detach", "pthread_getattr_np",
 };
 
 static const char *const loader_names[] = {
@@ -106,6 +116,8 @@ static bool collect(const char *name, const struct image_symbol *sym, void *arg)
 		fn.reason = SAFEPOINT_ALLOCATOR;
 	else if (f->is_libc && ONE_OF(name, process_names))
 		fn.reason = SAFEPOINT_PROCESS;
+	else if (f->is_libc && ONE_OF(name, thread_names))
+		fn.reason = SAFEPOINT_THREADS;
 	else if (f->is_libc && ONE_OF(name, loader_names))
 		fn.reason = SAFEPOINT_LOADER;
 	/* Of other images only the allocator matters: no need to keep a browser's symbols. */
