@@ -75,9 +75,9 @@ static void fine(void **state)
 static void nobody(void **state)
 {
 	(void)state;
-	refused(0, MT_ERROR_GONE, "no process 0", NULL);
-	refused(-5, MT_ERROR_GONE, "no process -5", NULL);
-	refused(0x3ffffff, MT_ERROR_GONE, "no process 67108863", NULL);
+	refused(0, MT_ERROR_GONE, "no process 0", "`pgrep -a NAME` lists processes by name");
+	refused(-5, MT_ERROR_GONE, "no process -5", "`pgrep -a NAME` lists processes by name");
+	refused(0x3ffffff, MT_ERROR_GONE, "no process 67108863", "`pgrep -a NAME` lists processes by name");
 	refused(getpid(), MT_ERROR_REFUSED, text("process %d is memtrace itself", getpid()),
 		"give another process id");
 }
