@@ -164,10 +164,11 @@ struct wire_module {
  * Offsets are bytes; WIRE_NO_FIELD where a version has none. Filled by the controller from its
  * table of versions; version 0 means: no Python frames. */
 #define WIRE_NO_FIELD 0xffffu
+#define WIRE_PYTHON_ALL_ENTRY 1u	/* every frame has an eval loop of its own (up to 3.10) */
 
 struct wire_python {
 	uint32_t version;		/* PY_VERSION_HEX >> 16, e.g. 0x030b; 0: none */
-	uint32_t flags;
+	uint32_t flags;			/* WIRE_PYTHON_ALL_ENTRY */
 	uint64_t get_thread_state;	/* address of PyGILState_GetThisThreadState */
 	uint64_t code_type;		/* address of PyCode_Type */
 	uint16_t tstate_cframe;		/* pointer to the cframe, or WIRE_NO_FIELD */

@@ -21,7 +21,7 @@
 
 extern const uint8_t mt_tracer_blob[], mt_tracer_blob_end[];
 
-#define CALL_TIMEOUT_MS 5000
+#define CALL_TIMEOUT_MS 30000	/* wall time: the thread may be starved */
 #define RTLD_NOW 2
 
 /* ---- before anything is stopped ---- */

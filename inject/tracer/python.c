@@ -214,8 +214,9 @@ static void frame_describe(struct thread *t, struct py_frame *f)
 	f->offset1 = 0;
 	if (shim || !code)
 		return;
-	bool entry = py->frame_is_entry != WIRE_NO_FIELD &&
-		     *(const uint8_t *)(f->frame + py->frame_is_entry);
+	bool entry = py->flags & WIRE_PYTHON_ALL_ENTRY ||
+		     (py->frame_is_entry != WIRE_NO_FIELD &&
+		      *(const uint8_t *)(f->frame + py->frame_is_entry));
 	f->code_entry = (uint64_t)code_id(t, code) << 1 | entry;
 	int64_t offset = py->instr_scale ? (int64_t)(int32_t)f->instr * py->instr_scale :
 					   (int64_t)(f->instr - (code + py->code_first_instr));
