@@ -48,6 +48,7 @@ show()		# show COMMAND...: print it as a person would type it, run it
 	"$@"
 }
 
+: >"$out/service.out"	# the shell below makes it too, but maybe later than sed looks
 "$python" "$here/service.py" --port 0 >"$out/service.out" 2>"$out/service.err" &
 service=$!
 for _ in $(seq 100); do
