@@ -329,8 +329,9 @@ struct mt_error *session_arm(struct session *s, struct borrow *b)
 	err = put_metadata(s);
 	if (!err)
 		err = recorder_images(s->recorder, &s->injection->images);
-	tell_python(s);
-	if (s->injection->slots_refused)
+	if (!s->options->quiet)
+		tell_python(s);
+	if (s->injection->slots_refused && !s->options->quiet)
 		cmd_note("%u calls of further allocators are not recorded", s->injection->slots_refused);
 	return err;
 }
