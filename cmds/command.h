@@ -54,6 +54,8 @@ void cmd_note(const char *fmt, ...) MT_PRINTF(1, 2);
 void cmd_print_error(const struct mt_error *err);
 /* A decimal process id. */
 struct mt_error *cmd_parse_pid(const char *text, int *ret) MT_MUST_CHECK;
+/* The whole command line of a command that takes a PID and nothing else; doc as of argp. */
+struct mt_error *cmd_parse_one_pid(const char *doc, int argc, char **argv, int *ret) MT_MUST_CHECK;
 /* "30", "30s", "500ms", "5m", "1h30m", "inf" (0) to nanoseconds. */
 struct mt_error *cmd_parse_duration(const char *text, uint64_t *ns_ret) MT_MUST_CHECK;
 /* True when colour may be used on fd (NO_COLOR, TERM=dumb, not a terminal). */

@@ -68,6 +68,31 @@ struct mt_error *cmd_parse_pid(const char *text, int *ret)
 	return NULL;
 }
 
+static error_t parse_one_pid(int key, char *arg, struct argp_state *state)
+{
+	const char **pid = state->input;
+	switch (key) {
+	case ARGP_KEY_ARG:
+		if (*pid)
+			argp_error(state, "one process at a time");
+		*pid = arg;
+		return 0;
+	case ARGP_KEY_NO_ARGS:
+		argp_error(state, "which process? give its PID");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+struct mt_error *cmd_parse_one_pid(const char *doc, int argc, char **argv, int *ret)
+{
+	const char *text = NULL;
+	const struct argp argp = { NULL, parse_one_pid, "PID", doc, NULL, NULL, NULL };
+	struct mt_error *err = cmd_parse_args(&argp, argc, argv, 0, &text);
+	return err ? err : cmd_parse_pid(text, ret);
+}
+
 static const struct {
 	const char *name;
 	uint64_t ns;

@@ -15,29 +15,9 @@
 #define WAIT_STEP_MS 20
 #define REMOVAL_DEADLINE_MS 10000
 
-static error_t parse_arg(int key, char *arg, struct argp_state *state)
-{
-	const char **pid = state->input;
-	switch (key) {
-	case ARGP_KEY_ARG:
-		if (*pid)
-			argp_error(state, "one process at a time");
-		*pid = arg;
-		return 0;
-	case ARGP_KEY_NO_ARGS:
-		argp_error(state, "which process? give its PID");
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
-}
-
-static const struct argp argp = {
-	NULL, parse_arg, "PID",
+static const char doc[] =
 	"End the capture of a process, or remove what a killed memtrace left in it.\v"
-	"Exit status: 0 done; 1 failed or nothing to detach; 3 switched off, but still in the process.",
-	NULL, NULL, NULL,
-};
+	"Exit status: 0 done; 1 failed or nothing to detach; 3 switched off, but still in the process.";
 
 /* The memtrace that holds the capture ends it, writes the file and takes the tracer out. */
 static struct mt_error *ask_controller(struct tracee *t, const struct residue *r)
@@ -99,11 +79,8 @@ static struct mt_error *detach(struct tracee *t, int pid, int *exit_code)
 
 struct mt_error *cmd_detach(int argc, char **argv, int *exit_code_ret)
 {
-	const char *text = NULL;
 	int pid;
-	struct mt_error *err = cmd_parse_args(&argp, argc, argv, 0, &text);
-	if (!err)
-		err = cmd_parse_pid(text, &pid);
+	struct mt_error *err = cmd_parse_one_pid(doc, argc, argv, &pid);
 	if (err)
 		return err;
 	auto_tracee struct tracee *t = NULL;

@@ -8,30 +8,10 @@
 
 #include <stdio.h>
 
-static error_t parse_arg(int key, char *arg, struct argp_state *state)
-{
-	const char **pid = state->input;
-	switch (key) {
-	case ARGP_KEY_ARG:
-		if (*pid)
-			argp_error(state, "one process at a time");
-		*pid = arg;
-		return 0;
-	case ARGP_KEY_NO_ARGS:
-		argp_error(state, "which process? give its PID");
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
-}
-
-static const struct argp argp = {
-	NULL, parse_arg, "PID",
+static const char doc[] =
 	"Tell what of memtrace is in a process. Nothing is stopped or changed.\v"
 	"Exit status: 0 clean (the disarmed thunk page of an earlier capture counts as clean), 3 "
-	"something is there, 1 the process cannot be read.",
-	NULL, NULL, NULL,
-};
+	"something is there, 1 the process cannot be read.";
 
 static void print_residue(const struct residue *r, int pid)
 {
@@ -57,11 +37,8 @@ static void print_residue(const struct residue *r, int pid)
 
 struct mt_error *cmd_status(int argc, char **argv, int *exit_code_ret)
 {
-	const char *text = NULL;
 	int pid;
-	struct mt_error *err = cmd_parse_args(&argp, argc, argv, 0, &text);
-	if (!err)
-		err = cmd_parse_pid(text, &pid);
+	struct mt_error *err = cmd_parse_one_pid(doc, argc, argv, &pid);
 	if (err)
 		return err;
 	struct proc_status status;

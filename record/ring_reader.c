@@ -119,19 +119,9 @@ static struct mt_error *read_code(struct mt_cursor *c, struct codes *codes)
 	return codes_chunk(codes, (uint32_t)id, total, offset, bytes, size);
 }
 
-static bool kind_allocates(uint8_t kind)
-{
-	return kind >= WIRE_REC_MALLOC && kind <= WIRE_REC_BRK;
-}
-
-static bool kind_has_size(uint8_t kind)
-{
-	return kind != WIRE_REC_FREE && kind != WIRE_REC_REALLOC_FREE;
-}
-
 static bool kind_is_event(uint8_t kind)
 {
-	return kind_allocates(kind) || (kind >= WIRE_REC_FREE && kind <= WIRE_REC_BRK_SHRINK);
+	return (kind >= WIRE_REC_MALLOC && kind <= WIRE_REC_BRK) || (kind >= WIRE_REC_FREE && kind <= WIRE_REC_BRK_SHRINK);
 }
 
 static struct mt_error *read_event(struct ring_reader *r, struct mt_cursor *c, uint8_t tag,
@@ -144,12 +134,12 @@ static struct mt_error *read_event(struct ring_reader *r, struct mt_cursor *c, u
 	struct capture_event *ev = &r->next;
 	*ev = (struct capture_event){ .ticks = r->ticks, .address = r->pointer, .thread = r->thread,
 				      .kind = kind };
-	if (kind_has_size(kind))
+	if (capture_kind_has_size(kind))
 		ev->size = mt_cursor_varint(c);
 	if (c->failed)
 		return NULL;
 	r->has_next = true;
-	if (!kind_allocates(kind))
+	if (!capture_kind_allocates(kind))
 		return NULL;
 	if (!r->stack && (r->native.len || r->python.len || r->native_flags)) {
 		uint32_t native = r->native.len ? r->native.items[r->native.len - 1] : 0;
