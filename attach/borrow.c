@@ -131,7 +131,12 @@ struct mt_error *borrow_make_frame(struct borrow *b, uint64_t top, uint64_t *sp_
 	/* The stack pointer at a function's entry is 8 modulo 16; see lay_out(). */
 	unsigned shift = b->snippets.store_slack % 16 ? 0 : 8;
 	uint64_t sp;
-	if (!arch_make_frame(frame, address, shift, &b->regs, b->sigmask, b->xstate,
+	struct user_regs_struct regs = b->regs;
+	uint8_t code[ARCH_BEFORE_CALL];
+	if (tracee_read_some(b->t, regs.rip - sizeof(code), code, sizeof(code)) == sizeof(code) &&
+	    arch_restarted_call(&regs, code) >= 0)
+		regs.orig_rax = (unsigned long long)arch_restarted_call(&regs, code);
+	if (!arch_make_frame(frame, address, shift, &regs, b->sigmask, b->xstate,
 			     b->xstate_size, &sp))
 		return mt_error_create(MT_ERROR_REFUSED,
 			"the extended registers of thread %d cannot be saved", (int)b->tid);

@@ -308,6 +308,23 @@ static void restart_in_frame(struct k_sigcontext *mc, const struct user_regs_str
 	}
 }
 
+long arch_restarted_call(const struct user_regs_struct *regs, const uint8_t *code)
+{
+	/* The calls with a restart block. */
+	static const long calls[] = { __NR_poll, __NR_nanosleep, __NR_clock_nanosleep, __NR_futex };
+	if (regs->orig_rax != __NR_restart_syscall ||
+	    -(int64_t)regs->rax != ERESTART_RESTARTBLOCK || code[14] != 0x0f || code[15] != 0x05)
+		return -1;
+	for (size_t i = 14 - 5 + 1; i-- > 0;) {		/* mov $nr,%eax; something short; syscall */
+		uint32_t nr;
+		memcpy(&nr, code + i + 1, 4);
+		for (size_t k = 0; code[i] == 0xb8 && k < sizeof(calls) / sizeof(*calls); k++)
+			if (nr == (uint32_t)calls[k])
+				return calls[k];
+	}
+	return -1;
+}
+
 static struct k_ucontext make_ucontext(const struct user_regs_struct *regs, uint64_t sigmask)
 {
 	return (struct k_ucontext){

@@ -51,6 +51,10 @@ bool arch_snippets_complete(const struct arch_snippets *snippets);
 void arch_set_base(struct user_regs_struct *regs, unsigned base, uint64_t value);
 
 /* ---- the frame that rt_sigreturn takes ---- */
+/* A wait that was restarted before has the number of restart_syscall; which call it is can be read
+ * from the instructions before it, ARCH_BEFORE_CALL bytes that end where the pc is. -1: unknown. */
+#define ARCH_BEFORE_CALL 16
+long arch_restarted_call(const struct user_regs_struct *regs, const uint8_t *code);
 /* Bytes needed for a frame with this extended state, alignment included. */
 size_t arch_frame_size(size_t xstate_size);
 /* Fills `frame` (arch_frame_size() bytes that will lie at `address`, a multiple of 64) such that

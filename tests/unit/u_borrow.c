@@ -460,7 +460,7 @@ static void killed_at_every_step(void **state)
 		start(&tg, modes[m]);
 		sh->allow_eintr = 1;
 		while (!step || WIFSIGNALED(status)) {
-			step++;
+			assert_true(++step < 2000);
 			pid_t pid = fork();
 			if (pid == 0) {
 				die_at = step;
@@ -468,6 +468,8 @@ static void killed_at_every_step(void **state)
 				_exit(0);
 			}
 			waitpid(pid, &status, 0);
+			if (WIFSIGNALED(status))
+				assert_int_equal(WTERMSIG(status), SIGKILL);
 			assert_int_equal(waitpid(tg.pid, &died, WNOHANG), 0);
 			uint64_t rounds = sh->rounds;
 			for (int k = 0; k < 5000 && rounds && sh->rounds == rounds; k++)
