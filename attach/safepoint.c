@@ -380,8 +380,9 @@ static enum safepoint_reason scan_stack(struct safepoint *sp, const struct user_
 
 /* The unwind tables ended before the thread's start. In a blocking call what was seen will do when
  * it shows who called the C library: whoever holds the allocator or the loader calls nothing else
- * on its way to a wait. Where the library itself has no tables (musl, which is its own loader) the stack is searched; in
- * user code only if it was that library, at the thread's first function, that ended the walk. */
+ * on its way to a wait. Where the library itself has no tables (musl, which is its own loader) the
+ * stack is searched; in user code only if it was that library, at the thread's first function, that
+ * ended the walk. */
 static enum safepoint_reason check_incomplete(struct safepoint *sp,
 					      const struct user_regs_struct *regs, size_t n,
 					      bool waits)

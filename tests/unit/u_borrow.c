@@ -463,6 +463,7 @@ static void killed_at_every_step(void **state)
 			assert_true(++step < 2000);
 			pid_t pid = fork();
 			if (pid == 0) {
+				ptrace_calls = 0;
 				die_at = step;
 				use_once(&tg);
 				_exit(0);
