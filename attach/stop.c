@@ -64,6 +64,15 @@ static bool is_dead(const struct tracee *t, pid_t tid)
 	return dead;
 }
 
+/* A dead thread that its tracer has not waited for is still counted by the kernel: an exec in
+ * another thread waits for it, for ever. A dead leader is not ours to reap: where it is a child of
+ * ours its end belongs to the caller, and exec takes its place by itself. */
+static bool reap(const struct tracee *t, pid_t tid)
+{
+	int status;
+	return tid != t->pid && waitpid(tid, &status, WNOHANG | __WALL) == tid && !WIFSTOPPED(status);
+}
+
 enum stop_wait stop_wait(struct tracee *t, struct tracee_thread *thread, uint64_t deadline_us,
 			 int *status_ret)
 {
@@ -90,8 +99,10 @@ enum stop_wait stop_wait(struct tracee *t, struct tracee_thread *thread, uint64_
 			*status_ret = status;
 			return STOP_STOPPED;
 		}
-		if (round % 64 == 63 && is_dead(t, thread->tid))
+		if (round % 64 == 63 && is_dead(t, thread->tid)) {
+			reap(t, thread->tid);
 			return STOP_GONE;
+		}
 		if (stop_now_us() >= deadline_us)
 			return STOP_TIMEOUT;
 		pause_between_polls(round);
@@ -188,7 +199,16 @@ static void detach_stopped(struct tracee *t, struct tracee_thread *thread)
 {
 	/* From an event-stop signal 0 keeps a group-stop as it is: the kernel puts the thread back
 	 * into it (__ptrace_unlink). */
-	ptrace(PTRACE_DETACH, thread->tid, NULL, 0L);
+	bool dying = ptrace(PTRACE_DETACH, thread->tid, NULL, 0L) < 0 && errno == ESRCH;
+	/* Killed in its stop, by an exec or a signal: it must be reaped, now or when it is dead. */
+	if (dying && thread->tid != t->pid && !reap(t, thread->tid) && !is_dead(t, thread->tid)) {
+		thread->held = false;
+		if (mt_array_push(&t->late, thread)) {
+			unlist(t->threads.items, &t->threads.len, thread);
+			return;
+		}
+	}
+	reap(t, thread->tid);
 	stop_forget(t, thread);
 }
 
@@ -198,6 +218,11 @@ void stop_sweep(struct tracee *t)
 		struct tracee_thread *thread = t->late.items[i];
 		switch (stop_settle(t, thread, 0)) {
 		case STOP_STOPPED:
+			t->late.items[i] = t->late.items[--t->late.len];
+			if (!mt_array_push(&t->threads, thread)) {
+				t->late.items[t->late.len++] = thread;
+				break;
+			}
 			detach_stopped(t, thread);
 			break;
 		case STOP_GONE:
