@@ -220,6 +220,12 @@ class Snapshot:
         self.status = {key: status[key] for key in
                        ("SigBlk", "SigIgn", "SigCgt", "SigPnd", "ShdPnd", "TracerPid", "Seccomp",
                         "NoNewPrivs", "Groups", "Uid", "Umask") if key in status}
+        # A signal that the program has a handler for is its own business: a timer of its may have
+        # fired in this instant. One without would be a trace of somebody.
+        handled = int(self.status.get("SigCgt", "0"), 16)
+        for key in ("SigPnd", "ShdPnd"):
+            if key in self.status:
+                self.status[key] = f"{int(self.status[key], 16) & ~handled:016x}"
         self.slots = slots(pid) if with_slots else {}
 
     def changes(self, before):
