@@ -128,6 +128,8 @@ struct thread_filters {
 	bool ours;		/* traced by this process already, and stopped */
 };
 
+#define TRIES_MAX 5
+
 struct scan {
 	MT_ARRAY(struct thread_filters) list;	/* threads that have a filter */
 };
@@ -215,8 +217,11 @@ static struct mt_error *judge_alike(struct tracee *t, const struct scan *scan, s
 			err = NULL;
 		}
 	}
+	/* Nothing read is nothing known: never taken for leave. */
 	if (!err && !judged)
-		return busy;
+		return busy ? busy : mt_error_hint(mt_error_create(MT_ERROR_BUSY,
+			"the seccomp filter of process %d cannot be read now", (int)t->pid),
+			"try again in a moment");
 	mt_error_destroy(busy);
 	return err;
 }
@@ -250,14 +255,21 @@ static struct mt_error *judge_all(struct tracee *t, const struct scan *scan,
 struct mt_error *seccomp_check(struct tracee *t, const struct seccomp_call *calls, size_t count,
 			       bool *filtered_ret)
 {
-	struct scan scan = { 0 };
-	struct mt_error *err = scan_threads(t->pid, &scan);
-	bool filtered = scan.list.len;
-	if (!err && filtered)
-		err = judge_all(t, &scan, calls, count);
-	mt_array_deinit(&scan.list);
-	if (!err)
-		*filtered_ret = filtered;
+	struct mt_error *err = NULL;
+	for (int tries = 0; tries < TRIES_MAX; tries++) {
+		struct scan scan = { 0 };
+		mt_error_destroy(err);
+		err = scan_threads(t->pid, &scan);
+		bool filtered = scan.list.len;
+		if (!err && filtered)
+			err = judge_all(t, &scan, calls, count);
+		mt_array_deinit(&scan.list);
+		if (!err)
+			*filtered_ret = filtered;
+		if (!err || err->code != MT_ERROR_BUSY)
+			break;
+		usleep(10000);		/* threads come, go and are busy */
+	}
 	return err;
 }
 
