@@ -140,7 +140,7 @@ enum capture_symbol_status {
 	CAPTURE_SYMBOLS_NONE,		/* no file, no symbols */
 	CAPTURE_SYMBOLS_TABLE,		/* symbol table only */
 	CAPTURE_SYMBOLS_DWARF,
-	CAPTURE_SYMBOLS_MISMATCH,	/* a file was there with another build-id: not used */
+	CAPTURE_SYMBOLS_MISMATCH,	/* a file was there, of another build: not used */
 };
 
 _Static_assert(sizeof(struct capture_file_header) == 64, "file header layout");

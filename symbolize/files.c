@@ -22,6 +22,7 @@ struct wanted {
 	bool is_debug;		/* a debug file without build-id and CRC could be anyone's */
 	uint32_t crc;
 	uint16_t machine;
+	const struct capture_module *layout;	/* without a build-id the segments must be these */
 };
 
 void file_search_init(struct file_search *s, const char *const *debug_dirs, const char *sysroot,
@@ -62,18 +63,39 @@ static bool same_machine(const struct elf_file *f, uint16_t machine)
 	return gelf_getehdr(f->elf, &ehdr) && (!machine || ehdr.e_machine == machine);
 }
 
+static bool has_segment(const struct elf_file *f, const struct capture_segment *s)
+{
+	size_t count = 0;
+	GElf_Phdr p;
+	elf_getphdrnum(f->elf, &count);
+	for (size_t i = 0; i < count; i++)
+		if (gelf_getphdr(f->elf, (int)i, &p) && p.p_type == PT_LOAD && p.p_vaddr == s->vaddr &&
+		    p.p_memsz == s->size && p.p_offset == s->file_offset && p.p_flags == s->flags)
+			return true;
+	return false;
+}
+
+/* Another build of a program hardly ever has segments of the very same sizes. */
+static bool same_layout(const struct elf_file *f, const struct capture_module *m)
+{
+	for (size_t i = 0; m && i < m->segment_count; i++)
+		if (!has_segment(f, &m->segments[i]))
+			return false;
+	return true;
+}
+
 static enum file_found judge(const struct elf_file *f, const struct wanted *w)
 {
 	if (!same_machine(f, w->machine))
-		return FILE_OTHER_BUILD_ID;
+		return FILE_OTHER_BUILD;
 	const uint8_t *id;
 	size_t size = elf_file_build_id(f, &id);
 	if (w->build_id_size)
 		return size == w->build_id_size && !memcmp(id, w->build_id, size) ?
-		       FILE_FOUND : FILE_OTHER_BUILD_ID;
+		       FILE_FOUND : FILE_OTHER_BUILD;
 	if (w->has_crc)
-		return file_crc(f) == w->crc ? FILE_FOUND : FILE_OTHER_BUILD_ID;
-	return w->is_debug ? FILE_OTHER_BUILD_ID : FILE_FOUND;
+		return file_crc(f) == w->crc ? FILE_FOUND : FILE_OTHER_BUILD;
+	return !w->is_debug && same_layout(f, w->layout) ? FILE_FOUND : FILE_OTHER_BUILD;
 }
 
 /* Looks at one place; takes path. `f` and *state change when it is better than what was found. */
@@ -178,7 +200,7 @@ enum file_found find_module_file(struct file_search *s, const struct capture_mod
 				 struct elf_file *f)
 {
 	struct wanted w = { .build_id = m->build_id, .build_id_size = m->build_id_size,
-			    .machine = s->machine };
+			    .machine = s->machine, .layout = m };
 	enum file_found state = FILE_MISSING;
 	auto_free char *path = clean_path(m->path ? m->path : "");
 	if (!path)

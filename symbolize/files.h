@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* symbolize/files.h - finds the file of a module, and the file with its debug information.
  *
- * The build-id decides: a file with another one is never used. Places, in this order: the path in
+ * The build-id decides: a file with another one is never used, and of a module without one a file
+ * with other segments is not. Places, in this order: the path in
  * the capture (under the system root when one is given), the debug directories (by build-id, by
  * path, by name), the standard debug directory of the root and of this machine, debuginfod. */
 #ifndef MT_SYMBOLIZE_FILES_H
@@ -23,14 +24,14 @@ struct file_search {
 enum file_found {
 	FILE_MISSING,
 	FILE_FOUND,
-	FILE_OTHER_BUILD_ID,	/* one was there, and is not the one */
+	FILE_OTHER_BUILD,	/* one was there, and is not the one */
 };
 
 void file_search_init(struct file_search *s, const char *const *debug_dirs, const char *sysroot,
 		      bool debuginfod);
 void file_search_deinit(struct file_search *s);
 
-/* The module's own file. After FILE_OTHER_BUILD_ID `f` is that other file, for the note. */
+/* The module's own file. After FILE_OTHER_BUILD `f` is that other file, for the note. */
 enum file_found find_module_file(struct file_search *s, const struct capture_module *m,
 				 struct elf_file *f);
 /* Separate debug information; main is the module's file, or NULL when that was not found. */

@@ -53,7 +53,7 @@ struct mt_error *native_module_open(struct file_search *search, const struct cap
 	struct native_module m = { .main = ELF_FILE_INIT, .debug = ELF_FILE_INIT,
 				   .alt = ELF_FILE_INIT };
 	enum file_found found = find_module_file(search, module, &m.main);
-	bool other = found == FILE_OTHER_BUILD_ID;
+	bool other = found == FILE_OTHER_BUILD;
 	if (found != FILE_FOUND)
 		elf_file_close(&m.main);
 	if (find_debug_file(search, module, found == FILE_FOUND ? &m.main : NULL, &m.debug) != FILE_FOUND)

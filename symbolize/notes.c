@@ -26,7 +26,7 @@ struct mt_error *symbol_notes_add(struct symbol_notes *notes, const struct captu
 		text = "no file with symbols found";
 		break;
 	case CAPTURE_SYMBOLS_MISMATCH:
-		text = "the file on disk has another build-id: not used";
+		text = "the file on disk is of another build: not used";
 		break;
 	default:
 		return NULL;

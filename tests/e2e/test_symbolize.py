@@ -221,7 +221,7 @@ class Symbolize(unittest.TestCase):
         subprocess.run(["gcc", "-O0", "-g", "-x", "c", "-o", self.program, "-"], check=True,
                        input=PROGRAM.encode())
         result = self.symbolize(self.cap)
-        self.assertRegex(result.err, "prog: the file on disk has another build-id: not used; ")
+        self.assertRegex(result.err, "prog: the file on disk is of another build: not used; ")
         self.assert_not_named(self.cap)
 
     def test_notes_stay(self):

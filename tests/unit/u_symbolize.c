@@ -6,6 +6,7 @@
 #include "base/buf.h"
 #include "capture/writer.h"
 
+#include <elf.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -121,16 +122,40 @@ static size_t unhex(const char *hex, uint8_t *out)
 	return n;
 }
 
+/* The load segments of a program, as `readelf` shows them. */
+static size_t read_segments(const char *of, struct capture_segment *ret)
+{
+	char command[400];
+	unsigned long long offset, vaddr, size;
+	char flags[8];
+	size_t n = 0;
+	snprintf(command, sizeof(command),
+		 "readelf -lW %s | sed -n 's/^ *LOAD *\\(0x[^ ]*\\) \\(0x[^ ]*\\) 0x[^ ]* 0x[^ ]* "
+		 "\\(0x[^ ]*\\) \\([RWE]\\) *\\([WE ]\\).*/\\1 \\2 \\3 \\4\\5/p'", of);
+	FILE *f = popen(command, "r");
+	assert_non_null(f);
+	while (n < 8 && fscanf(f, "%llx %llx %llx %7s", &offset, &vaddr, &size, flags) == 4)
+		ret[n++] = (struct capture_segment){ vaddr, size, offset,
+						     (strchr(flags, 'R') ? PF_R : 0u) |
+						     (strchr(flags, 'W') ? PF_W : 0u) |
+						     (strchr(flags, 'E') ? PF_X : 0u) };
+	pclose(f);
+	assert_in_range(n, 2, 7);
+	return n;
+}
+
 /* Stack i + 1 is the one frame addresses[i]. */
 static void write_capture(const char *path, const char *module, const char *build_id)
 {
 	struct capture_writer *w;
 	uint8_t id[32];
-	struct capture_segment segment = { 0, 0x100000, 0, 5 };
+	struct capture_segment segments[8];
+	char anonymous[160];
+	snprintf(anonymous, sizeof(anonymous), "%s/build/anonymous", dir);
 	struct capture_module m = {
 		.id = 0, .start = 0x555500000000, .end = 0x555500100000, .bias = 0x555500000000,
 		.path = module, .build_id = id, .build_id_size = unhex(build_id, id),
-		.segments = &segment, .segment_count = 1,
+		.segments = segments, .segment_count = read_segments(anonymous, segments),
 	};
 	ok(capture_writer_create(path, true, CAPTURE_FEATURE_NATIVE, &w));
 	ok(capture_writer_module(w, &m));
@@ -329,7 +354,7 @@ struct place {
 
 #define SPLIT "objcopy --only-keep-debug $P $D/x.debug; strip -s -o $D/prog $P; "
 #define NO_SYMBOLS "prog: no file with symbols found; %u frames are shown as addresses"
-#define MISMATCH "prog: the file on disk has another build-id: not used; %u frames are shown as addresses"
+#define MISMATCH "prog: the file on disk is of another build: not used; %u frames are shown as addresses"
 #define ID_PATH "00/112233445566778899aabbccddeeff01234567"
 
 static const struct place places[] = {
@@ -345,6 +370,10 @@ static const struct place places[] = {
 	{ "cut", "head -c 3000 $P > $D/prog", "prog", BUILD_ID, NULL, NULL, NOTHING, NO_SYMBOLS },
 	{ "another build-id", "cp $P $D/prog", "prog", OTHER_ID, NULL, NULL, NOTHING, MISMATCH },
 	{ "no build-id where one is wanted", "cp $A $D/prog", "prog", BUILD_ID, NULL, NULL, NOTHING,
+	  MISMATCH },
+	{ "no build-id, built anew from other source",
+	  "sed 's/plain/plain_of_another_name/' $P.cc > $D/o.cc; echo 'int more[99] = {1};' >> $D/o.cc; "
+	  "g++ -w -O2 -g -Wl,--build-id=none -o $D/prog $D/o.cc", "prog", "", NULL, NULL, NOTHING,
 	  MISMATCH },
 	{ "no build-id at all", "cp $A $D/prog", "prog", "", NULL, NULL, LINES, NULL },
 	{ "debuglink beside",
