@@ -417,6 +417,23 @@ static const struct place places[] = {
 	  "/opt/prog", BUILD_ID, NULL, "root", NOTHING, MISMATCH },
 	{ "compressed sections", "objcopy --compress-debug-sections=zlib $P $D/prog", "prog", BUILD_ID,
 	  NULL, NULL, LINES, NULL },
+	{ "the small symbol table of stripped files, .gnu_debugdata",
+	  SPLIT "cd $D; objcopy -S --keep-symbol=main --keep-symbol=plain x.debug mini; xz mini; "
+	  "objcopy --add-section .gnu_debugdata=mini.xz prog; rm x.debug mini.xz", "prog", BUILD_ID,
+	  NULL, NULL, NAMES, NULL },
+	{ "what several debug files share moved into one by dwz, named absolutely",
+	  SPLIT "cd $D; mkdir debug; cp x.debug twin.debug; objcopy --add-gnu-debuglink=x.debug prog; "
+	  "dwz -m $D/debug/common x.debug twin.debug; readelf -n debug/common | grep -q Build", "prog",
+	  BUILD_ID, NULL, NULL, LINES, NULL },
+	{ "what several debug files share moved into one by dwz, named relatively",
+	  SPLIT "cd $D; mkdir debug; cp x.debug twin.debug; objcopy --add-gnu-debuglink=x.debug prog; "
+	  "dwz -r -m debug/common x.debug twin.debug; readelf -n debug/common | grep -q Build", "prog",
+	  BUILD_ID, NULL, NULL, LINES, NULL },
+	{ "split debug information, .dwo beside",
+	  "cd $D; g++ -w -O2 -g -gsplit-dwarf -Wl,--build-id=0x" BUILD_ID " -o prog $P.cc; "
+	  "ls *.dwo > /dev/null", "prog", BUILD_ID, NULL, NULL, LINES, NULL },
+	{ "DWARF 2 to 4", "cd $D; g++ -w -O2 -gdwarf-4 -Wl,--build-id=0x" BUILD_ID " -o prog $P.cc",
+	  "prog", BUILD_ID, NULL, NULL, LINES, NULL },
 	{ "compressed sections, the old way",
 	  "objcopy --compress-debug-sections=zlib-gnu $P $D/prog", "prog", BUILD_ID, NULL, NULL,
 	  LINES, NULL },
