@@ -12,9 +12,12 @@
 
 struct live_block {
 	uint64_t address, size;
-	uint64_t sequence;	/* allocations of its thread before it */
-	uint32_t row, thread;
+	uint64_t sequence : 37;	/* allocations of its thread before it */
+	uint64_t thread : 27;	/* as many as a capture can have */
+	uint32_t row;
+	uint32_t born_ms;	/* since the start of the capture */
 };
+_Static_assert(sizeof(struct live_block) == 32, "two blocks a cache line");
 
 struct live_blocks {
 	struct live_block *slots;

@@ -180,3 +180,21 @@ struct mt_error *ranges_map(struct ranges *r, uint64_t start, uint64_t size,
 	insert(r, new_piece(r, &p));
 	return NULL;
 }
+
+static void each_piece(const struct ranges *r, uint32_t t, range_released_fn fn, void *arg)
+{
+	if (!t)
+		return;
+	const struct range_piece *p = &r->pieces.items[t];
+	each_piece(r, p->left, fn, arg);
+	each_piece(r, p->right, fn, arg);
+	fn(&r->owners.items[p->owner], p->bytes, false, arg);
+}
+
+void ranges_each(const struct ranges *r, range_released_fn fn, void *arg)
+{
+	each_piece(r, r->root, fn, arg);
+	for (size_t i = 0; i < r->owners.len; i++)
+		if (r->owners.items[i].pieces)
+			fn(&r->owners.items[i], 0, true, arg);
+}

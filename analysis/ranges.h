@@ -23,6 +23,7 @@ struct range_piece {
 struct range_owner {
 	uint64_t sequence, size;	/* size: bytes asked for, set by ranges_map() */
 	uint32_t row, thread;
+	uint32_t born_ms;
 	uint32_t pieces;
 	uint32_t next_free;
 };
@@ -49,5 +50,9 @@ struct mt_error *ranges_map(struct ranges *r, uint64_t start, uint64_t size,
 /* Releases [start, start + size), whole pages. *found_ret: something was there. */
 struct mt_error *ranges_unmap(struct ranges *r, uint64_t start, uint64_t size, bool *found_ret,
 			      range_released_fn fn, void *arg) MT_MUST_CHECK;
+
+/* Calls back for every mapping that is left, as a release of all would: bytes of one piece, `last`
+ * once a mapping. Nothing changes. */
+void ranges_each(const struct ranges *r, range_released_fn fn, void *arg);
 
 #endif

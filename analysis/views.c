@@ -36,6 +36,10 @@ struct pass {
 	uint64_t live_bytes, peak_bytes, peak_epoch;
 	MT_ARRAY(struct view_point) points;
 	uint64_t point_ticks, point_end;
+	uint64_t start_ticks, ms_ticks, ms_end;	/* ms_end: when `ms` is over */
+	uint32_t ms;				/* since the start */
+	struct growth *growth;			/* NULL: not asked for */
+	bool no_memory;
 };
 
 /* ---- rows ---- */
@@ -88,6 +92,20 @@ static inline void row_touch(struct pass *p, uint32_t i)
 
 /* ---- memory over time ---- */
 
+static uint32_t ms_of(const struct pass *p, uint64_t ticks)
+{
+	uint64_t ms = ticks > p->start_ticks ? (ticks - p->start_ticks) / p->ms_ticks : 0;
+	return ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
+}
+
+static void clock_next(struct pass *p, uint64_t ticks)
+{
+	if (!p->ms_end && ticks < p->start_ticks)
+		p->start_ticks = ticks;
+	p->ms = ms_of(p, ticks);
+	p->ms_end = p->start_ticks + (p->ms + 1ull) * p->ms_ticks;
+}
+
 static struct mt_error *point_next(struct pass *p, uint64_t ticks)
 {
 	if (p->points.len == POINTS_MAX) {	/* half as many, twice as wide */
@@ -129,12 +147,27 @@ static void points_put_rss(struct pass *p)
 
 /* ---- what events do ---- */
 
+/* Out of memory here is found at the end: few of the callers could say so. */
+static inline void note_growth(struct pass *p, uint32_t row)
+{
+	const struct row_state *s = &p->states.items[row];
+	if (p->growth && !growth_note(p->growth, row, p->ms, s->live_bytes, s->live_count))
+		p->no_memory = true;
+}
+
+static inline void note_life(struct pass *p, uint32_t row, uint32_t born_ms)
+{
+	if (p->growth && !p->no_memory)
+		growth_release(p->growth, row, p->ms - born_ms);
+}
+
 static inline void take_bytes(struct pass *p, uint32_t row, uint64_t bytes, bool last)
 {
 	row_touch(p, row);
 	p->states.items[row].live_bytes -= bytes;
 	p->states.items[row].live_count -= last;
 	p->live_bytes -= bytes;
+	note_growth(p, row);
 }
 
 static inline void note_temporary(struct pass *p, uint32_t row, uint32_t thread, uint64_t sequence,
@@ -150,6 +183,7 @@ static inline void note_temporary(struct pass *p, uint32_t row, uint32_t thread,
 static void end_block(struct pass *p, struct live_block *b)
 {
 	note_temporary(p, b->row, b->thread, b->sequence, b->size);
+	note_life(p, b->row, b->born_ms);
 	take_bytes(p, b->row, b->size, true);
 	live_remove(&p->live, b);
 }
@@ -157,8 +191,10 @@ static void end_block(struct pass *p, struct live_block *b)
 static void range_released(const struct range_owner *owner, uint64_t bytes, bool last, void *arg)
 {
 	struct pass *p = arg;
-	if (last)	/* all parts went before, so the whole mapping was that short-lived */
+	if (last) {	/* all parts went before, so the whole mapping was that short-lived */
 		note_temporary(p, owner->row, owner->thread, owner->sequence, owner->size);
+		note_life(p, owner->row, owner->born_ms);
+	}
 	take_bytes(p, owner->row, bytes, last);
 }
 
@@ -171,7 +207,8 @@ static struct mt_error *place(struct pass *p, const struct capture_event *ev, ui
 			      uint64_t sequence)
 {
 	if (kind_is_mapping(ev->kind)) {
-		struct range_owner owner = { .sequence = sequence, .row = row, .thread = ev->thread };
+		struct range_owner owner = { .sequence = sequence, .row = row, .thread = ev->thread,
+					     .born_ms = p->ms };
 		return ranges_map(&p->ranges, ev->address, ev->size, &owner, range_released, p);
 	}
 	/* Still live: its release was not recorded. */
@@ -179,7 +216,7 @@ static struct mt_error *place(struct pass *p, const struct capture_event *ev, ui
 	if (old)
 		end_block(p, old);
 	struct live_block b = { .address = ev->address, .size = ev->size, .sequence = sequence,
-				.row = row, .thread = ev->thread };
+				.row = row, .thread = ev->thread, .born_ms = p->ms };
 	return live_add(&p->live, &b) ? NULL : &mt_enomem;
 }
 
@@ -203,6 +240,7 @@ static struct mt_error *allocate(struct pass *p, const struct capture_event *ev)
 		p->states.items[row].live_bytes += ev->size;
 		p->states.items[row].live_count++;
 		p->live_bytes += ev->size;
+		note_growth(p, row);
 	}
 	if (p->live_bytes >= p->peak_bytes) {
 		p->peak_bytes = p->live_bytes;
@@ -258,6 +296,8 @@ static struct mt_error *take_batch(const struct capture_event *events, size_t co
 				__builtin_prefetch(&p->states.items[row - 1]);
 			}
 		}
+		if (ev->ticks >= p->ms_end)
+			clock_next(p, ev->ticks);
 		if (ev->ticks >= p->point_end || !p->points.len) {
 			struct mt_error *err = point_next(p, ev->ticks);
 			if (err)
@@ -277,33 +317,45 @@ static struct mt_error *take_batch(const struct capture_event *events, size_t co
 
 /* ---- the result ---- */
 
-static bool row_is_empty(const struct view_row *row)
+static void range_left(const struct range_owner *owner, uint64_t bytes, bool last, void *arg)
 {
-	for (int i = 0; i < VIEW_COUNT; i++)
-		if (row->count[i] || row->bytes[i])
-			return false;
-	return true;
+	growth_survivor(arg, owner->row, owner->born_ms, bytes, last);
+}
+
+static struct mt_error *finish_growth(struct pass *p)
+{
+	uint64_t start = capture_meta_u64(p->cap, CAPTURE_META_START, 0);
+	uint64_t end = capture_meta_u64(p->cap, CAPTURE_META_END, 0);
+	uint64_t ms = end > start ? (end - start) / 1000000 : 0;
+	if (ms < p->ms || ms >= UINT32_MAX)	/* a cut capture ends with its last event */
+		ms = p->ms;
+	if (p->no_memory || !growth_end(p->growth, p->rows.len, (uint32_t)ms))
+		return &mt_enomem;
+	for (size_t i = 0; i < p->live.cap; i++) {
+		const struct live_block *b = &p->live.slots[i];
+		if (b->address)
+			growth_survivor(p->growth, b->row, b->born_ms, b->size, 1);
+	}
+	ranges_each(&p->ranges, range_left, p->growth);
+	p->v->growth = take_ptr(&p->growth);
+	return NULL;
 }
 
 static void finish_rows(struct pass *p)
 {
 	struct views *v = p->v;
-	size_t n = 0;
 	for (size_t i = 0; i < p->rows.len; i++) {
+		struct view_row *row = &p->rows.items[i];
 		row_touch(p, (uint32_t)i);
-		struct view_row row = p->rows.items[i];
-		row.bytes[VIEW_LEAKS] = p->states.items[i].live_bytes;
-		row.count[VIEW_LEAKS] = p->states.items[i].live_count;
-		if (row_is_empty(&row))
-			continue;
+		row->bytes[VIEW_LEAKS] = p->states.items[i].live_bytes;
+		row->count[VIEW_LEAKS] = p->states.items[i].live_count;
 		for (int k = 0; k < VIEW_COUNT; k++) {
-			v->total_bytes[k] += row.bytes[k];
-			v->total_count[k] += row.count[k];
+			v->total_bytes[k] += row->bytes[k];
+			v->total_count[k] += row->count[k];
 		}
-		p->rows.items[n++] = row;
 	}
 	v->rows = p->rows.items;
-	v->row_count = n;
+	v->row_count = p->rows.len;
 	p->rows.items = NULL;
 	points_put_rss(p);
 	v->points = p->points.items;
@@ -313,8 +365,16 @@ static void finish_rows(struct pass *p)
 		v->min_size = 0;
 }
 
+static void growth_destroy(struct growth *g)
+{
+	if (g)
+		growth_deinit(g);
+	free(g);
+}
+
 static void pass_deinit(struct pass *p)
 {
+	growth_destroy(p->growth);
 	free(p->rows.items);
 	free(p->points.items);
 	mt_array_deinit(&p->states);
@@ -338,7 +398,20 @@ struct mt_error *views_compute(struct capture *cap, const struct view_options *o
 	p.point_ticks = capture_meta_u64(cap, CAPTURE_META_TSC_HZ, 0) / 1000;
 	if (!p.point_ticks)
 		p.point_ticks = 1;
-	struct mt_error *err = capture_events(cap, take_batch, &p);
+	p.ms_ticks = p.point_ticks;
+	p.start_ticks = capture_meta_u64(cap, CAPTURE_META_START_TICKS, UINT64_MAX);
+	struct mt_error *err = NULL;
+	if (options->growth) {
+		p.growth = malloc(sizeof(*p.growth));
+		if (p.growth)
+			growth_init(p.growth, options->older_than_ms);
+		else
+			err = &mt_enomem;
+	}
+	if (!err)
+		err = capture_events(cap, take_batch, &p);
+	if (!err && p.growth)
+		err = finish_growth(&p);
 	if (!err)
 		finish_rows(&p);
 	pass_deinit(&p);
@@ -354,6 +427,7 @@ void views_destroy(struct views *v)
 		return;
 	free(v->rows);
 	free(v->points);
+	growth_destroy(v->growth);
 	free(v);
 }
 

@@ -10,6 +10,7 @@
 #ifndef MT_ANALYSIS_VIEWS_H
 #define MT_ANALYSIS_VIEWS_H
 
+#include "analysis/growth.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "capture/reader.h"
@@ -27,6 +28,8 @@ struct view_row {		/* one (stack, thread if split, kind) with something in it */
 
 struct view_options {
 	bool split_threads;
+	bool growth;			/* also views->growth; costs memory for every row */
+	uint32_t older_than_ms;		/* for growth */
 	uint32_t temporary_threshold;	/* default 1 */
 	void (*progress)(double, void *);
 	void *progress_arg;
@@ -52,6 +55,7 @@ struct views {
 	uint64_t min_size, max_size;
 	struct view_point *points;	/* at most about 10,000, ascending */
 	size_t point_count;
+	struct growth *growth;		/* its rows are those of `rows`; NULL: not asked for */
 };
 
 struct mt_error *views_compute(struct capture *cap, const struct view_options *options,

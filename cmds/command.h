@@ -36,6 +36,7 @@ struct mt_error *cmd_detach(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_status(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_symbolize(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_flamegraph(int argc, char **argv, int *exit_code_ret);
+struct mt_error *cmd_leaks(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_summary(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_stats(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_transform(int argc, char **argv, int *exit_code_ret);
@@ -60,6 +61,12 @@ struct mt_error *cmd_parse_one_pid(const char *doc, int argc, char **argv, int *
 struct mt_error *cmd_parse_duration(const char *text, uint64_t *ns_ret) MT_MUST_CHECK;
 /* True when colour may be used on fd (NO_COLOR, TERM=dumb, not a terminal). */
 bool cmd_color(int fd);
+/* Size of the terminal behind fd; false when there is none (the outputs stay). */
+bool cmd_terminal_size(int fd, size_t *rows_ret, size_t *columns_ret);
+/* Whether the locale of the environment is UTF-8. */
+bool cmd_utf8(void);
+/* A decimal number of `least` to SIZE_MAX as an option's argument, else argp_error(). */
+size_t cmd_number(struct argp_state *state, const char *text, size_t least);
 /* A progress bar on stderr when that is a terminal and the work takes over a second; usable as the
  * progress callback of views_compute and symbolizer_resolve (arg: the label). */
 void cmd_progress(double done, void *label);

@@ -6,11 +6,14 @@
 
 #include <ctype.h>
 #include <errno.h>
+#include <langinfo.h>
 #include <limits.h>
+#include <locale.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -150,6 +153,32 @@ bool cmd_color(int fd)
 	if (no_color && *no_color)
 		return false;
 	return isatty(fd) && term && strcmp(term, "dumb");
+}
+
+bool cmd_terminal_size(int fd, size_t *rows_ret, size_t *columns_ret)
+{
+	struct winsize size;
+	if (!isatty(fd) || ioctl(fd, TIOCGWINSZ, &size) || !size.ws_row || !size.ws_col)
+		return false;
+	*rows_ret = size.ws_row;
+	*columns_ret = size.ws_col;
+	return true;
+}
+
+bool cmd_utf8(void)
+{
+	setlocale(LC_CTYPE, "");
+	return !strcmp(nl_langinfo(CODESET), "UTF-8");
+}
+
+size_t cmd_number(struct argp_state *state, const char *text, size_t least)
+{
+	char *end;
+	errno = 0;
+	unsigned long n = strtoul(text, &end, 10);
+	if (errno || *end || *text < '0' || *text > '9' || n < least)
+		argp_error(state, "not a number of %zu or more: '%s'", least, text);
+	return n;
 }
 
 static struct {

@@ -268,9 +268,12 @@ static struct mt_error *compute(struct open_args *args, struct report *r)
 {
 	if (!args->threshold_given)
 		args->temporary_threshold = 1;
+	uint64_t older_than = args->older_than_ns / 1000000;
 	struct view_options options = {
 		.split_threads = args->split_threads,
 		.temporary_threshold = args->temporary_threshold,
+		.growth = args->growth,
+		.older_than_ms = (uint32_t)(older_than < UINT32_MAX ? older_than : UINT32_MAX),
 		.progress = cmd_progress,
 		.progress_arg = (void *)"events",
 	};

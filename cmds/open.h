@@ -32,6 +32,8 @@ struct open_args {
 	bool threshold_given;
 	enum report_metric metric;
 	bool split_threads, no_native;
+	bool growth;			/* of every row; `older_than_ns` goes with it */
+	uint64_t older_than_ns;
 	MT_ARRAY(const char *) debug_dirs;
 	const char *sysroot;
 	bool no_debuginfod;

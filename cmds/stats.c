@@ -8,7 +8,6 @@
 #include "cmds/output.h"
 #include "reporters/stats.h"
 
-#include <errno.h>
 
 struct stats_args {
 	struct open_args open;
@@ -27,7 +26,6 @@ static const struct argp_option options[] = {
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct stats_args *args = state->input;
-	char *end;
 	switch (key) {
 	case ARGP_KEY_INIT:
 		open_args_children(state, &args->open);
@@ -36,10 +34,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		args->json = true;
 		return 0;
 	case 'n':
-		errno = 0;
-		args->top = strtoul(arg, &end, 10);
-		if (errno || *end || *arg < '0' || *arg > '9' || !args->top)
-			argp_error(state, "not a number of 1 or more: '%s'", arg);
+		args->top = cmd_number(state, arg, 1);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;

@@ -8,8 +8,6 @@
 #include "cmds/open.h"
 #include "cmds/output.h"
 
-#include <errno.h>
-#include <sys/ioctl.h>
 
 #define DEFAULT_ROWS 20		/* and columns, where the output is no terminal */
 #define DEFAULT_WIDTH 120
@@ -29,17 +27,6 @@ static const struct argp_option options[] = {
 	{ 0 },
 };
 
-static unsigned long parse_number(struct argp_state *state, const char *text, unsigned long most)
-{
-	char *end;
-	errno = 0;
-	unsigned long n = strtoul(text, &end, 10);
-	if (errno || *end || *text < '0' || *text > '9' || !n || n > most)
-		argp_error(state, most == 5 ? "not a column from 1 to 5: '%s'" :
-			   "not a number of rows: '%s'", text);
-	return n;
-}
-
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct summary_args *args = state->input;
@@ -48,10 +35,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		open_args_children(state, &args->open);
 		return 0;
 	case 's':
-		args->options.sort_column = (unsigned)parse_number(state, arg, 5);
+		if (*arg < '1' || *arg > '5' || arg[1])
+			argp_error(state, "not a column from 1 to 5: '%s'", arg);
+		args->options.sort_column = (unsigned)(*arg - '0');
 		return 0;
 	case 'r':
-		args->options.max_rows = parse_number(state, arg, 1000000000);
+		args->options.max_rows = cmd_number(state, arg, 1);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -68,21 +57,10 @@ static const struct argp argp = {
 	.children = open_children_views,
 };
 
-/* Size of the terminal behind fd; false when there is none. */
-static bool terminal_size(int fd, size_t *rows, size_t *columns)
-{
-	struct winsize size;
-	if (!isatty(fd) || ioctl(fd, TIOCGWINSZ, &size) || !size.ws_row || !size.ws_col)
-		return false;
-	*rows = size.ws_row;
-	*columns = size.ws_col;
-	return true;
-}
-
 static void fit_to_terminal(struct summary_options *o, int fd)
 {
 	size_t rows = DEFAULT_ROWS, columns = DEFAULT_WIDTH;
-	if (terminal_size(fd, &rows, &columns)) {
+	if (cmd_terminal_size(fd, &rows, &columns)) {
 		rows = rows > LINES_AROUND ? rows - LINES_AROUND : 0;
 		if (rows < LEAST_ROWS)
 			rows = LEAST_ROWS;

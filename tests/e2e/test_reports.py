@@ -15,7 +15,7 @@ import unittest
 import harness
 
 TIMEOUT = 120
-REPORTS = [["info"], ["info", "--json"], ["stats"], ["stats", "--json"], ["summary"], ["parse"],
+REPORTS = [["info"], ["info", "--json"], ["leaks"], ["leaks", "--json"], ["stats"], ["stats", "--json"], ["summary"], ["parse"],
            ["transform", "folded"]]
 VIEWS = ["peak", "leaks", "allocated", "temporary"]
 
@@ -70,13 +70,17 @@ class Reports(unittest.TestCase):
                 (["stats", "--nonsense", "a"], "unrecognized option"),
                 (["summary", "-s", "6", "a"], "not a column from 1 to 5: '6'"),
                 (["summary", "-s", "x", "a"], "not a column from 1 to 5: 'x'"),
-                (["summary", "-r", "0", "a"], "not a number of rows: '0'"),
+                (["summary", "-r", "0", "a"], "not a number of 1 or more: '0'"),
                 (["summary", "--metric", "speed", "a"], "no such metric: 'speed' .bytes, count"),
                 (["transform"], r"which format\? .*folded"),
                 (["transform", "pdf", "a"], "no such format: 'pdf' .*folded"),
                 (["transform", "folded"], "FILE is missing"),
                 (["transform", "folded", "a", "--temporary-allocation-threshold", "-1"],
                  "not a number of allocations: '-1'"),
+                (["leaks"], "FILE is missing"),
+                (["leaks", "--older-than", "x", "a"], "not a duration: 'x'"),
+                (["leaks", "--sort", "x", "a"], "no such order: 'x' .likely, bytes, count"),
+                (["leaks", "-n", "-1", "a"], "not a number of 0 or more: '-1'"),
                 (["info"], "FILE is missing"), (["parse", "--leaks", "a"], "unrecognized option")]:
             with self.subTest(argv=argv):
                 result = harness.memtrace(*argv, check=2)
@@ -85,7 +89,7 @@ class Reports(unittest.TestCase):
                 self.assertEqual(result.out, "")
 
     def test_help(self):
-        for command in ("info", "stats", "summary", "parse", "transform"):
+        for command in ("info", "leaks", "stats", "summary", "parse", "transform"):
             for flag in ("--help", "-h"):
                 result = harness.memtrace(command, flag)
                 self.assertRegex(result.out, rf"^Usage: memtrace {command} \[OPTION")
@@ -161,6 +165,16 @@ class Reports(unittest.TestCase):
                 self.assertEqual(sum(r[field] for r in rows), number, view)
                 self.assertEqual([r[field] for r in rows],
                                  sorted((r[field] for r in rows), reverse=True))
+        leaks = json.loads(harness.memtrace("leaks", "--json", "-n", "0", self.cap).out)
+        self.assertEqual((leaks["leaked_bytes"], leaks["leaked_count"]), want["leaks"])
+        for field, number in zip(("bytes", "count"), want["leaks"]):
+            self.assertEqual(sum(site[field] for site in leaks["sites"]), number)
+            self.assertEqual(sum(age[field] for site in leaks["sites"] for age in site["ages"]),
+                             number)
+        self.assertEqual(sum(site["live_bytes"][-1] for site in leaks["sites"]), want["leaks"][0])
+        top = {row["location"]: row["size"]
+               for row in harness.stats(self.cap, "--leaks", "-n", "100000")["top_allocations_by_size"]}
+        self.assertEqual({site["location"]: site["bytes"] for site in leaks["sites"]}, top)
         self.assertEqual(sum(b["count"] for b in stats["allocation_size_histogram"]),
                          stats["total_num_allocations"])
         self.assertEqual(len(stats["allocation_size_histogram"]), 10)
@@ -250,6 +264,7 @@ class Reports(unittest.TestCase):
                 harness.memtrace(*words, cap)
         self.assertIn("No allocations were recorded.", harness.memtrace("stats", cap).out)
         self.assertIn("No allocations were recorded.", harness.memtrace("summary", cap).out)
+        self.assertIn("No allocations were recorded.", harness.memtrace("leaks", cap).out)
         result = harness.memtrace("transform", "folded", cap)
         self.assertEqual(result.out, "")
         self.assertIn("nothing to write: the view 'peak' is empty", result.err)

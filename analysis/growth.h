@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* analysis/growth.h - how the live memory of each row moved over the capture, and how old what is
+ * left is.
+ *
+ *	struct growth g;
+ *	growth_init(&g, older_than_ms)
+ *	growth_note(&g, row, ms, bytes, count)		after each change of a row
+ *	growth_release(&g, row, lived_ms)		after each release of a whole block
+ *	growth_end(&g, rows, ms)			no change comes any more; then, for what is left:
+ *	growth_survivor(&g, row, born_ms, bytes, count)
+ *	growth_series(&g, row, bytes, count)
+ *	growth_deinit(&g)
+ *
+ * Time is milliseconds since the start of the capture, in at most GROWTH_SLOTS equal slots; a slot
+ * has the last value in it. When the capture outgrows the slots their width doubles, so a row takes
+ * no more than GROWTH_SLOTS points, and no more than it had changes. */
+#ifndef MT_ANALYSIS_GROWTH_H
+#define MT_ANALYSIS_GROWTH_H
+
+#include "base/array.h"
+
+#include <stdint.h>
+
+#define GROWTH_SLOTS 64u
+
+enum { GROWTH_AGES = 5 };	/* below 1 s, 10 s, 1 min, 10 min; older */
+
+struct growth_point {
+	uint32_t slot;
+	uint64_t bytes, count;
+};
+
+struct growth_row {
+	MT_ARRAY(struct growth_point) points;
+	uint64_t released;		/* blocks */
+	uint32_t longest_ms;		/* the longest life of a released one */
+	/* of the survivors: */
+	uint32_t oldest_ms;
+	uint64_t age_bytes[GROWTH_AGES], age_count[GROWTH_AGES];
+	uint64_t older_bytes, older_count;	/* at least `older_than_ms` old */
+};
+
+struct growth {
+	MT_ARRAY(struct growth_row) rows;
+	uint32_t slot_ms, now;		/* width of a slot, the slot of the last change */
+	uint32_t older_than_ms, end_ms;
+};
+
+void growth_init(struct growth *g, uint32_t older_than_ms);
+void growth_deinit(struct growth *g);
+
+/* False: out of memory. */
+bool growth_note(struct growth *g, uint32_t row, uint32_t ms, uint64_t bytes, uint64_t count);
+void growth_release(struct growth *g, uint32_t row, uint32_t lived_ms);
+/* There are `rows` rows, and the capture ended at `ms`. False: out of memory. */
+bool growth_end(struct growth *g, size_t rows, uint32_t ms);
+/* Bytes and blocks of one age; may be called with either of them 0. */
+void growth_survivor(struct growth *g, uint32_t row, uint32_t born_ms, uint64_t bytes,
+		     uint64_t count);
+
+/* Slots from the start to the end of the capture, 1 to GROWTH_SLOTS. */
+uint32_t growth_slots(const struct growth *g);
+/* Adds the values of a row to one entry a slot. */
+void growth_series(const struct growth *g, const struct growth_row *row,
+		   uint64_t bytes[GROWTH_SLOTS], uint64_t count[GROWTH_SLOTS]);
+
+#endif
