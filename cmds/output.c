@@ -172,11 +172,22 @@ struct mt_error *output_open(const char *path, bool overwrite, struct output *re
 	return NULL;
 }
 
-struct mt_error *output_finish(struct output *out)
+/* 0: all was written. stdio keeps no cause of a write that failed long ago; one byte more of an output
+ * that is spoilt anyway tells it. */
+static int write_failure(FILE *file)
 {
 	errno = 0;
-	bool bad = fflush(out->file) || ferror(out->file);
-	int saved = errno ? errno : EIO;
+	if (!fflush(file) && !ferror(file))
+		return 0;
+	if (!errno && write(fileno(file), "\n", 1) > 0)
+		errno = EIO;
+	return errno;
+}
+
+struct mt_error *output_finish(struct output *out)
+{
+	int saved = write_failure(out->file);
+	bool bad = saved != 0;
 	if (!out->path) {
 		out->file = NULL;
 		return bad ? mt_error_os(saved, "cannot write to standard output") : NULL;
