@@ -34,6 +34,7 @@ import sys
 import tempfile
 import threading
 import time
+import unittest
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -314,6 +315,17 @@ def tracer_pid(pid):
 
 
 # ---- building targets ----
+
+def compile_32_bit(source, name):
+    """A 32-bit program; unittest.SkipTest where the kernel runs none."""
+    program = compile_c(source, name=name, flags=["-m32"])
+    probe = compile_c("int main(void) { return 0; }\n", name="probe32", flags=["-m32"])
+    try:
+        subprocess.run([probe], check=True)
+    except OSError as error:
+        raise unittest.SkipTest(f"this kernel runs no 32-bit programs: {error.strerror}") from None
+    return program
+
 
 def compile_c(source, name=None, flags=(), compiler=None, out_dir=None):
     """Compiles a C or C++ target (path relative to tests/targets/, or absolute, or the text of a

@@ -123,11 +123,8 @@ class Refusals(unittest.TestCase):
             proc.wait()
 
     def test_32_bit(self):
-        try:
-            target = self.sleeper(flags=["-m32"])
-        except AssertionError as error:
-            self.fail(f"no 32-bit compiler (gcc-multilib): {error}")
-        with target as target:
+        with harness.start_target([harness.compile_32_bit(SLEEPER, "sleeper")],
+                                  stdin=True, wait="^ready") as target:
             self.refused(target.pid, r"(?i)(32|64)-bit")
             self.goes_on(target)
 

@@ -121,8 +121,7 @@ class Program(Run):
         self.assertIn("hint:", result.err)
 
     def test_32_bit_program(self):
-        program = harness.compile_c("int main(void) { return 3; }\n", name="bits32",
-                                    flags=["-m32"])
+        program = harness.compile_32_bit("int main(void) { return 3; }\n", "bits32")
         result = self.run_("--", program, check=1)
         self.assertRegex(result.err, r"(?i)(32|64)-bit")
 
