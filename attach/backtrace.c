@@ -31,6 +31,7 @@ struct backtrace {
 	uint8_t *stack;
 	size_t stack_len, stack_cap;
 	bool stack_end;			/* nothing readable behind stack_len */
+	bool frozen;			/* the thread runs: its memory is not what it was */
 };
 
 /* ---- memory ---- */
@@ -116,7 +117,7 @@ static bool read_word(struct backtrace *bt, uint64_t address, uint64_t *ret)
 		memcpy(ret, data + offset, 8);
 		return true;
 	}
-	return tracee_read_some(bt->t, address, ret, 8) == 8;
+	return !bt->frozen && tracee_read_some(bt->t, address, ret, 8) == 8;
 }
 
 /* ---- libunwind's view of the target ---- */
@@ -333,6 +334,18 @@ static size_t walk(struct backtrace *bt, struct backtrace_frame *frames, size_t 
 	return n;
 }
 
+static size_t walk_or_leaf(struct backtrace *bt, struct backtrace_frame *frames, size_t max,
+			   enum backtrace_end *end_ret)
+{
+	size_t n = walk(bt, frames, max, end_ret);
+	if (!n) {
+		const struct user_regs_struct *regs = bt->regs;
+		frames[n++] = (struct backtrace_frame){ regs->rip, regs->rip, regs->rsp };
+		*end_ret = BACKTRACE_BROKEN;
+	}
+	return n;
+}
+
 size_t backtrace_walk(struct backtrace *bt, const struct user_regs_struct *regs,
 		      struct backtrace_frame *frames, size_t max, enum backtrace_end *end_ret)
 {
@@ -340,10 +353,23 @@ size_t backtrace_walk(struct backtrace *bt, const struct user_regs_struct *regs,
 	bt->stack_base = regs->rsp > 256 ? (regs->rsp - 256) & ~7ull : 0;	/* with red zone */
 	bt->stack_len = 0;
 	bt->stack_end = false;
-	size_t n = walk(bt, frames, max, end_ret);
-	if (!n) {
-		frames[n++] = (struct backtrace_frame){ regs->rip, regs->rip, regs->rsp };
-		*end_ret = BACKTRACE_BROKEN;
-	}
+	return walk_or_leaf(bt, frames, max, end_ret);
+}
+
+size_t backtrace_walk_copy(struct backtrace *bt, const struct backtrace_copy *copy,
+			   struct backtrace_frame *frames, size_t max, enum backtrace_end *end_ret)
+{
+	uint8_t *own = bt->stack;
+	size_t cap = bt->stack_cap;
+	bt->regs = &copy->regs;
+	bt->stack_base = copy->base;
+	bt->stack = (uint8_t *)copy->stack;	/* read only: it ends where it ends */
+	bt->stack_cap = bt->stack_len = copy->size;
+	bt->stack_end = bt->frozen = true;
+	size_t n = walk_or_leaf(bt, frames, max, end_ret);
+	bt->stack = own;
+	bt->stack_cap = cap;
+	bt->stack_len = 0;
+	bt->frozen = false;
 	return n;
 }

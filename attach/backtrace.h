@@ -35,5 +35,15 @@ void backtrace_flush(struct backtrace *bt);
 /* From the leaf; returns the number of frames, at least 1. */
 size_t backtrace_walk(struct backtrace *bt, const struct user_regs_struct *regs,
 		      struct backtrace_frame *frames, size_t max, enum backtrace_end *end_ret);
+/* The same of a thread that runs again: registers and stack are copies of one moment, the stack from
+ * the red zone up. What the walk would need beside them and read-only memory breaks it. */
+struct backtrace_copy {
+	struct user_regs_struct regs;
+	uint64_t base;		/* address of the first byte, a multiple of 8 */
+	const void *stack;
+	size_t size;
+};
+size_t backtrace_walk_copy(struct backtrace *bt, const struct backtrace_copy *copy,
+			   struct backtrace_frame *frames, size_t max, enum backtrace_end *end_ret);
 
 #endif

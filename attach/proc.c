@@ -225,6 +225,24 @@ struct mt_error *proc_thread_state(pid_t pid, pid_t tid, char *state_ret, long *
 	return NULL;
 }
 
+struct mt_error *proc_thread_switches(pid_t pid, pid_t tid, char *state_ret, uint64_t *count_ret)
+{
+	char path[96];
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", (int)pid, (int)tid);
+	auto_buf struct mt_buf text = MT_BUF_INIT;
+	struct mt_error *err = slurp(pid, path, &text);
+	if (err)
+		return err;
+	const char *status = (const char *)text.data, *state = field(status, "State");
+	/* Without the counters (there since Linux 2.6.23) nothing can be told. */
+	if (!state || !field(status, "voluntary_ctxt_switches"))
+		return mt_error_create(MT_ERROR_OTHER, "cannot understand '%s'", path);
+	*state_ret = *state;
+	*count_ret = field_number(status, "voluntary_ctxt_switches") +
+		     field_number(status, "nonvoluntary_ctxt_switches");
+	return NULL;
+}
+
 struct mt_error *proc_thread_name(pid_t pid, pid_t tid, char *ret, size_t size)
 {
 	char path[96];

@@ -59,6 +59,10 @@ struct mt_error *proc_thread_read(pid_t pid, pid_t tid, struct proc_thread *ret)
 /* Of one thread: state, and the system call it sits in (-1: in user code or not known). */
 struct mt_error *proc_thread_state(pid_t pid, pid_t tid, char *state_ret, long *syscall_ret)
 	MT_MUST_CHECK;
+/* Its state, and how often it has left a processor so far: unchanged and asleep both times means that
+ * it did not run in between. */
+struct mt_error *proc_thread_switches(pid_t pid, pid_t tid, char *state_ret, uint64_t *count_ret)
+	MT_MUST_CHECK;
 struct mt_error *proc_thread_name(pid_t pid, pid_t tid, char *ret, size_t size) MT_MUST_CHECK;
 
 struct mt_error *proc_maps_read(pid_t pid, struct proc_maps *ret) MT_MUST_CHECK;

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #define WIRE_MAGIC 0x31656369776d746dull
-#define WIRE_VERSION 1u
+#define WIRE_VERSION 2u
 
 #define WIRE_MEMFD_DATA "memtrace-data"		/* names in /proc/PID/maps, for status and detach */
 #define WIRE_MEMFD_TRACER "memtrace-tracer"
@@ -216,6 +216,16 @@ struct wire_patch {
 	uint32_t state;			/* enum wire_patch_state */
 };
 
+/* The way back: what memtrace_restore() puts back where `from` still stands. */
+struct wire_restore_slot {
+	uint64_t slot, from, to;
+	uint64_t protection;		/* PROT_* of its page */
+};
+struct wire_restore {
+	uint64_t count;
+	struct wire_restore_slot slots[];
+};
+
 /* ---- thunk page ------------------------------------------------------------------------------
  * One private page, read and execute, that stays for ever: programs copy hooked pointers. Thunk i
  * stands at WIRE_THUNK_CODE + i * WIRE_THUNK_SIZE:
@@ -339,9 +349,11 @@ struct wire_header {
  * They return 0 or a negative errno.
  *   memtrace_start(header)		maps what it needs, takes the header's configuration
  *   memtrace_apply_patches()		applies the wanted patches
+ *   memtrace_restore(_, _, list)	puts slots back; a callback for dl_iterate_phdr, so it answers 1
  *   memtrace_stop()			gives back its own memory; the hooks must be out of use */
 #define WIRE_SYMBOL_START "memtrace_start"
 #define WIRE_SYMBOL_APPLY "memtrace_apply_patches"
+#define WIRE_SYMBOL_RESTORE "memtrace_restore"
 #define WIRE_SYMBOL_STOP "memtrace_stop"
 #define WIRE_SYMBOL_HOOKS "memtrace_hooks"	/* void *[WIRE_FN_COUNT][WIRE_VARIANTS] */
 

@@ -4,9 +4,9 @@
  * Called by cmds/ and injection.c; calls attach/. */
 #include "inject/removal.h"
 
-#include "attach/backtrace.h"
 #include "attach/linkmap.h"
 #include "inject/injection.h"
+#include "inject/outside.h"
 #include "inject/slots.h"
 #include "inject/thunk.h"
 
@@ -18,8 +18,9 @@
 
 #define CALL_TIMEOUT_MS 30000	/* the thread may be starved, and waiting harms nobody */
 #define STOP_TIMEOUT_MS 300
-#define SCAN_BYTES (64u << 10)	/* of each stack, for return addresses into the tracer */
-#define RETRY_NS 5000000l
+/* Slots put back by one call: as many as there is room for on the stack that it runs on. */
+#define RESTORE_MAX 4096u
+#define RESTORE_MIN 8u
 
 /* ---- what is there ---- */
 
@@ -67,23 +68,18 @@ static struct mt_error *read_header(struct tracee *t, uint64_t base, struct wire
 	return err;
 }
 
-struct mt_error *residue_read(struct tracee *t, struct residue *ret)
+static struct mt_error *residue_in_maps(struct tracee *t, const struct proc_maps *maps,
+					struct thunks *thunks_ret, struct residue *ret)
 {
 	struct residue r = { 0 };
-	struct proc_maps maps = { 0 };
-	struct thunks thunks;
-	struct mt_error *err = proc_maps_read(tracee_pid(t), &maps);
+	for (size_t i = 0; i < maps->maps.len; i++)
+		note_map(&maps->maps.items[i], &r);
+	struct mt_error *err = thunks_find(t, maps, thunks_ret);
 	if (err)
 		return err;
-	for (size_t i = 0; i < maps.maps.len; i++)
-		note_map(&maps.maps.items[i], &r);
-	err = thunks_find(t, &maps, &thunks);
-	proc_maps_deinit(&maps);
-	if (err)
-		return err;
-	r.thunk = thunks.page != 0;
-	r.thunk_page = thunks.page;
-	r.thunk_armed = thunks.page && thunks.content.armed;
+	r.thunk = thunks_ret->page != 0;
+	r.thunk_page = thunks_ret->page;
+	r.thunk_armed = thunks_ret->page && thunks_ret->content.armed;
 	struct wire_header header;
 	if (r.data && tracee_read_some(t, r.data_base, &header, sizeof(header)) == sizeof(header) &&
 	    header.magic == WIRE_MAGIC) {
@@ -96,34 +92,58 @@ struct mt_error *residue_read(struct tracee *t, struct residue *ret)
 	return NULL;
 }
 
+struct mt_error *residue_read(struct tracee *t, struct residue *ret)
+{
+	struct proc_maps maps = { 0 };
+	struct thunks thunks;
+	struct mt_error *err = proc_maps_read(tracee_pid(t), &maps);
+	if (!err)
+		err = residue_in_maps(t, &maps, &thunks, ret);
+	proc_maps_deinit(&maps);
+	return err;
+}
+
 /* ---- removal ---- */
 
 struct removal {
 	struct tracee *t;
 	struct residue there;
+	struct proc_maps maps;
 	struct wire_header header;	/* a copy; magic 0: no data in this process */
 	struct thunks thunks;
 	struct images images;
 	struct wire_patch *patches;	/* a copy */
 	uint32_t patch_count;
-	MT_ARRAY(struct wire_patch) found;	/* slots that hold a thunk and are on no list */
-	struct backtrace *backtrace;	/* over images; made when first needed */
+	MT_ARRAY(struct wire_restore_slot) slots;	/* to be put back */
 };
 
 static void removal_deinit(struct removal *r)
 {
 	free(r->patches);
-	mt_array_deinit(&r->found);
-	backtrace_destroy(r->backtrace);
+	mt_array_deinit(&r->slots);
 	images_deinit(&r->images);
+	proc_maps_deinit(&r->maps);
 }
 
 static bool is_listed(const struct removal *r, uint64_t slot, uint64_t value)
 {
-	for (uint32_t i = 0; i < r->patch_count; i++)
-		if (r->patches[i].slot == slot && r->patches[i].new_value == value)
+	for (size_t i = 0; i < r->slots.len; i++)
+		if (r->slots.items[i].slot == slot && r->slots.items[i].from == value)
 			return true;
 	return false;
+}
+
+/* A library that is gone took its slots along; what holds something else by now stays. */
+static struct mt_error *note_patch(struct removal *r, const struct wire_patch *p)
+{
+	uint64_t value;
+	if (!images_find(&r->images, p->slot) ||
+	    tracee_read_some(r->t, p->slot, &value, sizeof(value)) != sizeof(value) ||
+	    value != p->new_value || is_listed(r, p->slot, value))
+		return NULL;
+	struct wire_restore_slot slot = { .slot = p->slot, .from = p->new_value, .to = p->old_value,
+					  .protection = p->protection };
+	return mt_array_push(&r->slots, slot) ? NULL : &mt_enomem;
 }
 
 /* A child of a fork has no patch list. The thunk page says what each thunk stands for. */
@@ -135,11 +155,13 @@ static struct mt_error *note_slot(uint64_t address, enum wire_function function,
 	if (tracee_read_some(r->t, address, &value, sizeof(value)) != sizeof(value))
 		return NULL;
 	int thunk = thunks_index(&r->thunks, value);
-	if (thunk < 0 || is_listed(r, address, value))
+	const struct proc_map *map = thunk < 0 ? NULL : proc_maps_find(&r->maps, address);
+	if (!map || is_listed(r, address, value))
 		return NULL;
-	struct wire_patch p = { .slot = address, .new_value = value,
-				.old_value = r->thunks.content.target[thunk].original };
-	return mt_array_push(&r->found, p) ? NULL : &mt_enomem;
+	struct wire_restore_slot slot = { .slot = address, .from = value,
+					  .to = r->thunks.content.target[thunk].original,
+					  .protection = (uint32_t)map->prot };
+	return mt_array_push(&r->slots, slot) ? NULL : &mt_enomem;
 }
 
 static struct mt_error *read_patches(struct removal *r)
@@ -157,30 +179,35 @@ static struct mt_error *read_patches(struct removal *r)
 			   count * sizeof(*r->patches));
 }
 
+/* Which slots hold a thunk now? After the hooks were switched off: a thread that was applying
+ * patches in that moment must be done with it. */
+static struct mt_error *find_slots(struct removal *r)
+{
+	struct mt_error *err = r->there.data ? read_patches(r) : NULL;
+	for (uint32_t i = 0; i < r->patch_count && !err; i++)
+		err = note_patch(r, &r->patches[i]);
+	if (!err && r->thunks.page)
+		err = slots_each(r->t, &r->images, note_slot, r);
+	return err;
+}
+
 static struct mt_error *removal_look(struct tracee *t, struct removal *r)
 {
 	*r = (struct removal){ .t = t };
-	struct proc_maps maps = { 0 };
-	struct mt_error *err = residue_read(t, &r->there);
+	struct mt_error *err = proc_maps_read(tracee_pid(t), &r->maps);
+	if (!err)
+		err = residue_in_maps(t, &r->maps, &r->thunks, &r->there);
 	if (!err && r->there.data)
 		err = read_header(t, r->there.data_base, &r->header);
 	if (!err)
-		err = proc_maps_read(tracee_pid(t), &maps);
-	if (!err)
-		err = thunks_find(t, &maps, &r->thunks);
-	proc_maps_deinit(&maps);
-	if (!err)
 		err = images_read(t, &r->images);
-	if (!err && r->there.data)
-		err = read_patches(r);
-	if (!err && r->thunks.page)
-		err = slots_each(t, &r->images, note_slot, r);
 	if (err)
 		removal_deinit(r);
 	return err;
 }
 
-/* Is the data of this very process, not seen through a fork that kept it? */
+/* Two words, written while everybody runs: the mode, at which hooks pass through, and the switch of
+ * the thunks, past which nobody comes into the tracer any more. */
 static struct mt_error *disarm(struct removal *r)
 {
 	uint32_t zero = 0;
@@ -193,110 +220,89 @@ static struct mt_error *disarm(struct removal *r)
 	return err;
 }
 
-static struct mt_error *restore_slot(struct removal *r, const struct wire_patch *p)
+/* ---- on a borrowed thread ---- */
+
+static struct mt_error *tracer_symbol(struct removal *r, const char *name, uint64_t *address_ret)
 {
-	uint64_t value;
-	/* A library that is gone took its slots along. */
-	if (!images_find(&r->images, p->slot) ||
-	    tracee_read_some(r->t, p->slot, &value, sizeof(value)) != sizeof(value) ||
-	    value != p->new_value)
-		return NULL;
-	return tracee_write(r->t, p->slot, &p->old_value, sizeof(p->old_value));
+	struct image *img = images_find(&r->images, r->there.tracer_start);
+	struct image_symbol sym;
+	if (!img || !image_find_symbol(r->t, img, name, &sym))
+		return mt_error_create(MT_ERROR_OTHER, "the tracer in the target cannot be identified");
+	*address_ret = sym.address;
+	return NULL;
 }
 
-static struct mt_error *restore_slots(struct removal *r)
+/* Room for dlclose and for lists; the thread's own stack may be small. */
+static void use_call_stack(struct removal *r, struct borrow *b)
 {
-	struct mt_error *err = NULL;
-	for (uint32_t i = 0; i < r->patch_count && !err; i++)
-		err = restore_slot(r, &r->patches[i]);
-	for (size_t i = 0; i < r->found.len && !err; i++)
-		err = restore_slot(r, &r->found.items[i]);
+	if (r->header.call_stack_size)
+		borrow_set_stack(b, r->there.data_base + r->header.call_stack_offset,
+				 r->header.call_stack_size);
+}
+
+/* The list goes onto the stack in use; *count is halved until it fits. */
+static struct mt_error *put_list(struct borrow *b, const struct wire_restore_slot *slots,
+				 size_t *count, uint64_t *address_ret)
+{
+	for (;; *count /= 2) {
+		size_t size = sizeof(struct wire_restore) + *count * sizeof(*slots);
+		auto_free struct wire_restore *list = calloc(1, size);
+		if (!list)
+			return &mt_enomem;
+		list->count = *count;
+		memcpy(list->slots, slots, *count * sizeof(*slots));
+		struct mt_error *err = borrow_scratch(b, list, size, address_ret);
+		if (!err || err->code == MT_ERROR_GONE || *count <= RESTORE_MIN)
+			return err;
+		mt_error_destroy(err);
+	}
+}
+
+/* The tracer does it, compare and swap, while everybody runs. It is called through dl_iterate_phdr
+ * where there is one: the loader's lock keeps any library, with its slots, from being unmapped in
+ * between and something else from taking its place. */
+static struct mt_error *restore_slots(struct removal *r, struct borrow *b)
+{
+	uint64_t restore, iterate = 0, rc;
+	if (!r->slots.len)
+		return NULL;
+	struct mt_error *err = tracer_symbol(r, WIRE_SYMBOL_RESTORE, &restore);
+	if (err)
+		return err;
+	mt_error_destroy(injection_find_dl(r->t, &r->images, "dl_iterate_phdr", &iterate));
+	for (size_t at = 0, count; at < r->slots.len && !err; at += count) {
+		uint64_t list;
+		count = r->slots.len - at < RESTORE_MAX ? r->slots.len - at : RESTORE_MAX;
+		err = put_list(b, r->slots.items + at, &count, &list);
+		if (err)
+			break;
+		uint64_t args[3] = { restore, list };
+		if (!iterate)
+			args[0] = 0, args[1] = 0, args[2] = list;
+		err = borrow_call(b, iterate ? iterate : restore, args, 3, CALL_TIMEOUT_MS, &rc);
+	}
 	return err;
 }
 
-/* ---- is anybody inside? ---- */
-
-static bool any_hook_active(const struct removal *r)
+/* Without a tracer there is nobody inside and nobody to ask: the slots of an earlier capture that
+ * were not put back then. All threads stand still, for a write is no compare and swap. */
+static struct mt_error *restore_without_tracer(struct removal *r)
 {
-	struct wire_header h;
-	if (tracee_read_some(r->t, r->there.data_base, &h, sizeof(h)) != sizeof(h))
-		return true;
-	/* Rings never handed out are holes in the file; reading them would fill them. */
-	uint32_t used = atomic_load(&h.ring_high);
-	if (used > h.ring_count)
-		used = h.ring_count;
-	for (uint32_t i = 0; i < used; i++) {
-		struct wire_ring ring;
-		if (tracee_read_some(r->t, r->there.data_base + h.rings_offset + i * sizeof(ring), &ring,
-				     sizeof(ring)) != sizeof(ring))
-			return true;
-		if (atomic_load(&ring.state) == WIRE_RING_OWNED && atomic_load(&ring.in_hook))
-			return true;
-	}
-	return false;
-}
-
-static bool in_our_code(const struct removal *r, uint64_t address)
-{
-	return (address >= r->there.tracer_start && address < r->there.tracer_end) ||
-	       (r->thunks.page && address - r->thunks.page < 4096);
-}
-
-/* A word that looks like a return address into the tracer is often one of an earlier call, in a part
- * of a live frame that nobody wrote since. A stack that unwinds to its very start tells. */
-static bool unwinds_around_us(struct removal *r, const struct user_regs_struct *regs)
-{
-	static struct backtrace_frame frames[256];
-	enum backtrace_end end;
-	if (!r->backtrace) {
-		auto_error struct mt_error *err = backtrace_create(r->t, &r->images, &r->backtrace);
-		if (err)
-			return false;
-	}
-	size_t n = backtrace_walk(r->backtrace, regs, frames, 256, &end);
-	for (size_t i = 0; i < n; i++)
-		if (in_our_code(r, frames[i].pc))
-			return false;
-	return end == BACKTRACE_START;
-}
-
-static bool thread_inside(struct removal *r, struct tracee_thread *thread)
-{
-	static uint64_t stack[SCAN_BYTES / 8];
-	struct user_regs_struct regs;
-	auto_error struct mt_error *err = tracee_regs(r->t, thread, &regs);
+	if (!r->slots.len)
+		return NULL;
+	struct mt_error *err = tracee_stop_all(r->t, STOP_TIMEOUT_MS);
 	if (err)
-		return err->code != MT_ERROR_GONE;
-	if (in_our_code(r, regs.rip))
-		return true;
-	/* On the call stack: on its way out of a call whose controller died. It needs the stack to
-	 * get back, so nobody else may use it and it may not be unmapped. */
-	if (r->there.data && regs.rsp >= r->there.data_base &&
-	    regs.rsp - r->there.data_base <= r->there.data_size)
-		return true;
-	/* Return addresses lie above the stack pointer; the red zone holds none. */
-	size_t n = tracee_read_some(r->t, regs.rsp & ~7ull, stack, sizeof(stack)) / 8;
-	for (size_t i = 0; i < n; i++)
-		if (stack[i] >= r->there.tracer_start && stack[i] < r->there.tracer_end)
-			return !unwinds_around_us(r, &regs);
-	return false;
+		return err;
+	for (size_t i = 0; i < r->slots.len && !err; i++) {
+		const struct wire_restore_slot *s = &r->slots.items[i];
+		uint64_t value;
+		if (tracee_read_some(r->t, s->slot, &value, sizeof(value)) == sizeof(value) &&
+		    value == s->from)
+			err = tracee_write(r->t, s->slot, &s->to, sizeof(s->to));
+	}
+	tracee_release_all(r->t);
+	return err;
 }
-
-static bool anyone_inside(struct removal *r)
-{
-	if (!r->there.tracer)
-		return false;
-	if (r->there.data && any_hook_active(r))
-		return true;
-	size_t count;
-	struct tracee_thread **threads = tracee_threads(r->t, &count);
-	for (size_t i = 0; i < count; i++)
-		if (thread_inside(r, threads[i]))
-			return true;
-	return false;
-}
-
-/* ---- unloading on a borrowed thread ---- */
 
 static struct mt_error *tracer_handle(struct removal *r, uint64_t *ret)
 {
@@ -313,17 +319,16 @@ static struct mt_error *tracer_handle(struct removal *r, uint64_t *ret)
 
 static struct mt_error *unload_tracer(struct removal *r, struct borrow *b)
 {
-	uint64_t handle = 0, dlclose_address = 0, rc;
-	struct image_symbol stop;
-	struct image *img = images_find(&r->images, r->there.tracer_start);
+	uint64_t handle = 0, dlclose_address = 0, stop = 0, rc;
 	struct mt_error *err = tracer_handle(r, &handle);
+	if (!err && !handle)
+		err = mt_error_create(MT_ERROR_OTHER, "the tracer in the target cannot be identified");
 	if (!err)
 		err = injection_find_dl(r->t, &r->images, "dlclose", &dlclose_address);
-	if (err)
-		return err;
-	if (!img || !handle || !image_find_symbol(r->t, img, WIRE_SYMBOL_STOP, &stop))
-		return mt_error_create(MT_ERROR_OTHER, "the tracer in the target cannot be identified");
-	err = borrow_call(b, stop.address, NULL, 0, CALL_TIMEOUT_MS, &rc);
+	if (!err)
+		err = tracer_symbol(r, WIRE_SYMBOL_STOP, &stop);
+	if (!err)
+		err = borrow_call(b, stop, NULL, 0, CALL_TIMEOUT_MS, &rc);
 	if (!err)
 		err = borrow_call(b, dlclose_address, &handle, 1, CALL_TIMEOUT_MS, &rc);
 	return err;
@@ -354,9 +359,6 @@ static struct mt_error *unload(struct removal *r, struct borrow *b)
 {
 	struct mt_error *err = NULL;
 	int64_t rc;
-	if (r->header.call_stack_size)	/* room for dlclose; the thread's own stack may be small */
-		borrow_set_stack(b, r->there.data_base + r->header.call_stack_offset,
-				 r->header.call_stack_size);
 	if (r->there.tracer)
 		err = unload_tracer(r, b);
 	borrow_set_stack(b, 0, 0);
@@ -368,38 +370,7 @@ static struct mt_error *unload(struct removal *r, struct borrow *b)
 	return err;
 }
 
-/* One of the stopped threads at a safe point, the others let go; NULL: none is. */
-static struct borrow *borrow_one_stopped(struct tracee *t)
-{
-	size_t count;
-	struct tracee_thread **threads = tracee_threads(t, &count);
-	for (size_t i = 0; i < count && i < 16; i++) {
-		struct borrow *b = NULL;
-		auto_error struct mt_error *err = borrow_thread(t, threads[i], false, &b);
-		if (!err) {
-			tracee_release_others(t, threads[i]);
-			return b;
-		}
-	}
-	return NULL;
-}
-
-/* One try to get to where nobody is inside, everything restored. True: so it is, and `b_ret` may
- * hold a thread. */
-static struct mt_error *try_quiesce(struct removal *r, bool *quiet_ret, struct borrow **b_ret)
-{
-	struct mt_error *err = tracee_stop_all(r->t, STOP_TIMEOUT_MS);
-	if (err)
-		return err;
-	err = disarm(r);
-	if (!err)
-		err = restore_slots(r);
-	*quiet_ret = !err && !anyone_inside(r);
-	*b_ret = *quiet_ret ? borrow_one_stopped(r->t) : NULL;
-	if (!*b_ret)
-		tracee_release_all(r->t);
-	return err;
-}
+/* ---- the steps ---- */
 
 static int64_t now_ms(void)
 {
@@ -408,17 +379,13 @@ static int64_t now_ms(void)
 	return ts.tv_sec * 1000ll + ts.tv_nsec / 1000000;
 }
 
-static struct mt_error *quiesce(struct removal *r, int64_t deadline, bool *quiet, struct borrow **b)
+static struct mt_error *wait_outside(struct removal *r, int64_t deadline, bool *outside_ret)
 {
-	for (;;) {
-		struct mt_error *err = try_quiesce(r, quiet, b);
-		if (err && err->code != MT_ERROR_BUSY)
-			return err;
-		mt_error_destroy(err);
-		if (*quiet || now_ms() >= deadline)
-			return NULL;
-		nanosleep(&(struct timespec){ 0, RETRY_NS }, NULL);
-	}
+	const struct residue *there = &r->there;
+	struct outside where = { there->tracer_start, there->tracer_end, there->thunk_page,
+				 there->data_base, there->data_size };
+	*outside_ret = true;
+	return there->tracer ? outside_wait(r->t, &r->images, &where, deadline, outside_ret) : NULL;
 }
 
 static struct mt_error *verify_gone(struct tracee *t, enum removal_result *ret, char **why_ret)
@@ -433,35 +400,51 @@ static struct mt_error *verify_gone(struct tracee *t, enum removal_result *ret, 
 	return NULL;
 }
 
+/* What is not done now is done by a later detach. */
+static struct mt_error *disarmed(enum removal_result *ret, char **why_ret, const char *why)
+{
+	*ret = REMOVAL_DISARMED;
+	free(*why_ret);
+	*why_ret = strdup(why);
+	return *why_ret ? NULL : &mt_enomem;
+}
+
+static struct mt_error *steps_on_borrowed(struct removal *r, struct borrow *b, bool outside)
+{
+	use_call_stack(r, b);
+	struct mt_error *err = restore_slots(r, b);
+	return err || !outside ? err : unload(r, b);
+}
+
 static struct mt_error *removal_steps(struct removal *r, int deadline_ms, enum removal_result *ret,
 				      char **why_ret)
 {
-	int64_t deadline = now_ms() + deadline_ms;
-	bool quiet = false;
+	int64_t deadline = now_ms() + deadline_ms, left;
+	bool outside = false;
 	struct borrow *b = NULL;
-	struct mt_error *err = quiesce(r, deadline, &quiet, &b);
+	struct mt_error *err = wait_outside(r, deadline, &outside);
+	if (!err)
+		err = find_slots(r);
+	if (!err && !r->there.tracer)
+		err = restore_without_tracer(r);
+	if (err || residue_clean(&r->there)) {
+		*ret = REMOVAL_DONE;
+		return err;
+	}
+	left = deadline - now_ms();
+	err = borrow_acquire(r->t, left > 500 ? (int)left : 500, &b);
+	if (err && err->code == MT_ERROR_BUSY) {
+		auto_error struct mt_error *busy = err;
+		return disarmed(ret, why_ret, busy->message);
+	}
+	if (!err)
+		err = steps_on_borrowed(r, b, outside);
+	borrow_release(b, false);
 	if (err)
 		return err;
-	if (!quiet) {
-		*ret = REMOVAL_DISARMED;
-		*why_ret = strdup("a thread stays inside an allocation call");
-		return NULL;
-	}
-	if (!b) {
-		int64_t left = deadline - now_ms();
-		err = borrow_acquire(r->t, left > 500 ? (int)left : 500, &b);
-		if (err && err->code == MT_ERROR_BUSY) {
-			*ret = REMOVAL_DISARMED;
-			*why_ret = strdup(err->message);
-			mt_error_destroy(err);
-			return NULL;
-		}
-		if (err)
-			return err;
-	}
-	err = unload(r, b);
-	borrow_release(b, false);
-	return err ? err : verify_gone(r->t, ret, why_ret);
+	if (!outside)
+		return disarmed(ret, why_ret, "a thread stays inside an allocation call");
+	return verify_gone(r->t, ret, why_ret);
 }
 
 struct mt_error *removal_run(struct tracee *t, int deadline_ms, enum removal_result *ret,
@@ -472,9 +455,8 @@ struct mt_error *removal_run(struct tracee *t, int deadline_ms, enum removal_res
 	struct mt_error *err = removal_look(t, &r);
 	if (err)
 		return err;
-	if (residue_clean(&r.there) && !r.found.len)
-		*ret = REMOVAL_DONE;
-	else
+	err = disarm(&r);
+	if (!err)
 		err = removal_steps(&r, deadline_ms, ret, why_ret);
 	removal_deinit(&r);
 	return err;
@@ -488,7 +470,11 @@ struct mt_error *removal_undo(struct tracee *t, struct borrow *b)
 		return err;
 	err = disarm(&r);
 	if (!err)
-		err = restore_slots(&r);
+		err = find_slots(&r);
+	if (!err && r.there.tracer) {
+		use_call_stack(&r, b);
+		err = restore_slots(&r, b);
+	}
 	/* Armed for a moment: somebody may be inside. Then it stays disarmed for a later detach. */
 	if (!err && !atomic_load(&r.header.patches_applied))
 		err = unload(&r, b);

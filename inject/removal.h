@@ -2,9 +2,10 @@
 /* inject/removal.h - what of memtrace is in a process, and the way out of it.
  *
  * Works on the target's memory alone, so it serves the controller that put the tracer in, a later
- * one after a kill, and forked children that inherited hooks. Order: disarm; all threads stopped
- * for a moment: slots restored (compare first), thunks to the originals, no thread inside the
- * tracer; then memtrace_stop, dlclose and unmap on a borrowed thread; verified in the maps. */
+ * one after a kill, and forked children that inherited hooks. Order: disarm, by two writes while all
+ * threads run; see each thread once outside the tracer (inject/outside.h); then on one borrowed
+ * thread put the slots back (compare and swap), memtrace_stop, dlclose, unmap; verify in the maps.
+ * At no time do all threads stand still. */
 #ifndef MT_INJECT_REMOVAL_H
 #define MT_INJECT_REMOVAL_H
 
@@ -32,7 +33,7 @@ static inline bool residue_clean(const struct residue *r)
 
 enum removal_result {
 	REMOVAL_DONE,		/* nothing left but the thunk page */
-	REMOVAL_DISARMED,	/* switched off and unhooked, but still mapped */
+	REMOVAL_DISARMED,	/* switched off, but still mapped */
 };
 
 /* `why_ret`: for REMOVAL_DISARMED the reason, freed by the caller. */

@@ -42,6 +42,9 @@ static void put_rel32(uint8_t *at, uint32_t from_end, uint32_t to)
 	memcpy(at, &rel, 4);
 }
 
+#define AT_BRANCH 11u	/* offsets in a thunk: of the jne, and of the jump that it may take */
+#define AT_HOOK 19u
+
 /* endbr64; cmpb $0, armed(%rip); jne 1f; jmp *original(%rip); 1: jmp *hook(%rip) */
 static void encode_thunk(uint8_t code[WIRE_THUNK_SIZE], unsigned index)
 {
@@ -159,6 +162,15 @@ struct mt_error *thunks_arm(struct tracee *t, struct thunks *thunks, bool armed)
 {
 	thunks->content.armed = armed;
 	return write_field(t, thunks, offsetof(struct wire_thunk_page, armed), 1);
+}
+
+bool thunks_is_past_switch(uint64_t page, uint64_t pc)
+{
+	uint64_t offset = pc - page - WIRE_THUNK_CODE;
+	if (!page || offset >= WIRE_THUNK_MAX * WIRE_THUNK_SIZE)
+		return false;
+	unsigned at = offset % WIRE_THUNK_SIZE;
+	return at == AT_BRANCH || at == AT_HOOK;
 }
 
 int thunks_index(const struct thunks *thunks, uint64_t address)

@@ -35,6 +35,9 @@ struct mt_error *thunks_set_hooks(struct tracee *t, struct thunks *thunks,
 				  const uint64_t hooks[WIRE_FN_COUNT][WIRE_VARIANTS]) MT_MUST_CHECK;
 /* One byte: the switch between hooks and originals. */
 struct mt_error *thunks_arm(struct tracee *t, struct thunks *thunks, bool armed) MT_MUST_CHECK;
+/* Is a thread with this program counter in the page past the look at the switch, and maybe on its
+ * way to a hook? One that is in the page before that look will see what the switch says. */
+bool thunks_is_past_switch(uint64_t page, uint64_t pc);
 /* The index of the thunk at this address, -1: none of ours. */
 int thunks_index(const struct thunks *thunks, uint64_t address);
 

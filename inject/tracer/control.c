@@ -12,6 +12,7 @@
 
 long memtrace_start(struct wire_header *header);
 long memtrace_stop(void);
+int memtrace_restore(void *info, size_t size, const struct wire_restore *list);
 
 static void take_originals(void)
 {
@@ -60,21 +61,58 @@ EXPORT long memtrace_stop(void)
 	return 0;
 }
 
-static void apply_patch(struct wire_patch *p)
+/* A page made writable for as long as slots in it are changed. */
+struct open_page {
+	uint64_t address;		/* 0: none */
+	uint64_t protection;		/* to go back to */
+};
+
+static void page_close(struct open_page *page)
 {
-	uint64_t page = p->slot & ~(PAGE - 1);
-	/* Always asked: a page that is gone (dlclose in another thread) answers ENOMEM here and
-	 * would be a fault below. */
-	if (sys_call(SYS_mprotect, page, PAGE, p->protection | PROT_WRITE, 0) < 0) {
-		p->state = WIRE_PATCH_MISSED;
-		return;
-	}
-	uint64_t expected = p->expected;
-	bool done = __atomic_compare_exchange_n((uint64_t *)p->slot, &expected, p->new_value, false,
-						__ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
-	if (!(p->protection & PROT_WRITE))
-		sys_call(SYS_mprotect, page, PAGE, p->protection, 0);
+	if (page->address && !(page->protection & PROT_WRITE))
+		sys_call(SYS_mprotect, page->address, PAGE, page->protection, 0);
+	page->address = 0;
+}
+
+/* Always asked of the kernel: a page that is gone (dlclose in another thread) answers ENOMEM here
+ * and would be a fault later. */
+static bool page_open(struct open_page *page, uint64_t slot, uint64_t protection)
+{
+	uint64_t address = slot & ~(PAGE - 1);
+	if (page->address == address)
+		return true;
+	page_close(page);
+	if (sys_call(SYS_mprotect, address, PAGE, protection | PROT_WRITE, 0) < 0)
+		return false;
+	page->address = address;
+	page->protection = protection;
+	return true;
+}
+
+static bool slot_swap(struct open_page *page, uint64_t slot, uint64_t protection, uint64_t from,
+		      uint64_t to)
+{
+	return page_open(page, slot, protection) &&
+	       __atomic_compare_exchange_n((uint64_t *)slot, &from, to, false, __ATOMIC_SEQ_CST,
+					   __ATOMIC_RELAXED);
+}
+
+static void apply_patch(struct open_page *page, struct wire_patch *p)
+{
+	bool done = slot_swap(page, p->slot, p->protection, p->expected, p->new_value);
 	__atomic_store_n(&p->state, done ? WIRE_PATCH_DONE : WIRE_PATCH_MISSED, __ATOMIC_RELEASE);
+}
+
+EXPORT int memtrace_restore(void *info, size_t size, const struct wire_restore *list)
+{
+	struct open_page page = { 0 };
+	(void)info, (void)size;
+	for (uint64_t i = 0; i < list->count; i++) {
+		const struct wire_restore_slot *s = &list->slots[i];
+		slot_swap(&page, s->slot, s->protection, s->from, s->to);
+	}
+	page_close(&page);
+	return 1;
 }
 
 EXPORT long memtrace_apply_patches(void)
@@ -88,9 +126,11 @@ EXPORT long memtrace_apply_patches(void)
 	uint32_t wanted;
 	while (h->patches_applied <
 	       (wanted = __atomic_load_n((uint32_t *)&h->patches_wanted, __ATOMIC_ACQUIRE))) {
+		struct open_page page = { 0 };
 		for (uint32_t i = h->patches_applied; i < wanted; i++)
 			if (tracer.patches[i].state == WIRE_PATCH_WANTED)
-				apply_patch(&tracer.patches[i]);
+				apply_patch(&page, &tracer.patches[i]);
+		page_close(&page);
 		__atomic_store_n((uint32_t *)&h->patches_applied, wanted, __ATOMIC_RELEASE);
 	}
 	__atomic_store_n((uint32_t *)&h->patch_lock, 0, __ATOMIC_RELEASE);

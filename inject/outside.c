@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* inject/outside.c - sees each thread once outside the tracer.
+ * Knows: program counters, stacks, rings. Does not know: how hooks are switched off or removed.
+ * Called by inject/removal.c; calls attach/. The proof is in outside.h. */
+#include "inject/outside.h"
+
+#include "attach/backtrace.h"
+#include "base/hash.h"
+#include "capture/wire.h"
+#include "inject/thunk.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define PAUSE_MIN_NS 200000l	/* between two rounds over the threads that were inside */
+#define PAUSE_MAX_NS 10000000l
+#define RED_ZONE 256u		/* with room to spare */
+#define OWN_MAX (64ull << 20)	/* of a thread's own stack */
+#define ASLEEP_MAX (1u << 20)	/* of a stack whose owner is not known */
+#define FOREIGN_MAX (256u << 10)	/* of one that is no thread's own: coroutines, alternate stacks */
+#define FRAMES_MAX 1024
+#define SAVED_MAX 4		/* stacks below signal handlers that are followed */
+
+struct watch {
+	struct tracee *t;
+	const struct images *images;
+	const struct outside *where;
+	struct proc_maps maps;
+	struct mt_map proven;		/* tid -> seen outside */
+	struct backtrace *backtrace;	/* made when first needed */
+	uint64_t *words;		/* copy of a stack */
+	size_t cap;			/* in words */
+	struct backtrace_frame frames[FRAMES_MAX];
+};
+
+/* ---- judging ---- */
+
+static bool is_inside(const struct outside *o, uint64_t pc)
+{
+	return (pc >= o->tracer_start && pc < o->tracer_end) ||
+	       thunks_is_past_switch(o->thunk_page, pc);
+}
+
+/* On its way out of a call whose controller died; it needs that stack to get back. */
+static bool on_our_stack(const struct outside *o, uint64_t sp)
+{
+	return o->data_base && sp >= o->data_base && sp - o->data_base <= o->data_size;
+}
+
+static bool any_inside(const struct outside *o, const uint64_t *words, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (is_inside(o, words[i]))
+			return true;
+	return false;
+}
+
+static size_t copy_stack(struct watch *w, uint64_t from, uint64_t to)
+{
+	size_t count = to > from ? (size_t)(to - from) / 8 : 0;
+	if (count > w->cap) {
+		uint64_t *bigger = realloc(w->words, count * 8);
+		if (!bigger)
+			return 0;
+		w->words = bigger;
+		w->cap = count;
+	}
+	return tracee_read_some(w->t, from, w->words, count * 8) / 8;
+}
+
+/* The segment registers of a signal frame, always these in 64-bit code, lie behind rsp and rip: an
+ * interrupted thread's stack, if it is another one, is searched too. */
+#define SAVED_SEGMENTS 0x002b000000000033ull
+
+static bool inside_below_handlers(struct watch *w, uint64_t base, size_t count)
+{
+	uint64_t saved[SAVED_MAX];
+	size_t n = 0;
+	for (size_t i = 3; i < count && n < SAVED_MAX; i++) {
+		uint64_t sp = w->words[i - 3] & ~7ull;
+		if (w->words[i] == SAVED_SEGMENTS && sp && (sp < base || sp >= base + count * 8))
+			saved[n++] = sp;
+	}
+	for (size_t i = 0; i < n; i++) {
+		size_t got = copy_stack(w, saved[i], saved[i] + FOREIGN_MAX);
+		if (any_inside(w->where, w->words, got))
+			return true;
+	}
+	return false;
+}
+
+static bool unwinds_outside(struct watch *w, const struct user_regs_struct *regs, uint64_t base,
+			    size_t count)
+{
+	struct backtrace_copy copy = { *regs, base, w->words, count * 8 };
+	enum backtrace_end end;
+	if (!w->backtrace) {
+		auto_error struct mt_error *err = backtrace_create(w->t, w->images, &w->backtrace);
+		if (err)
+			return false;
+	}
+	size_t n = backtrace_walk_copy(w->backtrace, &copy, w->frames, FRAMES_MAX, &end);
+	for (size_t i = 0; i < n; i++)
+		if (is_inside(w->where, w->frames[i].pc))
+			return false;
+	return end == BACKTRACE_START;
+}
+
+/* ---- one thread ---- */
+
+/* Proven without a stop? */
+static bool asleep_outside(struct watch *w, pid_t tid)
+{
+	pid_t pid = tracee_pid(w->t);
+	uint64_t before, after;
+	char state;
+	struct proc_thread th;
+	auto_error struct mt_error *err = proc_thread_switches(pid, tid, &state, &before);
+	if (!err)
+		err = proc_thread_read(pid, tid, &th);
+	if (err || !th.pc || is_inside(w->where, th.pc) || on_our_stack(w->where, th.sp))
+		return false;
+	uint64_t from = th.sp & ~7ull;
+	const struct proc_map *m = proc_maps_find(&w->maps, from);
+	if (!m || m->end - from > (strcmp(m->path, "[stack]") ? ASLEEP_MAX : OWN_MAX))
+		return false;
+	size_t want = (size_t)(m->end - from) / 8;
+	if (copy_stack(w, from, m->end) != want || any_inside(w->where, w->words, want) ||
+	    inside_below_handlers(w, from, want))
+		return false;
+	/* Asleep now, and never switched away from since: it did not run while we looked. */
+	err = proc_thread_switches(pid, tid, &state, &after);
+	return !err && after == before && (state == 'S' || state == 'D');
+}
+
+/* Where the stack of a stopped thread ends: its own at the thread control block, which lies on top,
+ * or at the end of the main thread's. */
+static uint64_t stack_end(const struct watch *w, const struct user_regs_struct *regs)
+{
+	const struct proc_map *m = proc_maps_find(&w->maps, regs->rsp);
+	uint64_t end = m ? m->end : regs->rsp + FOREIGN_MAX, max = FOREIGN_MAX;
+	if (m && regs->fs_base > regs->rsp && regs->fs_base < m->end) {
+		end = regs->fs_base & ~7ull;
+		max = OWN_MAX;
+	} else if (m && !strcmp(m->path, "[stack]")) {
+		max = OWN_MAX;
+	}
+	return end - regs->rsp > max ? regs->rsp + max : end;
+}
+
+static bool stopped_outside(struct watch *w, struct tracee_thread *thread)
+{
+	struct user_regs_struct regs;
+	auto_error struct mt_error *err = tracee_regs(w->t, thread, &regs);
+	uint64_t base = (regs.rsp - RED_ZONE) & ~7ull;
+	size_t count = err ? 0 : copy_stack(w, base, stack_end(w, &regs));
+	tracee_release_thread(w->t, thread);
+	if (err)
+		return err->code == MT_ERROR_GONE;
+	if (is_inside(w->where, regs.rip) || on_our_stack(w->where, regs.rsp) || count <= RED_ZONE / 8)
+		return false;
+	/* Return addresses lie above the stack pointer; the red zone holds none. */
+	size_t red = RED_ZONE / 8;
+	if (any_inside(w->where, w->words + red, count - red) &&
+	    !unwinds_outside(w, &regs, base, count))
+		return false;
+	return !inside_below_handlers(w, base, count);
+}
+
+static struct mt_error *look_at(struct watch *w, pid_t tid, bool *outside_ret)
+{
+	struct proc_thread th;
+	struct tracee_thread *thread;
+	*outside_ret = true;
+	struct mt_error *err = proc_thread_read(tracee_pid(w->t), tid, &th);
+	/* A dead leader and a worker of the kernel run no code of the program. */
+	if (!err && (th.kernel_worker || th.state == 'Z' || th.state == 'X'))
+		return NULL;
+	if (!err && asleep_outside(w, tid))
+		return NULL;
+	if (!err)
+		err = tracee_stop_thread(w->t, tid, &thread);
+	if (!err) {
+		*outside_ret = stopped_outside(w, thread);
+		return NULL;
+	}
+	/* A thread that is gone is outside. */
+	*outside_ret = err->code == MT_ERROR_GONE;
+	if (err->code != MT_ERROR_BUSY && (err->code != MT_ERROR_GONE || !tracee_alive(w->t)))
+		return err;
+	mt_error_destroy(err);
+	return NULL;
+}
+
+/* ---- all of them ---- */
+
+/* *left_ret: threads of which nothing is known yet; *found_ret: any that were not known before. */
+static struct mt_error *look_at_all(struct watch *w, size_t *left_ret, bool *found_ret)
+{
+	struct proc_tids tids;
+	struct mt_error *err = proc_tids_read(tracee_pid(w->t), &tids);
+	*left_ret = 0;
+	*found_ret = false;
+	for (size_t i = 0; !err && i < tids.tids.len; i++) {
+		bool outside;
+		pid_t tid = tids.tids.items[i];
+		if (mt_map_get(&w->proven, (uint64_t)tid))
+			continue;
+		*found_ret = true;
+		err = look_at(w, tid, &outside);
+		if (err)
+			break;
+		*left_ret += !outside;
+		if (outside && !mt_map_put(&w->proven, (uint64_t)tid, 1))
+			err = &mt_enomem;
+	}
+	proc_tids_deinit(&tids);
+	return err;
+}
+
+static bool any_hook_active(const struct watch *w)
+{
+	struct wire_header h;
+	if (!w->where->data_base)
+		return false;
+	if (tracee_read_some(w->t, w->where->data_base, &h, sizeof(h)) != sizeof(h))
+		return true;
+	/* Rings never handed out are holes in the file; reading them would fill them. */
+	uint32_t used = atomic_load(&h.ring_high);
+	if (used > h.ring_count)
+		used = h.ring_count;
+	for (uint32_t i = 0; i < used; i++) {
+		struct wire_ring ring;
+		if (tracee_read_some(w->t, w->where->data_base + h.rings_offset + i * sizeof(ring), &ring,
+				     sizeof(ring)) != sizeof(ring))
+			return true;
+		if (atomic_load(&ring.state) == WIRE_RING_OWNED && atomic_load(&ring.in_hook))
+			return true;
+	}
+	return false;
+}
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000ll + ts.tv_nsec / 1000000;
+}
+
+static struct mt_error *wait_rounds(struct watch *w, int64_t deadline_ms, bool *outside_ret)
+{
+	for (long pause = PAUSE_MIN_NS;; pause = pause * 3 / 2) {
+		size_t left;
+		bool found;
+		struct mt_error *err = look_at_all(w, &left, &found);
+		if (err)
+			return err;
+		/* The kernel's list is no snapshot: a round that finds nobody new ends it. */
+		*outside_ret = !found && !any_hook_active(w);
+		if (*outside_ret || now_ms() >= deadline_ms)
+			return NULL;
+		if (found && !left)
+			continue;
+		if (pause > PAUSE_MAX_NS)
+			pause = PAUSE_MAX_NS;
+		nanosleep(&(struct timespec){ 0, pause }, NULL);
+	}
+}
+
+struct mt_error *outside_wait(struct tracee *t, const struct images *images,
+			      const struct outside *where, int64_t deadline_ms, bool *outside_ret)
+{
+	struct watch *w = calloc(1, sizeof(*w));
+	if (!w)
+		return &mt_enomem;
+	w->t = t;
+	w->images = images;
+	w->where = where;
+	struct mt_error *err = proc_maps_read(tracee_pid(t), &w->maps);
+	if (!err)
+		err = wait_rounds(w, deadline_ms, outside_ret);
+	proc_maps_deinit(&w->maps);
+	mt_map_deinit(&w->proven);
+	backtrace_destroy(w->backtrace);
+	free(w->words);
+	free(w);
+	return err;
+}
