@@ -108,8 +108,8 @@ $(O)/bench/%: bench/%.c
 	@echo "  CC [B]  $<"
 	$(Q)$(CC) $(CSTD) -O2 -g -fno-omit-frame-pointer -o $@ $< -lpthread
 
-# Measures memtrace's own code, so it is linked with it.
-$(O)/bench/symbols: bench/symbols.c $(filter-out $(O)/cmds/main.o,$(OBJECTS))
+# These measure memtrace's own code, so they are linked with it.
+$(O)/bench/symbols $(O)/bench/drain: $(O)/bench/%: bench/%.c $(filter-out $(O)/cmds/main.o,$(OBJECTS))
 	@mkdir -p $(@D)
 	@echo "  CC [B]  $<"
 	$(Q)$(CC) $(ALL_CFLAGS) -MF $@.d -o $@ $< $(filter %.o,$^) $(LDFLAGS) $(LIBS)

@@ -3,8 +3,8 @@
  * Knows: the records of EVENTS blocks. Does not know: what events mean.
  * Called through capture/reader.h. */
 #include "base/cursor.h"
+#include "capture/columns.h"
 #include "capture/reader_private.h"
-#include "capture/wire.h"
 
 #define BATCH 1024u		/* they stay in the cache until they are used */
 
@@ -16,8 +16,10 @@ struct pass {
 	void *arg;
 	struct capture_event batch[BATCH];
 	size_t batch_len;
+	struct column_reader columns;
 	/* state of the block */
 	uint32_t next_frame, next_node, next_stack;
+	/* the same of version 1 */
 	uint64_t ticks, address;
 	uint32_t stack, thread;
 };
@@ -40,11 +42,9 @@ static bool ids_possible(const struct capture *cap, uint64_t id, size_t known)
 		ok_;						\
 	})
 
-static struct mt_error *begin_block(struct pass *p, struct mt_cursor *c)
+static struct mt_error *begin_tables(struct pass *p, struct mt_cursor *c)
 {
 	uint64_t frame = mt_cursor_varint(c), node = mt_cursor_varint(c), stack = mt_cursor_varint(c);
-	p->ticks = mt_cursor_varint(c);
-	mt_cursor_varint(c);		/* event count */
 	if (!ids_possible(p->cap, frame, p->cap->frames.len) ||
 	    !ids_possible(p->cap, node, p->cap->nodes.len) ||
 	    !ids_possible(p->cap, stack, p->cap->stacks.len))
@@ -54,7 +54,6 @@ static struct mt_error *begin_block(struct pass *p, struct mt_cursor *c)
 	p->next_frame = (uint32_t)frame;
 	p->next_node = (uint32_t)node;
 	p->next_stack = (uint32_t)stack;
-	p->address = p->stack = p->thread = 0;
 	if (p->cap->tables_complete)
 		return NULL;
 	if (!TABLE_FILL(&p->cap->frames, frame) || !TABLE_FILL(&p->cap->nodes, node) ||
@@ -117,17 +116,6 @@ static bool put_stack(struct pass *p, struct mt_cursor *c)
 	return mt_array_push(&p->cap->stacks, s);
 }
 
-/* Threads are numbered as they appear; a number that no file of this size can have reached is
- * damage, since tables are as long as it is high. */
-static void put_thread(struct pass *p, struct mt_cursor *c)
-{
-	uint64_t thread = mt_cursor_varint(c);
-	if (thread >= THREAD_LIMIT || thread / 64 > p->cap->size)
-		c->failed = true;
-	else
-		p->thread = (uint32_t)thread;
-}
-
 static bool put_table(struct pass *p, struct mt_cursor *c, uint8_t tag)
 {
 	switch (tag) {
@@ -138,9 +126,6 @@ static bool put_table(struct pass *p, struct mt_cursor *c, uint8_t tag)
 		return put_node(p, c);
 	case CAPTURE_REC_STACK:
 		return put_stack(p, c);
-	case CAPTURE_REC_THREAD:
-		put_thread(p, c);
-		return true;
 	default:
 		c->failed = true;
 		return true;
@@ -152,6 +137,19 @@ static struct mt_error *flush_batch(struct pass *p)
 	size_t n = p->batch_len;
 	p->batch_len = 0;
 	return n && p->fn ? p->fn(p->batch, n, p->arg) : NULL;
+}
+
+/* ---- blocks of version 1: records in order ---- */
+
+/* Threads are numbered as they appear; a number that no file of this size can have reached is
+ * damage, since tables are as long as it is high. */
+static void put_thread(struct pass *p, struct mt_cursor *c)
+{
+	uint64_t thread = mt_cursor_varint(c);
+	if (thread >= THREAD_LIMIT || thread / 64 > p->cap->size)
+		c->failed = true;
+	else
+		p->thread = (uint32_t)thread;
 }
 
 static inline void take_event(struct pass *p, struct mt_cursor *c, uint8_t tag)
@@ -179,14 +177,19 @@ static bool is_event(uint8_t kind)
 	return kind >= WIRE_REC_MALLOC && kind < WIRE_REC_LIMIT;
 }
 
-static struct mt_error *read_block(struct pass *p, const uint8_t *raw, size_t size, bool *good_ret)
+static struct mt_error *read_records(struct pass *p, const uint8_t *raw, size_t size, bool *good_ret)
 {
 	struct mt_cursor c = mt_cursor_make(raw, size);
-	struct mt_error *err = begin_block(p, &c);
+	struct mt_error *err = begin_tables(p, &c);
+	p->ticks = mt_cursor_varint(&c);
+	mt_cursor_varint(&c);		/* event count */
+	p->address = p->stack = p->thread = 0;
 	while (!err && !c.failed && c.pos < c.end) {
 		uint8_t tag = *c.pos++;
 		if (is_event(tag & WIRE_TAG_MASK))
 			take_event(p, &c, tag);
+		else if (tag == CAPTURE_REC_THREAD)
+			put_thread(p, &c);
 		else if (!put_table(p, &c, tag))
 			err = &mt_enomem;
 		if (!err && p->batch_len == BATCH)
@@ -196,11 +199,47 @@ static struct mt_error *read_block(struct pass *p, const uint8_t *raw, size_t si
 	return err;
 }
 
+/* ---- blocks of columns ---- */
+
+static struct mt_error *read_columns(struct pass *p, const uint8_t *raw, size_t size, bool *good_ret)
+{
+	struct mt_cursor c = mt_cursor_make(raw, size);
+	struct mt_error *err = begin_tables(p, &c);
+	*good_ret = false;
+	if (!err && !c.failed)
+		err = column_reader_begin(&p->columns, &c);
+	if (err || c.failed)
+		return err;
+	struct mt_cursor *tables = &p->columns.tables;
+	while (!tables->failed && tables->pos < tables->end)
+		if (!put_table(p, tables, *tables->pos++))
+			return &mt_enomem;
+	if (tables->failed)
+		return NULL;
+	p->columns.stack_limit = p->next_stack;
+	for (bool good = true; good && p->columns.left && !err;) {
+		p->batch_len += column_reader_next(&p->columns, p->batch + p->batch_len,
+						   BATCH - p->batch_len, &good);
+		if (p->batch_len == BATCH)
+			err = flush_batch(p);
+		*good_ret = good;
+	}
+	*good_ret |= !p->columns.left;
+	return err;
+}
+
+/* ---- passes ---- */
+
+static bool has_events(uint8_t type)
+{
+	return type == CAPTURE_BLOCK_EVENTS || type == CAPTURE_BLOCK_COLUMNS;
+}
+
 static uint64_t event_bytes(const struct capture *cap)
 {
 	uint64_t total = 0;
 	for (size_t i = 0; i < cap->blocks.len; i++)
-		if (cap->blocks.items[i].type == CAPTURE_BLOCK_EVENTS)
+		if (has_events(cap->blocks.items[i].type))
 			total += cap->blocks.items[i].stored_size;
 	return total;
 }
@@ -213,11 +252,12 @@ static struct mt_error *run_pass(struct pass *p, struct block_reader *reader)
 		const uint8_t *raw;
 		size_t size;
 		bool good = true;
-		if (ref->type != CAPTURE_BLOCK_EVENTS)
+		if (!has_events(ref->type))
 			continue;
 		struct mt_error *err = block_reader_unpack(reader, cap, ref, &raw, &size);
 		if (!err && raw)
-			err = read_block(p, raw, size, &good);
+			err = ref->type == CAPTURE_BLOCK_COLUMNS ? read_columns(p, raw, size, &good) :
+								   read_records(p, raw, size, &good);
 		if (err)
 			return err;
 		if (!good && !cap->tables_complete)
@@ -246,6 +286,7 @@ struct mt_error *capture_events(struct capture *cap, capture_event_fn fn, void *
 	if (!err)
 		cap->tables_complete = true;
 	block_reader_deinit(&reader);
+	column_reader_deinit(&p->columns);
 	free(p);
 	return err;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* capture/format.h - the capture file, version 1.
+/* capture/format.h - the capture file, version 2.
  *
  * header (64 bytes, fixed) | block | block | ... | index block | end mark (24 bytes, fixed)
  *
@@ -14,8 +14,8 @@
 #include <stdint.h>
 
 #define CAPTURE_MAGIC "memtrace"
-#define CAPTURE_VERSION 1u
-#define CAPTURE_MIN_READER 1u	/* oldest reader version that understands what is written now */
+#define CAPTURE_VERSION 2u
+#define CAPTURE_MIN_READER 2u	/* oldest reader version that understands what is written now */
 
 enum capture_feature {		/* bits a reader must know are in the low half */
 	CAPTURE_FEATURE_NATIVE = 1 << 0,
@@ -40,13 +40,14 @@ struct capture_file_header {
 enum capture_block_type {
 	CAPTURE_BLOCK_META = 1,		/* key/value pairs; a later block overrides keys */
 	CAPTURE_BLOCK_MODULES,
-	CAPTURE_BLOCK_EVENTS,		/* frames, nodes, stacks and events, in order */
+	CAPTURE_BLOCK_EVENTS,		/* version 1: records in order */
 	CAPTURE_BLOCK_CODE,		/* Python code objects */
 	CAPTURE_BLOCK_THREADS,
 	CAPTURE_BLOCK_SAMPLES,		/* memory samples and clock pairs */
 	CAPTURE_BLOCK_COUNTERS,		/* conservation: last block of a whole capture */
 	CAPTURE_BLOCK_SYMBOLS,		/* after `memtrace symbolize` */
 	CAPTURE_BLOCK_INDEX,
+	CAPTURE_BLOCK_COLUMNS,		/* frames, nodes, stacks, and events by columns */
 };
 
 #define CAPTURE_BLOCK_MAGIC 0x4b4c424du	/* "MBLK" */
@@ -98,7 +99,21 @@ struct capture_end {		/* the last bytes of a whole file */
  * start, end, bias, path (length, bytes), build-id (length, bytes), segment count, then per
  * segment: vaddr, memory size, file offset, flags (PF_*). A module seen again overrides. */
 
-/* EVENTS payload. Prologue: first frame id, first node id, first stack id (what the next new ones
+/* COLUMNS payload: first frame id, first node id, first stack id (what the next new ones of this
+ * block get, so that a lost block shifts nothing), base time, shift, event count, bytes of tables,
+ * thread count, the thread indexes, then the bytes of each column below but the tags (threads: only
+ * when there is more than one). Then the tables: records FRAME_NATIVE to STACK as below. Then the
+ * columns, a byte or varint each:
+ *   tag	one an event: the number of enum wire_record, WIRE_TAG_ALIGNED
+ *   thread	one an event: place in the block's list
+ *   time	one an event: difference to the event before (the first: to the base), in units of
+ *		2^shift ticks, as the base is
+ *   pointer	one an event: zigzag difference to the last one of this thread in this block (see
+ *		WIRE_TAG_ALIGNED), at first to 0
+ *   size	one an allocation, MUNMAP, MREMAP_UNMAP and BRK_SHRINK
+ *   stack	one an allocation: stack id
+ *
+ * EVENTS payload, written by version 1. Prologue: first frame id, first node id, first stack id (what the next new ones
  * of this block get, so that a lost block shifts nothing), base ticks, event count. Then records:
  * byte tag, varints. Ids start at 1; node 0 is the empty stack. */
 enum capture_record {

@@ -124,7 +124,8 @@ static struct mt_error *load_sides(struct capture *cap)
 		struct block_ref *ref = &cap->blocks.items[i];
 		const uint8_t *raw;
 		size_t size;
-		if (ref->type == CAPTURE_BLOCK_EVENTS || ref->type == CAPTURE_BLOCK_INDEX)
+		if (ref->type == CAPTURE_BLOCK_EVENTS || ref->type == CAPTURE_BLOCK_COLUMNS ||
+		    ref->type == CAPTURE_BLOCK_INDEX)
 			continue;
 		err = block_reader_unpack(&reader, cap, ref, &raw, &size);
 		if (!err && raw)

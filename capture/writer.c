@@ -8,8 +8,9 @@
 #include "base/cleanup.h"
 #include "base/varint.h"
 #include "capture/block.h"
-#include "capture/wire.h"
+#include "capture/columns.h"
 
+#include <assert.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -18,9 +19,7 @@
 #include <unistd.h>
 
 #define BLOCK_SIZE (1u << 20)
-#define PROLOGUE_MAX 64u	/* five varints */
-#define RECORD_MAX 64u		/* a thread record and an event of five varints */
-#define BLOCK_TYPES (CAPTURE_BLOCK_INDEX + 1)
+#define BLOCK_TYPES (CAPTURE_BLOCK_COLUMNS + 1)
 
 #if defined(__x86_64__)
 #define THIS_MACHINE EM_X86_64
@@ -41,21 +40,16 @@ struct index_entry {
 	uint8_t type;
 };
 
-struct event_block {		/* the deltas of the block being filled, zero at its start */
-	uint64_t ticks, address;
-	uint32_t stack, thread;
-	uint32_t first_frame, first_node, first_stack;
-	uint64_t base_ticks, count;
+struct table_ids {		/* of frames, nodes, stacks */
+	uint32_t frame, node, stack;
 };
 
 struct capture_writer {
-	/* hot */
-	uint8_t *pos;
-	uint8_t *limit;		/* pos beyond it: the slow path; NULL once failed */
-	struct event_block block;
-	uint32_t next_frame, next_node, next_stack;
+	/* the block being filled */
+	struct column_writer columns;
+	struct mt_buf tables;
+	struct table_ids first, next;
 	uint64_t event_count;
-	uint8_t *buffer;
 
 	int fd;
 	int failed;		/* errno of the write that failed, 0: none */
@@ -89,7 +83,6 @@ static struct mt_error *writer_write_at(struct capture_writer *w, uint64_t offse
 			continue;
 		if (n <= 0) {
 			w->failed = n < 0 ? errno : ENOSPC;
-			w->limit = NULL;
 			return writer_failed(w);
 		}
 		done += (size_t)n;
@@ -179,19 +172,6 @@ static struct mt_error *writer_put_header(struct capture_writer *w)
 	return err;
 }
 
-static void event_block_begin(struct capture_writer *w)
-{
-	w->pos = w->buffer + PROLOGUE_MAX;
-	w->limit = w->buffer + BLOCK_SIZE - RECORD_MAX;
-	w->block = (struct event_block){
-		.ticks = w->block.ticks,
-		.base_ticks = w->block.ticks,
-		.first_frame = w->next_frame,
-		.first_node = w->next_node,
-		.first_stack = w->next_stack,
-	};
-}
-
 struct mt_error *capture_writer_create(const char *path, bool overwrite, uint32_t features,
 				       struct capture_writer **ret)
 {
@@ -201,10 +181,9 @@ struct mt_error *capture_writer_create(const char *path, bool overwrite, uint32_
 	struct mt_error *err = &mt_enomem;
 	w->fd = -1;
 	w->path = strdup(path);
-	w->buffer = malloc(BLOCK_SIZE);
-	if (!w->path || !w->buffer)
+	if (!w->path || !column_writer_init(&w->columns))
 		goto fail;
-	w->next_frame = w->next_node = w->next_stack = 1;
+	w->first = w->next = (struct table_ids){ 1, 1, 1 };
 	w->header = (struct capture_file_header){
 		.magic = CAPTURE_MAGIC,
 		.version = CAPTURE_VERSION,
@@ -215,7 +194,6 @@ struct mt_error *capture_writer_create(const char *path, bool overwrite, uint32_
 		.machine = THIS_MACHINE,
 		.page_size = (uint64_t)sysconf(_SC_PAGESIZE),
 	};
-	event_block_begin(w);
 	err = create_file(path, overwrite, &w->fd);
 	if (err)
 		goto fail;
@@ -241,9 +219,16 @@ void capture_writer_destroy(struct capture_writer *w)
 	mt_buf_deinit(&w->scratch);
 	block_packer_deinit(&w->packer);
 	mt_array_deinit(&w->index);
-	free(w->buffer);
+	column_writer_deinit(&w->columns);
+	mt_buf_deinit(&w->tables);
 	free(w->path);
 	free(w);
+}
+
+void capture_writer_time_unit(struct capture_writer *w, unsigned shift)
+{
+	assert(!w->event_count);
+	w->columns.shift = shift;
 }
 
 struct mt_error *capture_writer_set_header(struct capture_writer *w,
@@ -381,48 +366,39 @@ static struct mt_error *events_write(struct capture_writer *w)
 	if (w->failed)
 		return writer_failed(w);
 	struct mt_error *err = pending_write_all(w);
+	if (err || (!w->columns.count && !w->tables.len))
+		return err;
+	mt_buf_clear(&w->scratch);
+	mt_buf_put_varint(&w->scratch, w->first.frame);
+	mt_buf_put_varint(&w->scratch, w->first.node);
+	mt_buf_put_varint(&w->scratch, w->first.stack);
+	column_writer_take(&w->columns, &w->tables, &w->scratch);
+	if (w->scratch.failed || w->tables.failed)
+		return &mt_enomem;
+	err = writer_put_block(w, CAPTURE_BLOCK_COLUMNS, w->scratch.data, w->scratch.len);
 	if (err)
 		return err;
-	if (w->pos == w->buffer + PROLOGUE_MAX)
-		return NULL;
-	/* The prologue is known only now; it is put right before the records. */
-	uint8_t tmp[5 * VARINT_MAX], *p = tmp;
-	p = varint_put(p, w->block.first_frame);
-	p = varint_put(p, w->block.first_node);
-	p = varint_put(p, w->block.first_stack);
-	p = varint_put(p, w->block.base_ticks);
-	p = varint_put(p, w->block.count);
-	size_t n = (size_t)(p - tmp);
-	uint8_t *start = w->buffer + PROLOGUE_MAX - n;
-	memcpy(start, tmp, n);
-	err = writer_put_block(w, CAPTURE_BLOCK_EVENTS, start, (size_t)(w->pos - start));
-	if (err)
-		return err;
-	event_block_begin(w);
-	return NULL;
-}
-
-/* Room for one more record. */
-static inline struct mt_error *events_reserve(struct capture_writer *w)
-{
-	if (__builtin_expect(w->pos > w->limit, 0))
-		return events_write(w);
+	column_writer_begin(&w->columns);
+	mt_buf_clear(&w->tables);
+	w->first = w->next;
 	return NULL;
 }
 
 static struct mt_error *put_record(struct capture_writer *w, enum capture_record tag, uint32_t *id,
 				   const uint64_t *fields, size_t count, uint32_t *id_ret)
 {
-	struct mt_error *err = events_reserve(w);
-	if (err)
-		return err;
+	if (w->tables.len >= BLOCK_SIZE || w->failed) {
+		struct mt_error *err = events_write(w);
+		if (err)
+			return err;
+	}
 	if (*id == UINT32_MAX)
 		return mt_error_create(MT_ERROR_OTHER, "the capture has too many different stacks");
-	uint8_t *p = w->pos;
-	*p++ = (uint8_t)tag;
+	mt_buf_put_u8(&w->tables, (uint8_t)tag);
 	for (size_t i = 0; i < count; i++)
-		p = varint_put(p, fields[i]);
-	w->pos = p;
+		mt_buf_put_varint(&w->tables, fields[i]);
+	if (w->tables.failed)
+		return &mt_enomem;
 	*id_ret = (*id)++;
 	return NULL;
 }
@@ -430,61 +406,40 @@ static struct mt_error *put_record(struct capture_writer *w, enum capture_record
 struct mt_error *capture_writer_frame_native(struct capture_writer *w, uint32_t module_plus_1,
 					     uint64_t address, uint32_t *id_ret)
 {
-	return put_record(w, CAPTURE_REC_FRAME_NATIVE, &w->next_frame,
+	return put_record(w, CAPTURE_REC_FRAME_NATIVE, &w->next.frame,
 			  (uint64_t[]){ module_plus_1, address }, 2, id_ret);
 }
 
 struct mt_error *capture_writer_frame_python(struct capture_writer *w, uint32_t code, bool entry,
 					     uint32_t instr_plus_1, uint32_t *id_ret)
 {
-	return put_record(w, CAPTURE_REC_FRAME_PYTHON, &w->next_frame,
+	return put_record(w, CAPTURE_REC_FRAME_PYTHON, &w->next.frame,
 			  (uint64_t[]){ (uint64_t)code << 1 | entry, instr_plus_1 }, 2, id_ret);
 }
 
 struct mt_error *capture_writer_node(struct capture_writer *w, uint32_t parent, uint32_t frame,
 				     uint32_t *id_ret)
 {
-	return put_record(w, CAPTURE_REC_NODE, &w->next_node, (uint64_t[]){ parent, frame }, 2,
+	return put_record(w, CAPTURE_REC_NODE, &w->next.node, (uint64_t[]){ parent, frame }, 2,
 			  id_ret);
 }
 
 struct mt_error *capture_writer_stack(struct capture_writer *w, uint32_t native_node,
 				      uint32_t python_node, uint32_t flags, uint32_t *id_ret)
 {
-	return put_record(w, CAPTURE_REC_STACK, &w->next_stack,
+	return put_record(w, CAPTURE_REC_STACK, &w->next.stack,
 			  (uint64_t[]){ native_node, python_node, flags }, 3, id_ret);
 }
 
 struct mt_error *capture_writer_event(struct capture_writer *w, const struct capture_event *ev)
 {
-	struct mt_error *err = events_reserve(w);
-	if (__builtin_expect(err != NULL, 0))
-		return err;
-	struct event_block *b = &w->block;
-	uint8_t *p = w->pos;
-	if (ev->thread != b->thread) {
-		*p++ = CAPTURE_REC_THREAD;
-		p = varint_put(p, ev->thread);
-		b->thread = ev->thread;
+	if (__builtin_expect(column_writer_full(&w->columns) || w->failed, 0)) {
+		struct mt_error *err = events_write(w);
+		if (err)
+			return err;
 	}
-	/* The first event of a block stands at its base; time never runs backwards. */
-	uint64_t ticks = ev->ticks > b->ticks ? ev->ticks : b->ticks;
-	if (!b->count++)
-		b->base_ticks = b->ticks = ticks;
-	int64_t delta = (int64_t)(ev->address - b->address);
-	bool aligned = !(delta & 15);
-	*p++ = aligned ? ev->kind | WIRE_TAG_ALIGNED : ev->kind;
-	p = varint_put(p, ticks - b->ticks);
-	p = varint_put(p, varint_zigzag(aligned ? delta >> 4 : delta));
-	if (capture_kind_has_size(ev->kind))
-		p = varint_put(p, ev->size);
-	if (capture_kind_allocates(ev->kind)) {
-		p = varint_put(p, varint_zigzag((int64_t)ev->stack - (int64_t)b->stack));
-		b->stack = ev->stack;
-	}
-	b->ticks = ticks;
-	b->address = ev->address;
-	w->pos = p;
+	if (__builtin_expect(!column_writer_put(&w->columns, ev), 0))
+		return &mt_enomem;
 	w->event_count++;
 	return NULL;
 }
@@ -534,7 +489,6 @@ struct mt_error *capture_writer_finish(struct capture_writer *w)
 		return writer_failed(w);
 	}
 	w->failed = EBADF;
-	w->limit = NULL;
 	return NULL;
 }
 

@@ -83,6 +83,9 @@ void capture_writer_destroy(struct capture_writer *w);	/* NULL accepted */
 MT_DEFINE_CLEANUP(capture_writer, struct capture_writer *, capture_writer_destroy)
 #define auto_capture_writer mt_auto(mt_cleanup_capture_writer)
 
+/* Event times are kept in units of 2^shift ticks (0: exactly); before the first event. */
+void capture_writer_time_unit(struct capture_writer *w, unsigned shift);
+
 /* `value` is bytes; meta is written with the next flush. */
 struct mt_error *capture_writer_meta(struct capture_writer *w, const char *key, const void *value,
 				     size_t size) MT_MUST_CHECK;

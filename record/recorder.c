@@ -27,6 +27,7 @@
 #define SAMPLE_INTERVAL_NS 20000000u
 #define SAMPLES_A_CAPTURE 3000u		/* the interval grows with the duration */
 #define FLUSH_INTERVAL_NS 1000000000u
+#define TIME_UNIT_NS 100u		/* of event times in the file, about */
 
 struct module_state {
 	bool loaded;		/* written so, and not yet as unloaded */
@@ -53,6 +54,15 @@ struct recorder {
 
 /* ---- start ---- */
 
+/* Nobody looks at times finer than this; the bits below are noise that costs a byte an event. */
+static unsigned time_unit(uint64_t rate)
+{
+	unsigned shift = 0;
+	while ((2ull << shift) * 1000000000u <= rate * TIME_UNIT_NS)
+		shift++;
+	return shift;
+}
+
 static struct mt_error *put_start(struct recorder *rec)
 {
 	struct clock_pair later;
@@ -62,6 +72,7 @@ static struct mt_error *put_start(struct recorder *rec)
 	uint64_t rate = clock_rate(rec->start, later);
 	rec->slack_ticks = rate / (1000000000u / ORDER_SLACK_NS);
 	rec->turn_ticks = rate / (1000000000u / TURN_NS);
+	capture_writer_time_unit(rec->writer, time_unit(rate));
 	char text[32];
 	snprintf(text, sizeof(text), "%llu", (unsigned long long)rate);
 	struct mt_error *err = recorder_meta(rec, CAPTURE_META_TSC_HZ, text);

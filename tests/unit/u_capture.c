@@ -65,6 +65,8 @@ static uint8_t *get_file(const char *name, size_t *size_ret)
 	return data;
 }
 
+#define DAMAGED 60u	/* events of the small captures */
+
 struct events {
 	MT_ARRAY(struct capture_event) all;
 };
@@ -211,6 +213,21 @@ static void check_tables(struct capture *cap)
 	assert_int_equal(t.stacks[1].flags, 0x11);
 }
 
+static void check_events(struct capture *cap, size_t count)
+{
+	struct events e = { 0 };
+	ok(capture_events(cap, collect, &e));
+	assert_int_equal(e.all.len, count);
+	for (size_t i = 0; i < e.all.len; i++) {
+		struct capture_event want = sample_event(i);
+		const struct capture_event *have = &e.all.items[i];
+		assert_true(have->ticks == want.ticks && have->size == want.size &&
+			    have->address == want.address && have->stack == want.stack &&
+			    have->thread == want.thread && have->kind == want.kind);
+	}
+	mt_array_deinit(&e.all);
+}
+
 static void test_round_trip(void **state)
 {
 	(void)state;
@@ -225,20 +242,8 @@ static void test_round_trip(void **state)
 			assert_non_null(strstr(capture_damage(cap), ": the capture was not finished"));
 		assert_true(capture_counter(cap, CAPTURE_COUNTER_WRITTEN, &counter) == finish);
 		check_sides(cap);
-		for (int pass = 0; pass < 2; pass++) {
-			struct events e = { 0 };
-			ok(capture_events(cap, collect, &e));
-			assert_int_equal(e.all.len, 5000);
-			for (size_t i = 0; i < e.all.len; i++) {
-				struct capture_event want = sample_event(i);
-				const struct capture_event *have = &e.all.items[i];
-				assert_true(have->ticks == want.ticks && have->size == want.size &&
-					    have->address == want.address &&
-					    have->stack == want.stack &&
-					    have->thread == want.thread && have->kind == want.kind);
-			}
-			mt_array_deinit(&e.all);
-		}
+		for (int pass = 0; pass < 2; pass++)
+			check_events(cap, 5000);
 		check_tables(cap);
 		assert_true(capture_progress(cap) == 1);
 	}
@@ -262,7 +267,7 @@ static void test_full_blocks(void **state)
 	ok(capture_writer_finish(w));
 	capture_writer_destroy(w);
 	ok(capture_open(path, &cap));
-	assert_true(capture_block_count(cap) > 3);
+	assert_true(capture_block_count(cap) >= 3);
 	ok(capture_events(cap, collect, &e));
 	assert_int_equal(e.all.len, COUNT);
 	for (size_t i = 1; i < COUNT; i++) {
@@ -270,6 +275,72 @@ static void test_full_blocks(void **state)
 		assert_true(e.all.items[i].ticks >= e.all.items[i - 1].ticks);
 	}
 	mt_array_deinit(&e.all);
+}
+
+/* Times in units: the order is exact, each time less than a unit too early. */
+static void test_time_unit(void **state)
+{
+	auto_capture struct capture *cap = NULL;
+	struct capture_writer *w;
+	struct events e = { 0 };
+	(void)state;
+	ok(capture_writer_create(path, true, 0, &w));
+	capture_writer_time_unit(w, 8);
+	put_stacks(w);
+	for (size_t i = 0; i < 1000; i++) {
+		struct capture_event ev = sample_event(i);
+		ok(capture_writer_event(w, &ev));
+	}
+	ok(capture_writer_finish(w));
+	capture_writer_destroy(w);
+	ok(capture_open(path, &cap));
+	ok(capture_events(cap, collect, &e));
+	assert_int_equal(e.all.len, 1000);
+	for (size_t i = 0; i < e.all.len; i++) {
+		struct capture_event want = sample_event(i);
+		assert_true(e.all.items[i].ticks == want.ticks >> 8 << 8);
+		assert_true(e.all.items[i].address == want.address);
+	}
+	mt_array_deinit(&e.all);
+}
+
+/* More threads than a block takes, in an order that changes at every event. */
+static void test_many_threads(void **state)
+{
+	enum { COUNT = 30000, STEP = 7919, THREADS = 10007 };
+	auto_capture struct capture *cap = NULL;
+	struct capture_writer *w;
+	struct events e = { 0 };
+	(void)state;
+	ok(capture_writer_create(path, true, 0, &w));
+	for (uint64_t i = 0; i < COUNT; i++) {
+		struct capture_event ev = { .ticks = i, .address = i * 48, .kind = WIRE_REC_FREE,
+					    .thread = (uint32_t)(i * STEP % THREADS) };
+		ok(capture_writer_event(w, &ev));
+	}
+	ok(capture_writer_finish(w));
+	capture_writer_destroy(w);
+	ok(capture_open(path, &cap));
+	ok(capture_events(cap, collect, &e));
+	assert_null(capture_damage(cap));
+	assert_int_equal(e.all.len, COUNT);
+	for (uint64_t i = 0; i < COUNT; i++)
+		assert_true(e.all.items[i].thread == i * STEP % THREADS &&
+			    e.all.items[i].address == i * 48);
+	mt_array_deinit(&e.all);
+}
+
+/* tests/data/capture-v1 was written by version 1: all of make_capture(DAMAGED, 10, true). */
+static void test_version_1(void **state)
+{
+	auto_capture struct capture *cap = NULL;
+	(void)state;
+	ok(capture_open("tests/data/capture-v1", &cap));
+	assert_int_equal(capture_header(cap)->version, 1);
+	assert_null(capture_damage(cap));
+	check_sides(cap);
+	check_events(cap, DAMAGED);
+	check_tables(cap);
 }
 
 /* ---- copying ---- */
@@ -310,8 +381,6 @@ static void test_copy(void **state)
 }
 
 /* ---- damage ---- */
-
-#define DAMAGED 60u
 
 /* Opens what is in `path`: an error of one line, or a subset of the events, in order. */
 static size_t read_damaged(bool prefix, size_t where)
@@ -425,7 +494,7 @@ static void set_header(size_t offset, const void *value, size_t size)
 static void test_not_ours(void **state)
 {
 	char other[80];
-	const uint8_t newer[] = { 9, 0, 2, 0 }, readable[] = { 9, 0, 1, 0 };
+	const uint8_t newer[] = { 9, 0, 3, 0 }, readable[] = { 9, 0, 1, 0 };
 	const uint8_t bit[] = { 1, 0x10, 0, 0 }, high_bit[] = { 1, 0, 1, 0 }, big = 2;
 	auto_capture struct capture *cap = NULL, *cap2 = NULL;
 	(void)state;
@@ -446,9 +515,9 @@ static void test_not_ours(void **state)
 	try_open(other, "cannot open '%s': No such file or directory");
 
 	set_header(8, newer, 4);
-	try_open(path, "'%s' was made by a newer memtrace (format 9, this one reads up to 1)");
+	try_open(path, "'%s' was made by a newer memtrace (format 9, this one reads up to 2)");
 	set_header(12, bit, 4);
-	try_open(path, "'%s' was made by a newer memtrace (format 1, this one reads up to 1)");
+	try_open(path, "'%s' was made by a newer memtrace (format 2, this one reads up to 2)");
 	set_header(16, &big, 1);
 	try_open(path, "'%s' comes from a big-endian machine: not supported");
 	set_header(8, readable, 4);		/* newer, but says that we may */
@@ -560,6 +629,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_full_blocks),
+		cmocka_unit_test(test_time_unit),  cmocka_unit_test(test_many_threads),
+		cmocka_unit_test(test_version_1),
 		cmocka_unit_test(test_copy),	   cmocka_unit_test(test_cut),
 		cmocka_unit_test(test_flip),	   cmocka_unit_test(test_hole),
 		cmocka_unit_test(test_not_ours),   cmocka_unit_test(test_overwrite),

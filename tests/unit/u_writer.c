@@ -29,6 +29,7 @@
 #define capture_writer_raw_block own_raw_block
 #define capture_writer_copy_block own_copy_block
 #define capture_writer_set_header own_set_header
+#define capture_writer_time_unit own_time_unit
 #include "capture/writer.c"		/* NOLINT(bugprone-suspicious-include) */
 
 #include "capture/reader.h"
@@ -64,7 +65,7 @@ static void test_out_of_ids(void **state)
 	close(mkstemp(path));
 	ok(own_create(path, true, 0, &w));
 	ok(own_event(w, &ev));
-	w->next_frame = w->next_node = w->next_stack = UINT32_MAX;
+	w->next = (struct table_ids){ UINT32_MAX, UINT32_MAX, UINT32_MAX };
 	ok(own_flush(w));			/* the next block begins there */
 	refused(own_frame_native(w, 0, 1, &id));
 	refused(own_frame_python(w, 1, false, 1, &id));
