@@ -431,17 +431,25 @@ struct mt_error *capture_writer_stack(struct capture_writer *w, uint32_t native_
 			  (uint64_t[]){ native_node, python_node, flags }, 3, id_ret);
 }
 
+struct mt_error *capture_writer_put_events(struct capture_writer *w, const struct capture_event *events,
+					   size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (__builtin_expect(column_writer_full(&w->columns) || w->failed, 0)) {
+			struct mt_error *err = events_write(w);
+			if (err)
+				return err;
+		}
+		if (__builtin_expect(!column_writer_put(&w->columns, &events[i]), 0))
+			return &mt_enomem;
+		w->event_count++;
+	}
+	return NULL;
+}
+
 struct mt_error *capture_writer_event(struct capture_writer *w, const struct capture_event *ev)
 {
-	if (__builtin_expect(column_writer_full(&w->columns) || w->failed, 0)) {
-		struct mt_error *err = events_write(w);
-		if (err)
-			return err;
-	}
-	if (__builtin_expect(!column_writer_put(&w->columns, ev), 0))
-		return &mt_enomem;
-	w->event_count++;
-	return NULL;
+	return capture_writer_put_events(w, ev, 1);
 }
 
 /* ---- flush and finish ---- */

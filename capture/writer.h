@@ -112,6 +112,8 @@ struct mt_error *capture_writer_stack(struct capture_writer *w, uint32_t native_
 	MT_MUST_CHECK;
 struct mt_error *capture_writer_event(struct capture_writer *w, const struct capture_event *ev)
 	MT_MUST_CHECK;
+struct mt_error *capture_writer_put_events(struct capture_writer *w, const struct capture_event *events,
+					   size_t count) MT_MUST_CHECK;
 
 /* Writes everything gathered so far as blocks, to the kernel. Call about once a second. */
 struct mt_error *capture_writer_flush(struct capture_writer *w) MT_MUST_CHECK;

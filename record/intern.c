@@ -5,10 +5,14 @@
 #include "record/intern.h"
 
 #include <stdlib.h>
+#include <string.h>
+
+#define PYTHON_FRAME (1ull << 63)	/* no program counter has it */
 
 void intern_init(struct intern *in, struct capture_writer *writer)
 {
-	*in = (struct intern){ .writer = writer };
+	memset(in, 0, sizeof(*in));
+	in->writer = writer;
 }
 
 void intern_deinit(struct intern *in)
@@ -31,6 +35,19 @@ void intern_set_modules(struct intern *in, struct intern_module *modules, size_t
 void intern_forget_modules(struct intern *in)
 {
 	mt_map_clear(&in->native_frames);
+	memset(in->node_cache, 0, sizeof(in->node_cache));
+}
+
+static struct intern_node_entry *node_entry(struct intern *in, uint32_t parent, uint64_t frame)
+{
+	uint64_t h = (frame ^ (uint64_t)parent * 0x9e3779b97f4a7c15ull) * 0xd6e8feb86659fd93ull;
+	return &in->node_cache[h >> 50];
+}
+_Static_assert(INTERN_NODE_CACHE == 1u << (64 - 50), "node_entry() takes the high bits");
+
+static bool entry_is(const struct intern_node_entry *e, uint32_t parent, uint64_t frame)
+{
+	return e->frame == frame && e->parent == parent && e->node;
 }
 
 static const struct intern_module *module_of(const struct intern *in, uint64_t pc)
@@ -61,7 +78,8 @@ static struct mt_error *intern_node(struct intern *in, uint32_t parent, uint32_t
 	return err;
 }
 
-struct mt_error *intern_native(struct intern *in, uint32_t parent, uint64_t pc, uint32_t *node_ret)
+static struct mt_error *find_native(struct intern *in, uint32_t parent, uint64_t pc,
+				    uint32_t *node_ret)
 {
 	const uint64_t *there = mt_map_get(&in->native_frames, pc);
 	if (there)
@@ -77,17 +95,28 @@ struct mt_error *intern_native(struct intern *in, uint32_t parent, uint64_t pc, 
 	return intern_node(in, parent, frame, node_ret);
 }
 
-struct mt_error *intern_python(struct intern *in, uint32_t parent, uint32_t code, bool entry,
-			       uint64_t offset1, uint32_t *node_ret)
+struct mt_error *intern_native(struct intern *in, uint32_t parent, uint64_t pc, uint32_t *node_ret)
 {
-	/* Instruction offsets are far below 2^31; more is damage and shares one frame. */
-	uint32_t instr = offset1 < 0x7fffffff ? (uint32_t)offset1 : 0x7fffffff;
-	uint64_t key = (uint64_t)code << 32 | instr << 1 | entry;
+	struct intern_node_entry *e = node_entry(in, parent, pc);
+	if (entry_is(e, parent, pc)) {
+		*node_ret = e->node;
+		return NULL;
+	}
+	struct mt_error *err = find_native(in, parent, pc, node_ret);
+	if (!err && !(pc & PYTHON_FRAME))
+		*e = (struct intern_node_entry){ pc, parent, *node_ret };
+	return err;
+}
+
+static struct mt_error *find_python(struct intern *in, uint32_t parent, uint64_t key,
+				    uint32_t *node_ret)
+{
 	const uint64_t *there = mt_map_get(&in->python_frames, key);
 	if (there)
 		return intern_node(in, parent, (uint32_t)*there, node_ret);
 	uint32_t frame;
-	struct mt_error *err = capture_writer_frame_python(in->writer, code, entry, instr, &frame);
+	struct mt_error *err = capture_writer_frame_python(in->writer, (uint32_t)(key >> 32), key & 1,
+							   (uint32_t)key >> 1, &frame);
 	if (err)
 		return err;
 	if (!mt_map_put(&in->python_frames, key, frame))
@@ -95,8 +124,26 @@ struct mt_error *intern_python(struct intern *in, uint32_t parent, uint32_t code
 	return intern_node(in, parent, frame, node_ret);
 }
 
-struct mt_error *intern_stack(struct intern *in, uint32_t native_node, uint32_t python_node,
-			      uint32_t flags, uint32_t *stack_ret)
+struct mt_error *intern_python(struct intern *in, uint32_t parent, uint32_t code, bool entry,
+			       uint64_t offset1, uint32_t *node_ret)
+{
+	/* Instruction offsets are far below 2^31; more is damage and shares one frame. */
+	uint32_t instr = offset1 < 0x7fffffff ? (uint32_t)offset1 : 0x7fffffff;
+	uint64_t key = (uint64_t)code << 32 | instr << 1 | entry, frame = key | PYTHON_FRAME;
+	struct intern_node_entry *e = node_entry(in, parent, frame);
+	/* Code numbers with the bit count from "unknown" down and are few. */
+	if (entry_is(e, parent, frame) && !(key & PYTHON_FRAME)) {
+		*node_ret = e->node;
+		return NULL;
+	}
+	struct mt_error *err = find_python(in, parent, key, node_ret);
+	if (!err && !(key & PYTHON_FRAME))
+		*e = (struct intern_node_entry){ frame, parent, *node_ret };
+	return err;
+}
+
+static struct mt_error *find_stack(struct intern *in, uint32_t native_node, uint32_t python_node,
+				   uint32_t flags, uint32_t *stack_ret)
 {
 	/* Flags are a few bits and follow from the native root nearly always: one map a value. */
 	uint64_t key = (uint64_t)native_node << 32 | python_node;
@@ -114,5 +161,21 @@ struct mt_error *intern_stack(struct intern *in, uint32_t native_node, uint32_t 
 						    stack_ret);
 	if (!err && !mt_map_put(map, key, *stack_ret))
 		err = &mt_enomem;
+	return err;
+}
+
+struct mt_error *intern_stack(struct intern *in, uint32_t native_node, uint32_t python_node,
+			      uint32_t flags, uint32_t *stack_ret)
+{
+	uint64_t h = ((uint64_t)native_node << 32 | python_node) * 0x9e3779b97f4a7c15ull;
+	struct intern_stack_entry *e = &in->stack_cache[h >> 52];
+	_Static_assert(INTERN_STACK_CACHE == 1u << (64 - 52), "the high bits");
+	if (e->native == native_node && e->python == python_node && e->flags == flags && e->stack) {
+		*stack_ret = e->stack;
+		return NULL;
+	}
+	struct mt_error *err = find_stack(in, native_node, python_node, flags, stack_ret);
+	if (!err)
+		*e = (struct intern_stack_entry){ native_node, python_node, flags, *stack_ret };
 	return err;
 }

@@ -19,8 +19,20 @@ struct intern_module {		/* of the modules loaded now, ascending by start */
 	uint32_t id;		/* in the capture */
 };
 
+/* Direct-mapped caches before the maps: programs allocate at the same places again and again, and
+ * the maps of a long capture are larger than a processor's caches. */
+#define INTERN_NODE_CACHE 16384u
+#define INTERN_STACK_CACHE 4096u
+
 struct intern {
 	struct capture_writer *writer;
+	struct intern_node_entry {
+		uint64_t frame;		/* pc, or PYTHON_FRAME | the key in python_frames */
+		uint32_t parent, node;	/* node 0: empty */
+	} node_cache[INTERN_NODE_CACHE];
+	struct intern_stack_entry {
+		uint32_t native, python, flags, stack;	/* stack 0: empty */
+	} stack_cache[INTERN_STACK_CACHE];
 	struct mt_map native_frames;	/* pc -> frame id */
 	struct mt_map python_frames;	/* code and instruction -> frame id */
 	struct mt_map nodes;		/* parent << 32 | frame -> node id */

@@ -28,7 +28,15 @@ static inline void merge_clear(struct merge *m)
 void merge_add(struct merge *m, struct ring_reader *r, uint64_t idle_since);
 /* The ring whose next event is due, not later than `until`; NULL: none may be written now. */
 struct ring_reader *merge_first(const struct merge *m, uint64_t until);
-/* The first ring's event was taken and the ring advanced. */
+/* Up to when the first ring's events come before those of all others; not later than `until`. */
+static inline uint64_t merge_run(const struct merge *m, uint64_t until)
+{
+	for (uint32_t i = 1; i < 3 && i < m->len; i++)
+		if (m->heap[i].ticks < until)
+			until = m->heap[i].ticks;
+	return until;
+}
+/* Events of the first ring were taken and the ring advanced. */
 void merge_again(struct merge *m, struct ring_reader *r);
 
 #endif

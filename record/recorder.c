@@ -21,6 +21,7 @@
 #define ORDER_SLACK_NS 100000u
 #define TURN_NS 20000000u		/* one poll drains no longer than this */
 #define RELEASE_EVENTS 16384u
+#define RUN_EVENTS 256u
 #define CALIBRATION_NS 2000000u
 #define THREADS_INTERVAL_NS 50000000u
 #define NAMES_INTERVAL_NS 1000000000u
@@ -390,6 +391,20 @@ static bool drain_goes_on(struct recorder *rec, uint64_t deadline)
 	return clock_ticks() < deadline;
 }
 
+/* One thread's events as long as they come before those of all others. */
+static struct mt_error *take_run(struct recorder *rec, struct ring_reader *r, uint64_t until,
+				 size_t *count_ret)
+{
+	struct capture_event events[RUN_EVENTS];
+	struct mt_error *err = ring_reader_take(r, until, &rec->intern, &rec->codes, events,
+						RUN_EVENTS, count_ret);
+	/* Those before an error are whole. */
+	struct mt_error *second = capture_writer_put_events(rec->writer, events, *count_ret);
+	if (err)
+		mt_error_destroy(second);
+	return err ? err : second;
+}
+
 static struct mt_error *drain(struct recorder *rec, bool final, uint64_t *events_ret, bool *more_ret)
 {
 	uint64_t begin = clock_ticks(), now = final ? UINT64_MAX : begin - rec->slack_ticks;
@@ -400,15 +415,17 @@ static struct mt_error *drain(struct recorder *rec, bool final, uint64_t *events
 	for (uint32_t i = 0; i < rings_used(rec) && !err; i++)
 		if (rec->readers[i].owned)
 			err = begin_reader(rec, &rec->readers[i], final, now);
-	uint64_t events = 0;
+	uint64_t events = 0, released = 0;
 	struct ring_reader *r;
 	while (!err && (r = merge_first(&rec->merge, now))) {
-		err = capture_writer_event(rec->writer, &r->next);
-		if (!err)
-			err = ring_reader_advance(r, &rec->intern, &rec->codes);
-		events++;
+		size_t n;
+		err = take_run(rec, r, merge_run(&rec->merge, now), &n);
+		events += n;
 		merge_again(&rec->merge, r);
-		if (events % RELEASE_EVENTS == 0 && !drain_goes_on(rec, deadline)) {
+		if (events - released < RELEASE_EVENTS)
+			continue;
+		released = events;
+		if (!drain_goes_on(rec, deadline)) {
 			*more_ret = true;
 			break;
 		}

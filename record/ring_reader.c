@@ -121,36 +121,44 @@ static struct mt_error *read_code(struct mt_cursor *c, struct codes *codes)
 
 static bool kind_is_event(uint8_t kind)
 {
-	return (kind >= WIRE_REC_MALLOC && kind <= WIRE_REC_BRK) || (kind >= WIRE_REC_FREE && kind <= WIRE_REC_BRK_SHRINK);
+	const uint32_t mask = (2u << WIRE_REC_BRK) - (1u << WIRE_REC_MALLOC) +
+			      (2u << WIRE_REC_BRK_SHRINK) - (1u << WIRE_REC_FREE);
+	return kind < WIRE_REC_LIMIT && mask >> kind & 1;
+}
+
+/* The stacks as they stand now. */
+static struct mt_error *current_stack(struct ring_reader *r, struct intern *in)
+{
+	if (!r->native.len && !r->python.len && !r->native_flags)
+		return NULL;
+	uint32_t native = r->native.len ? r->native.items[r->native.len - 1] : 0;
+	uint32_t python = r->python.len ? r->python.items[r->python.len - 1] : 0;
+	return intern_stack(in, native, python, r->native_flags | r->python_flags << 4, &r->stack);
+}
+
+static inline struct mt_error *set_event(struct ring_reader *r, uint8_t tag, uint64_t time,
+					 uint64_t delta, uint64_t size, struct intern *in)
+{
+	uint8_t kind = tag & WIRE_TAG_MASK;
+	r->ticks += (uint64_t)varint_unzigzag(time);
+	r->pointer += (uint64_t)varint_unzigzag(delta) << (tag & WIRE_TAG_ALIGNED ? 4 : 0);
+	r->has_next = true;
+	r->next = (struct capture_event){ .ticks = r->ticks, .address = r->pointer, .size = size,
+					  .thread = r->thread, .kind = kind };
+	if (!capture_kind_allocates(kind))
+		return NULL;
+	struct mt_error *err = r->stack ? NULL : current_stack(r, in);
+	r->next.stack = r->stack;
+	return err;
 }
 
 static struct mt_error *read_event(struct ring_reader *r, struct mt_cursor *c, uint8_t tag,
 				   struct intern *in)
 {
-	uint8_t kind = tag & WIRE_TAG_MASK;
-	r->ticks += (uint64_t)mt_cursor_svarint(c);
-	int64_t delta = mt_cursor_svarint(c);
-	r->pointer += tag & WIRE_TAG_ALIGNED ? (uint64_t)delta << 4 : (uint64_t)delta;
-	struct capture_event *ev = &r->next;
-	*ev = (struct capture_event){ .ticks = r->ticks, .address = r->pointer, .thread = r->thread,
-				      .kind = kind };
-	if (capture_kind_has_size(kind))
-		ev->size = mt_cursor_varint(c);
-	if (c->failed)
-		return NULL;
-	r->has_next = true;
-	if (!capture_kind_allocates(kind))
-		return NULL;
-	if (!r->stack && (r->native.len || r->python.len || r->native_flags)) {
-		uint32_t native = r->native.len ? r->native.items[r->native.len - 1] : 0;
-		uint32_t python = r->python.len ? r->python.items[r->python.len - 1] : 0;
-		struct mt_error *err = intern_stack(in, native, python,
-						    r->native_flags | r->python_flags << 4, &r->stack);
-		if (err)
-			return err;
-	}
-	ev->stack = r->stack;
-	return NULL;
+	uint64_t time = mt_cursor_varint(c), delta = mt_cursor_varint(c), size = 0;
+	if (capture_kind_has_size(tag & WIRE_TAG_MASK))
+		size = mt_cursor_varint(c);
+	return c->failed ? NULL : set_event(r, tag, time, delta, size, in);
 }
 
 static struct mt_error *read_record(struct ring_reader *r, struct mt_cursor *c, uint8_t tag,
@@ -172,27 +180,71 @@ static struct mt_error *read_record(struct ring_reader *r, struct mt_cursor *c, 
 	}
 }
 
-struct mt_error *ring_reader_advance(struct ring_reader *r, struct intern *in, struct codes *codes)
+#define EVENT_MAX (1 + 3 * VARINT_MAX)
+
+/* One record, checked byte by byte. */
+static struct mt_error *step(struct ring_reader *r, const uint8_t *p, uint64_t left,
+			     struct intern *in, struct codes *codes)
+{
+	struct mt_cursor c = mt_cursor_make(p, left);
+	struct mt_error *err = read_record(r, &c, mt_cursor_u8(&c), in, codes);
+	if (err)
+		return err;
+	if (c.failed) {
+		r->damaged = true;	/* the target wrote over its ring */
+		r->has_next = false;
+		return NULL;
+	}
+	r->position += mt_cursor_offset(&c);
+	return NULL;
+}
+
+static inline struct mt_error *advance(struct ring_reader *r, struct intern *in, struct codes *codes)
 {
 	r->has_next = false;
 	while (r->position < r->limit && !r->has_next && !r->damaged) {
 		uint64_t at = r->position & (r->size - 1);
 		uint64_t left = r->limit - r->position, to_end = r->size - at;
-		struct mt_cursor c = mt_cursor_make(r->data + at, left < to_end ? left : to_end);
-		uint8_t tag = mt_cursor_u8(&c);
-		if (tag == WIRE_REC_PAD) {
+		const uint8_t *p = r->data + at;
+		uint8_t tag = *p;
+		struct mt_error *err;
+		if (to_end < left)
+			left = to_end;
+		if (left >= EVENT_MAX && kind_is_event(tag & WIRE_TAG_MASK)) {
+			/* What nearly all records are: whatever they say, they end before `left`. */
+			uint64_t time, delta, size = 0;
+			const uint8_t *end = varint_get(varint_get(p + 1, &time), &delta);
+			if (capture_kind_has_size(tag & WIRE_TAG_MASK))
+				end = varint_get(end, &size);
+			r->position += (uint64_t)(end - p);
+			err = set_event(r, tag, time, delta, size, in);
+		} else if (tag == WIRE_REC_PAD) {
 			r->position += to_end;
 			continue;
+		} else {
+			err = step(r, p, left, in, codes);
 		}
-		struct mt_error *err = read_record(r, &c, tag, in, codes);
 		if (err)
 			return err;
-		if (c.failed) {
-			r->damaged = true;	/* the target wrote over its ring */
-			r->has_next = false;
-			return NULL;
-		}
-		r->position += mt_cursor_offset(&c);
 	}
 	return NULL;
+}
+
+struct mt_error *ring_reader_advance(struct ring_reader *r, struct intern *in, struct codes *codes)
+{
+	return advance(r, in, codes);
+}
+
+struct mt_error *ring_reader_take(struct ring_reader *r, uint64_t until, struct intern *in,
+				  struct codes *codes, struct capture_event *events, size_t cap,
+				  size_t *count_ret)
+{
+	struct mt_error *err = NULL;
+	size_t n = 0;
+	while (n < cap && r->has_next && r->next.ticks <= until && !err) {
+		events[n++] = r->next;
+		err = advance(r, in, codes);
+	}
+	*count_ret = n;
+	return err;
 }

@@ -37,6 +37,11 @@ void ring_reader_deinit(struct ring_reader *r);
 /* Decodes up to the next event; has_next says whether there is one before `limit`. */
 struct mt_error *ring_reader_advance(struct ring_reader *r, struct intern *in, struct codes *codes)
 	MT_MUST_CHECK;
+/* Takes the event ahead and those after it that are not later than `until`, at most `cap`; the next
+ * one is ahead then. */
+struct mt_error *ring_reader_take(struct ring_reader *r, uint64_t until, struct intern *in,
+				  struct codes *codes, struct capture_event *events, size_t cap,
+				  size_t *count_ret) MT_MUST_CHECK;
 /* Gives what was decoded back to the tracer. */
 void ring_reader_release(struct ring_reader *r);
 
