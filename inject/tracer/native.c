@@ -124,9 +124,10 @@ static const struct wire_rule *rule_find(uint64_t pc)
 static const struct pc_rule *rule_cached(struct thread *t, uint64_t pc)
 {
 	struct pc_rule *r = &t->pc_cache[(pc ^ pc >> 10) & (PC_CACHE_SIZE - 1)];
-	if (unlikely(r->pc != pc)) {
+	uint64_t key = pc | t->pc_key;
+	if (unlikely(r->key != key)) {
 		const struct wire_rule *rule = rule_find(pc);
-		*r = (struct pc_rule){ pc, rule->cfa_offset, rule->rbp_offset, rule->cfa, rule->rbp };
+		*r = (struct pc_rule){ key, rule->cfa_offset, rule->rbp_offset, rule->cfa, rule->rbp };
 	}
 	return r;
 }
@@ -399,7 +400,12 @@ void native_forget(struct thread *t)
 {
 	t->depth = 0;
 	t->native_resync = true;
-	__builtin_memset(t->pc_cache, 0, sizeof(t->pc_cache));
+	/* Rules of the old list are other keys now; after 65,535 lists the keys begin anew. */
+	t->pc_key += 1ull << PC_BITS;
+	if (!(t->pc_key >> PC_BITS)) {
+		__builtin_memset(t->pc_cache, 0, sizeof(t->pc_cache));
+		t->pc_key = 1ull << PC_BITS;
+	}
 }
 
 void native_capture(struct thread *t, const uint64_t *hook_frame)

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 
 #define PC_CACHE_SIZE 1024u
+#define PC_BITS 48		/* of a user space address */
 #define PY_INDEX_SIZE 256u
 
 struct pair {			/* memory that must still hold what it held */
@@ -43,7 +44,7 @@ struct py_frame {
 };
 
 struct pc_rule {
-	uint64_t pc;		/* 0: empty */
+	uint64_t key;		/* pc | pc_key of the thread; 0: empty */
 	int32_t cfa_offset, rbp_offset;
 	uint8_t cfa, rbp;
 };
@@ -73,6 +74,7 @@ struct thread {
 	bool py_resync;
 	uint32_t py_index[PY_INDEX_SIZE];	/* frame address -> index + 1 */
 
+	uint64_t pc_key;	/* counts module lists, above PC_BITS */
 	struct pc_rule pc_cache[PC_CACHE_SIZE];
 };
 
