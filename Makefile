@@ -106,7 +106,17 @@ bench: all $(O)/bench/pair $(O)/bench/ticker
 $(O)/bench/%: bench/%.c
 	@mkdir -p $(@D)
 	@echo "  CC [B]  $<"
-	$(Q)$(CC) $(CSTD) -O2 -g -fno-omit-frame-pointer -o $@ $< -lpthread
+	$(Q)$(CC) $(CSTD) $(WARNINGS) -O2 -g -I. -o $@ $< -lpthread
+
+$(O)/bench/step.so: bench/step.c
+	@mkdir -p $(@D)
+	@echo "  CC [B]  $<"
+	$(Q)$(CC) $(CSTD) $(WARNINGS) -O2 -g -I. -fPIC -shared -o $@ $<
+
+$(O)/bench/paths: bench/paths.c $(O)/bench/step.so
+	@mkdir -p $(@D)
+	@echo "  CC [B]  $<"
+	$(Q)$(CC) $(CSTD) $(WARNINGS) -O2 -g -I. -o $@ $^ -Wl,-rpath,'$$ORIGIN'
 
 # These measure memtrace's own code, so they are linked with it.
 $(O)/bench/symbols $(O)/bench/drain: $(O)/bench/%: bench/%.c $(filter-out $(O)/cmds/main.o,$(OBJECTS))
