@@ -34,8 +34,8 @@ static inline uint8_t *varint_put(uint8_t *p, uint64_t v)
 		varint_store64(p + 1, v);
 		return p + 9;
 	}
-	unsigned bits = 64 - (unsigned)__builtin_clzll(v | 1);
-	unsigned n = (bits * 37 + 222) >> 8;	/* = (bits + 6) / 7 for bits <= 56 */
+	unsigned top = 63 - (unsigned)__builtin_clzll(v | 1);
+	unsigned n = (top * 37 + 259) >> 8;	/* = (top + 7) / 7 for top < 56 */
 	varint_store64(p, (v << n) | (1ull << (n - 1)));
 	return p + n;
 }

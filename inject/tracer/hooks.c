@@ -7,7 +7,7 @@
  * block is seen allocated twice at once. While a stamp is out and not yet published the ring says
  * `busy`, and the controller does not order past it. The body of a hook runs once a thread:
  * what the original calls in turn (reallocarray -> realloc, malloc -> mmap) passes through. */
-#include "inject/tracer/tracer.h"
+#include "inject/tracer/event.h"
 
 __thread struct thread *tracer_self __attribute__((tls_model("initial-exec")));
 
@@ -15,58 +15,61 @@ struct tracer tracer;
 
 /* ---- in and out ---- */
 
-static inline __attribute__((always_inline)) struct thread *hook_enter(void)
+/* `busy` and `in_hook` of the ring are one word here, so that a hook's way in and its way out are
+ * one store each. */
+#define STATE_INSIDE (1ull << 32)
+_Static_assert(offsetof(struct wire_ring, busy) % 8 == 0 &&
+	       offsetof(struct wire_ring, in_hook) == offsetof(struct wire_ring, busy) + 4,
+	       "busy and in_hook are one word");
+typedef uint64_t __attribute__((may_alias)) state_word;
+
+static inline void set_state(struct thread *t, uint64_t state)
 {
-	struct thread *t = tracer_self;
-	if (unlikely(!t)) {
-		t = thread_register();
-		if (!t)
-			return NULL;
-	}
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	__atomic_store_n((state_word *)&t->ring->busy, state, __ATOMIC_RELEASE);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+static inline struct thread *thread_self(void)
+{
+	return likely(tracer_self != NULL) ? tracer_self : thread_register();
+}
+
+/* While a record is written only a signal handler can come here. */
+static __attribute__((noinline, cold)) struct thread *hook_nested(struct wire_ring *ring)
+{
+	if (__atomic_load_n((uint32_t *)&ring->busy, __ATOMIC_RELAXED) == WIRE_BUSY_WRITING)
+		__atomic_store_n((uint64_t *)&ring->nested, ring->nested + 1, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+/* `busy`: what the hook is about to do. */
+static inline __attribute__((always_inline)) struct thread *hook_enter(enum wire_busy busy)
+{
+	struct thread *t = thread_self();
+	if (unlikely(!t))
+		return NULL;
 	struct wire_ring *ring = t->ring;
 	if (unlikely(!ring))
 		return NULL;		/* forked child */
-	if (unlikely(__atomic_load_n((uint32_t *)&ring->in_hook, __ATOMIC_RELAXED))) {
-		/* While a record is written only a signal handler can come here. */
-		if (__atomic_load_n((uint32_t *)&ring->busy, __ATOMIC_RELAXED) == WIRE_BUSY_WRITING)
-			__atomic_store_n((uint64_t *)&ring->nested, ring->nested + 1, __ATOMIC_RELAXED);
-		return NULL;
-	}
+	if (unlikely(__atomic_load_n((uint32_t *)&ring->in_hook, __ATOMIC_RELAXED)))
+		return hook_nested(ring);
 	if (unlikely(!tracer_armed()))
 		return NULL;
-	__atomic_store_n((uint32_t *)&ring->in_hook, 1, __ATOMIC_RELAXED);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	set_state(t, STATE_INSIDE | busy);
 	return t;
 }
 
+/* The end of a hook, and of what it stamped and published. */
 static inline void hook_leave(struct thread *t)
 {
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	__atomic_store_n((uint32_t *)&t->ring->in_hook, 0, __ATOMIC_RELEASE);
+	set_state(t, WIRE_IDLE);
 }
 
-static inline void stamp_state(struct thread *t, enum wire_busy busy)
+/* From before a stamp to its publication. */
+static inline void state_writing(struct thread *t)
 {
-	__atomic_store_n((uint32_t *)&t->ring->busy, busy, __ATOMIC_RELAXED);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-}
-
-static inline uint64_t stamp_begin(struct thread *t)
-{
-	stamp_state(t, WIRE_BUSY_WRITING);
-	return sys_ticks();
-}
-
-/* A stamp that goes before a call whose success decides whether there is an event. */
-static inline uint64_t stamp_call(struct thread *t)
-{
-	stamp_state(t, WIRE_BUSY_CALLING);
-	return sys_ticks();
-}
-
-static inline void stamp_end(struct thread *t)
-{
-	__atomic_store_n((uint32_t *)&t->ring->busy, 0, __ATOMIC_RELEASE);
+	set_state(t, STATE_INSIDE | WIRE_BUSY_WRITING);
 }
 
 /* Libraries came or went: caches about the old ones are void, and slots may want to be changed
@@ -94,17 +97,16 @@ static inline void record_stacks(struct thread *t, const uint64_t *frame)
 static __attribute__((noinline)) void record_alloc(struct thread *t, uint8_t kind, const void *p,
 						   uint64_t size, const uint64_t *frame)
 {
-	uint64_t now = stamp_begin(t);
+	state_writing(t);
+	uint64_t now = sys_ticks();
 	record_stacks(t, frame);
-	event_write(t, &(struct event){ now, (uint64_t)p, size, kind, true });
-	stamp_end(t);
+	event_write(t, kind, now, (uint64_t)p, true, size);
 }
 
 static __attribute__((noinline)) void record_free(struct thread *t, uint8_t kind, const void *p)
 {
-	uint64_t now = stamp_begin(t);
-	event_write(t, &(struct event){ now, (uint64_t)p, 0, kind, false });
-	stamp_end(t);
+	event_write(t, kind, sys_ticks(), (uint64_t)p, false, 0);
+	hook_leave(t);
 }
 
 /* ---- one body a function; `v` is which original ---- */
@@ -129,7 +131,7 @@ typedef void *(*fn_sbrk)(intptr_t);
 
 /* An original that takes sizes and answers a new block. */
 #define ALLOC_BODY(call, kind, size)						\
-	struct thread *t = hook_enter();					\
+	struct thread *t = hook_enter(WIRE_IDLE);				\
 	void *p = call;								\
 	if (likely(t)) {							\
 		if (likely(p))							\
@@ -170,7 +172,7 @@ BODY void *do_pvalloc(int v, size_t size, const uint64_t *frame)
 
 BODY int do_posix_memalign(int v, void **out, size_t align, size_t size, const uint64_t *frame)
 {
-	struct thread *t = hook_enter();
+	struct thread *t = hook_enter(WIRE_IDLE);
 	int rc = ORIGINAL(POSIX_MEMALIGN, v, fn_memalign)(out, align, size);
 	if (likely(t)) {
 		if (likely(!rc && *out))
@@ -186,24 +188,23 @@ static __attribute__((noinline)) void record_moved(struct thread *t, uint64_t be
 						   void *p, size_t size, const uint64_t *frame)
 {
 	if (old && (p || !size))
-		event_write(t, &(struct event){ before, (uint64_t)old, 0, WIRE_REC_REALLOC_FREE, false });
+		event_write(t, WIRE_REC_REALLOC_FREE, before, (uint64_t)old, false, 0);
 	if (p) {
 		uint64_t now = sys_ticks();
 		record_stacks(t, frame);
-		event_write(t, &(struct event){ now, (uint64_t)p, size, WIRE_REC_REALLOC, true });
+		event_write(t, WIRE_REC_REALLOC, now, (uint64_t)p, true, size);
 	}
+	hook_leave(t);
 }
 
 #define REALLOC_BODY(call, size)					\
-	struct thread *t = hook_enter();				\
+	struct thread *t = hook_enter(WIRE_BUSY_CALLING);		\
 	if (unlikely(!t))						\
 		return call;						\
-	uint64_t before = stamp_call(t);				\
+	uint64_t before = sys_ticks();					\
 	void *p = call;							\
-	stamp_state(t, WIRE_BUSY_WRITING);				\
+	state_writing(t);						\
 	record_moved(t, before, old, p, size, frame);			\
-	stamp_end(t);							\
-	hook_leave(t);							\
 	return p
 
 BODY void *do_realloc(int v, void *old, size_t size, const uint64_t *frame)
@@ -219,10 +220,8 @@ BODY void *do_reallocarray(int v, void *old, size_t n, size_t size, const uint64
 /* Releases end in a jump to the original: no frame of ours stays below it. */
 #define FREE_BODY(call)						\
 	struct thread *t;					\
-	if (likely(p) && likely(t = hook_enter())) {		\
+	if (likely(p) && likely(t = hook_enter(WIRE_BUSY_WRITING)))	\
 		record_free(t, WIRE_REC_FREE, p);		\
-		hook_leave(t);					\
-	}							\
 	call
 
 BODY void do_free(int v, void *p)
@@ -247,7 +246,7 @@ BODY void do_free_aligned_sized(int v, void *p, size_t align, size_t size)
 
 /* MAP_FIXED replaces what was there; the reader of the capture knows from the address. */
 #define MMAP_BODY(FN)								\
-	struct thread *t = hook_enter();					\
+	struct thread *t = hook_enter(WIRE_IDLE);				\
 	void *p = ORIGINAL(FN, v, fn_mmap)(at, size, prot, flags, fd, offset);	\
 	if (likely(t)) {							\
 		if (p != MAP_FAILED)						\
@@ -270,15 +269,14 @@ BODY void *do_mmap64(int v, void *at, size_t size, int prot, int flags, int fd, 
 
 BODY int do_munmap(int v, void *p, size_t size)
 {
-	struct thread *t = hook_enter();
+	struct thread *t = hook_enter(WIRE_BUSY_CALLING);
 	if (unlikely(!t))
 		return ORIGINAL(MUNMAP, v, fn_munmap)(p, size);
-	uint64_t before = stamp_call(t);
+	uint64_t before = sys_ticks();
 	int rc = ORIGINAL(MUNMAP, v, fn_munmap)(p, size);
-	stamp_state(t, WIRE_BUSY_WRITING);
+	state_writing(t);
 	if (!rc)
-		event_write(t, &(struct event){ before, (uint64_t)p, size, WIRE_REC_MUNMAP, true });
-	stamp_end(t);
+		event_write(t, WIRE_REC_MUNMAP, before, (uint64_t)p, true, size);
 	hook_leave(t);
 	return rc;
 }
@@ -286,21 +284,19 @@ BODY int do_munmap(int v, void *p, size_t size)
 BODY void *do_mremap(int v, void *old, size_t old_size, size_t size, int flags, void *at,
 		     const uint64_t *frame)
 {
-	struct thread *t = hook_enter();
+	struct thread *t = hook_enter(WIRE_BUSY_CALLING);
 	if (unlikely(!t))
 		return ORIGINAL(MREMAP, v, fn_mremap)(old, old_size, size, flags, at);
-	uint64_t before = stamp_call(t);
+	uint64_t before = sys_ticks();
 	void *p = ORIGINAL(MREMAP, v, fn_mremap)(old, old_size, size, flags, at);
-	stamp_state(t, WIRE_BUSY_WRITING);
+	state_writing(t);
 	if (p != MAP_FAILED) {
 		if (old_size)	/* 0 duplicates a shared mapping */
-			event_write(t, &(struct event){ before, (uint64_t)old, old_size,
-							WIRE_REC_MREMAP_UNMAP, true });
+			event_write(t, WIRE_REC_MREMAP_UNMAP, before, (uint64_t)old, true, old_size);
 		uint64_t now = sys_ticks();
 		record_stacks(t, frame);
-		event_write(t, &(struct event){ now, (uint64_t)p, size, WIRE_REC_MREMAP, true });
+		event_write(t, WIRE_REC_MREMAP, now, (uint64_t)p, true, size);
 	}
-	stamp_end(t);
 	hook_leave(t);
 	return p;
 }
@@ -311,39 +307,37 @@ static void record_break(struct thread *t, uint64_t before, uint64_t old, uint64
 	if (now > old) {
 		uint64_t ticks = sys_ticks();
 		record_stacks(t, frame);
-		event_write(t, &(struct event){ ticks, old, now - old, WIRE_REC_BRK, true });
+		event_write(t, WIRE_REC_BRK, ticks, old, true, now - old);
 	} else if (now < old) {
-		event_write(t, &(struct event){ before, now, old - now, WIRE_REC_BRK_SHRINK, true });
+		event_write(t, WIRE_REC_BRK_SHRINK, before, now, true, old - now);
 	}
 }
 
 BODY int do_brk(int v, void *at, const uint64_t *frame)
 {
-	struct thread *t = hook_enter();
+	struct thread *t = hook_enter(WIRE_BUSY_CALLING);
 	if (unlikely(!t))
 		return ORIGINAL(BRK, v, fn_brk)(at);
-	uint64_t before = stamp_call(t);
+	uint64_t before = sys_ticks();
 	uint64_t old = (uint64_t)sys_call(SYS_brk, 0, 0, 0, 0);
 	int rc = ORIGINAL(BRK, v, fn_brk)(at);
-	stamp_state(t, WIRE_BUSY_WRITING);
+	state_writing(t);
 	if (!rc)
 		record_break(t, before, old, (uint64_t)sys_call(SYS_brk, 0, 0, 0, 0), frame);
-	stamp_end(t);
 	hook_leave(t);
 	return rc;
 }
 
 BODY void *do_sbrk(int v, intptr_t increment, const uint64_t *frame)
 {
-	struct thread *t = increment ? hook_enter() : NULL;
+	struct thread *t = increment ? hook_enter(WIRE_BUSY_CALLING) : NULL;
 	if (unlikely(!t))
 		return ORIGINAL(SBRK, v, fn_sbrk)(increment);
-	uint64_t before = stamp_call(t);
+	uint64_t before = sys_ticks();
 	void *old = ORIGINAL(SBRK, v, fn_sbrk)(increment);
-	stamp_state(t, WIRE_BUSY_WRITING);
+	state_writing(t);
 	if (old != MAP_FAILED)
 		record_break(t, before, (uint64_t)old, (uint64_t)old + (uint64_t)increment, frame);
-	stamp_end(t);
 	hook_leave(t);
 	return old;
 }

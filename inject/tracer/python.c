@@ -6,8 +6,7 @@
  * A thread that reads its own frame chain needs no lock, not even the GIL. As in native.c the last
  * stack is kept, root first, with two words a frame: the link to the older frame and the
  * instruction. A word of an older frame is read only after the younger frame's link was proved. */
-#include "base/varint.h"
-#include "inject/tracer/tracer.h"
+#include "inject/tracer/event.h"
 
 #define NAME_MAX_CHARS 4096u
 #define LINE_TABLE_MAX (1u << 20)
@@ -48,7 +47,7 @@ static void chunk_bytes(struct chunk_writer *c, const uint8_t *data, uint64_t si
 		p = varint_put(p, c->offset);
 		p = varint_put(p, n);
 		__builtin_memcpy(p, data, n);
-		ring_commit(c->t, p + n);
+		ring_commit(c->t, c->t->ring, p + n);
 		c->offset += n;
 		data += n;
 		size -= n;
@@ -329,7 +328,7 @@ static bool py_write(struct thread *t, const struct py_walk *w)
 			p = varint_put(p, f->code_entry);
 			p = varint_put(p, f->offset1);
 		}
-		ring_commit(t, p);
+		ring_commit(t, t->ring, p);
 		keep += n;
 	} while (left);
 	return true;

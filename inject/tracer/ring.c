@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* inject/tracer/ring.c - writes records into this thread's ring.
- * Knows: the record format, back-pressure. Does not know: stacks.
- * Called by the hooks and the stack readers; calls the kernel only when the ring is full. */
-#include "base/varint.h"
+/* inject/tracer/ring.c - finds room in this thread's ring when the short way (event.h) has none.
+ * Knows: the ring's positions, back-pressure. Does not know: what is written.
+ * Called by the hooks and the stack readers; calls the kernel when the ring fills. */
 #include "inject/tracer/tracer.h"
 
 /* A controller that is alive but does not drain (stopped, a disk that hangs) may hold a thread
@@ -18,19 +17,24 @@ void tracer_wake_controller(void)
 		sys_call(SYS_futex, &h->wake, FUTEX_WAKE, 1, 0);
 }
 
-static bool ring_has_room(struct thread *t, uint64_t need)
+static uint64_t ring_head(const struct thread *t)
 {
-	t->tail_seen = __atomic_load_n((uint64_t *)&t->ring->tail, __ATOMIC_ACQUIRE);
-	return t->head + need - t->tail_seen <= tracer.ring_size;
+	return (uint64_t)t->at + t->head_bias;
+}
+
+static uint64_t ring_used(const struct thread *t)
+{
+	return ring_head(t) - __atomic_load_n((uint64_t *)&t->ring->tail, __ATOMIC_ACQUIRE);
+}
+
+static bool ring_has_room(const struct thread *t, uint64_t need)
+{
+	return ring_used(t) + need <= tracer.ring_size;
 }
 
 static bool ring_wait(struct thread *t, uint64_t need)
 {
 	struct wire_ring *ring = t->ring;
-	if (ring_has_room(t, need)) {
-		t->impatient = false;
-		return true;
-	}
 	tracer_wake_controller();
 	if (tracer.header->options & WIRE_OPT_DROP || t->impatient)
 		return false;
@@ -51,71 +55,46 @@ static bool ring_wait(struct thread *t, uint64_t need)
 		tracer_wake_controller();
 	}
 	__atomic_fetch_add((uint64_t *)&ring->wait_ticks, sys_ticks() - begin, __ATOMIC_RELAXED);
-	if (!room)
-		room = ring_has_room(t, need);
-	t->impatient = !room;
-	return room;
+	return room || ring_has_room(t, need);
 }
 
-uint8_t *ring_reserve(struct thread *t, uint32_t size)
+static void ring_move(struct thread *t, uint64_t head)
 {
-	uint64_t at = t->head & (tracer.ring_size - 1), to_end = tracer.ring_size - at;
-	uint64_t need = size;
-	if (unlikely(to_end < size))
-		need += to_end;
-	if (unlikely(t->head + need - t->tail_seen > tracer.ring_size) && !ring_wait(t, need))
+	t->at = t->data + (head & (tracer.ring_size - 1));
+	t->head_bias = head - (uint64_t)t->at;
+}
+
+/* A record lies in one piece: what is left at the end is passed over. */
+uint8_t *ring_make_room(struct thread *t, uint32_t size)
+{
+	ring_move(t, ring_head(t));	/* from the end to the start, which is the same */
+	t->room = t->at;
+	uint64_t to_end = tracer.ring_size - (uint64_t)(t->at - t->data);
+	uint64_t skipped = to_end < size ? to_end : 0;
+	t->impatient = !ring_has_room(t, skipped + size) && !ring_wait(t, skipped + size);
+	if (t->impatient)
 		return NULL;
-	if (unlikely(to_end < size)) {
-		t->data[at] = WIRE_REC_PAD;
-		t->head += to_end;
-		at = 0;
+	if (skipped) {
+		*t->at = WIRE_REC_PAD;
+		ring_move(t, ring_head(t) + skipped);
+		to_end = tracer.ring_size;
 	}
-	return t->data + at;
+	/* Half full tells a sleeping controller, once: the next look is at the half, or past it. */
+	uint64_t used = ring_used(t), half = tracer.ring_size / 2;
+	uint64_t run = tracer.ring_size - used;
+	if (used + size > half)
+		tracer_wake_controller();
+	else
+		run = half - used;
+	t->room = t->at + (run < to_end ? run : to_end);
+	return t->at;
 }
 
-void ring_commit(struct thread *t, uint8_t *end)
-{
-	uint64_t at = t->head & (tracer.ring_size - 1);
-	uint64_t used = (uint64_t)(end - (t->data + at));
-	uint64_t before = t->head - t->tail_seen;
-	t->head += used;
-	__atomic_store_n((uint64_t *)&t->ring->head, t->head, __ATOMIC_RELEASE);
-	/* Half full by what was last seen of the tail: tell a sleeping controller, once. */
-	uint64_t half = tracer.ring_size / 2;
-	if (unlikely(before < half && before + used >= half)) {
-		t->tail_seen = __atomic_load_n((uint64_t *)&t->ring->tail, __ATOMIC_ACQUIRE);
-		if (t->head - t->tail_seen >= half)
-			tracer_wake_controller();
-	}
-}
-
-void event_write(struct thread *t, const struct event *ev)
+void event_drop(struct thread *t)
 {
 	struct wire_ring *ring = t->ring;
-	uint8_t *p = ring_reserve(t, 1 + 3 * VARINT_MAX + 8);
-	if (unlikely(!p)) {
-		if (!tracer_armed())	/* waited until the capture was over: not part of it */
-			return;
-		__atomic_store_n((uint64_t *)&ring->dropped, ring->dropped + 1, __ATOMIC_RELAXED);
-	}
-	__atomic_store_n((uint64_t *)&ring->produced, ring->produced + 1, __ATOMIC_RELAXED);
-	if (unlikely(!p))
+	if (!tracer_armed())	/* waited until the capture was over: not part of it */
 		return;
-	int64_t delta = (int64_t)(ev->pointer - t->last_pointer);
-	uint8_t *tag = p++;
-	uint8_t aligned = 0;
-	if (likely(!(delta & 15))) {
-		delta >>= 4;
-		aligned = WIRE_TAG_ALIGNED;
-	}
-	*tag = ev->kind | aligned;
-	/* A block's release and its reuse may carry stamps of before and after in either order of
-	 * writing (realloc): the delta is signed. */
-	p = varint_put(p, varint_zigzag((int64_t)(ev->ticks - t->last_ticks)));
-	p = varint_put(p, varint_zigzag(delta));
-	if (ev->has_size)
-		p = varint_put(p, ev->size);
-	t->last_ticks = ev->ticks;
-	t->last_pointer = ev->pointer;
-	ring_commit(t, p);
+	__atomic_store_n((uint64_t *)&ring->dropped, ring->dropped + 1, __ATOMIC_RELAXED);
+	__atomic_store_n((uint64_t *)&ring->produced, ring->produced + 1, __ATOMIC_RELAXED);
 }

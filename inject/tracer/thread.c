@@ -58,7 +58,7 @@ static void *map_wiped(size_t size)
 
 static size_t native_bytes(uint32_t capacity)
 {
-	return capacity * (2 * sizeof(struct frame) + 3 * sizeof(struct pair));
+	return capacity * (2 * sizeof(struct frame) + 3 * sizeof(struct pair) + sizeof(struct twin));
 }
 
 static size_t python_bytes(uint32_t capacity)
@@ -77,15 +77,18 @@ bool thread_grow_native(struct thread *t)
 		return false;
 	struct frame *frames = (struct frame *)p, *scratch = frames + capacity;
 	struct pair *pairs = (struct pair *)(scratch + capacity);
+	struct twin *twins = (struct twin *)(pairs + 3 * (size_t)capacity);
 	if (t->frames) {
 		__builtin_memcpy(frames, t->frames, t->capacity * sizeof(*frames));
 		__builtin_memcpy(scratch, t->scratch, t->capacity * sizeof(*scratch));
 		__builtin_memcpy(pairs, t->pairs, 3 * (size_t)t->capacity * sizeof(*pairs));
+		__builtin_memcpy(twins, t->twins, t->capacity * sizeof(*twins));
 		sys_call(SYS_munmap, t->frames, native_bytes(t->capacity), 0, 0);
 	}
 	t->frames = frames;
 	t->scratch = scratch;
 	t->pairs = pairs;
+	t->twins = twins;
 	t->capacity = capacity;
 	return true;
 }
@@ -120,11 +123,11 @@ static void thread_reset(struct thread *t, struct wire_ring *ring, uint32_t slot
 	t->ring = ring;
 	t->slot = slot;
 	t->data = tracer.base + tracer.header->ring_data_offset + slot * tracer.ring_size;
-	t->head = __atomic_load_n((uint64_t *)&ring->head, __ATOMIC_RELAXED);
-	t->tail_seen = __atomic_load_n((uint64_t *)&ring->tail, __ATOMIC_ACQUIRE);
+	t->at = t->room = t->data;
+	t->head_bias = __atomic_load_n((uint64_t *)&ring->head, __ATOMIC_RELAXED) - (uint64_t)t->at;
 	t->last_ticks = t->last_pointer = t->last_pc = 0;
 	t->generation = 0;
-	t->impatient = false;
+	t->impatient = t->plain = false;
 	t->good_start = t->good_end = 0;
 	t->depth = t->py_depth = 0;
 	t->native_flags = t->py_flags = 0;

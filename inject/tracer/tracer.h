@@ -23,6 +23,10 @@ struct pair {			/* memory that must still hold what it held */
 	uint64_t address, expected;
 };
 
+struct twin {			/* two neighbouring words: saved rbp, return address */
+	uint64_t address, expected[2];
+};
+
 /* One step of the native unwind: the state in a frame and what its step to the caller read. */
 struct frame {
 	uint64_t pc;		/* inside the call instruction, or exact below a signal frame */
@@ -30,7 +34,7 @@ struct frame {
 	uint64_t ra_slot, ra;	/* where the return address lies, 0: no step (root) */
 	uint64_t rbp_slot;	/* where the caller's rbp lies; 0: unchanged; RBP_LOST */
 	uint64_t aux_slot;	/* one more word the step depends on; 0: none */
-	uint32_t pair_end;	/* pairs of this frame and all older ones */
+	uint32_t pair_end, twin_end;	/* what proves this frame and all older ones */
 	bool rule_uses_rbp;
 	bool needs_rbp;		/* the rest of the unwind depends on rbp here */
 };
@@ -51,9 +55,11 @@ struct pc_rule {
 
 struct thread {
 	struct wire_ring *ring;	/* NULL: a forked child, or given up */
-	uint8_t *data;		/* of the ring */
-	uint64_t head, tail_seen;
+	uint8_t *at;		/* in the ring's data: where the next record goes */
+	uint8_t *room;		/* end of what may be written without asking */
+	uint64_t head_bias;	/* position in the ring = address + this */
 	uint64_t last_ticks, last_pointer, last_pc;
+	uint8_t *data;		/* of the ring */
 	uint32_t slot;
 	uint32_t generation;	/* of the module list the caches are about */
 	bool impatient;		/* the controller stalled: drop until there is room again */
@@ -61,7 +67,9 @@ struct thread {
 	/* native stack, root first; the arrays are one mapping of `capacity` */
 	struct frame *frames, *scratch;	/* scratch: leaf first */
 	struct pair *pairs;
+	struct twin *twins;
 	uint32_t depth, capacity;
+	bool plain;		/* all words of pairs and twins lie in the good memory below */
 	uint32_t native_flags;
 	bool native_resync;	/* the reader's stack is not ours: send it whole */
 	uint64_t good_start, good_end;	/* stack memory known to be readable */
@@ -115,17 +123,10 @@ bool thread_grow_native(struct thread *t);
 bool thread_grow_python(struct thread *t);
 
 /* ---- ring.c ---- */
-/* Room for `size` bytes in one piece; NULL: none (drop). ring_commit() publishes up to `end`. */
-uint8_t *ring_reserve(struct thread *t, uint32_t size);
-void ring_commit(struct thread *t, uint8_t *end);
+/* The long way of ring_reserve() (event.h): looks at the reader's place, wakes it, waits. */
+uint8_t *ring_make_room(struct thread *t, uint32_t size);
+void event_drop(struct thread *t);
 void tracer_wake_controller(void);
-
-struct event {
-	uint64_t ticks, pointer, size;
-	uint8_t kind;
-	bool has_size;
-};
-void event_write(struct thread *t, const struct event *ev);
 
 /* ---- native.c, python.c: bring the reader's stack up to date with this thread's ---- */
 void native_capture(struct thread *t, const uint64_t *hook_frame);
