@@ -147,6 +147,9 @@ enum stop_wait stop_settle(struct tracee *t, struct tracee_thread *thread, uint6
 		long sig = status >> 16 ? 0 : WSTOPSIG(status);
 		if (sig == (SIGTRAP | 0x80))
 			sig = 0;
+		/* One without a handler (SIGCHLD, SIGWINCH) would not even have come without us. */
+		if (sig)
+			undo_false_eintr(thread);
 		if (ptrace(PTRACE_INTERRUPT, thread->tid, NULL, NULL) < 0 ||
 		    ptrace(PTRACE_CONT, thread->tid, NULL, sig) < 0) {
 			if (errno != ESRCH)

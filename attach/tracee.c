@@ -22,6 +22,7 @@ static struct mt_error *open_known(pid_t pid, struct proc_status st, struct trac
 	t->is_child = st.ppid == getpid();
 	t->owner = gettid();
 	t->mem_fd = -1;
+	t->lock_fd = -1;
 	t->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	/* The pidfd is for whoever has the pid now: is that still the one preflight saw? */
 	struct proc_status again;
@@ -71,6 +72,8 @@ void tracee_close(struct tracee *t)
 		close(t->mem_fd);
 	if (t->pidfd >= 0)
 		close(t->pidfd);
+	if (t->lock_fd >= 0)
+		close(t->lock_fd);
 	free(t);
 }
 

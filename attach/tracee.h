@@ -31,6 +31,11 @@ void tracee_close(struct tracee *t);	/* NULL accepted */
 MT_DEFINE_CLEANUP(tracee, struct tracee *, tracee_close)
 #define auto_tracee mt_auto(mt_cleanup_tracee)
 
+/* Keeps other memtraces from changing the process until tracee_close(); gone with this process
+ * however it ends. Asked for before anything is changed, not to look. MT_ERROR_BUSY, naming the
+ * holder, when it is not free by the deadline. */
+struct mt_error *tracee_lock(struct tracee *t, int deadline_ms) MT_MUST_CHECK;
+
 pid_t tracee_pid(const struct tracee *t);
 /* False once the process is gone or its pid belongs to another process. Cheap. */
 bool tracee_alive(const struct tracee *t);

@@ -12,6 +12,7 @@ struct tracee {
 	uint64_t start_time;	/* for kernels without pidfd_open */
 	int pidfd;		/* -1: not supported */
 	int mem_fd;		/* /proc/PID/mem, -1: not opened yet */
+	int lock_fd;		/* holds the lock of attach/lock.c, -1: not locked */
 	bool is_child;		/* our own child: its exit status is the caller's to collect */
 	pid_t owner;		/* the thread of ours that may use ptrace */
 	bool execed;		/* runs another program since tracee_open() */

@@ -14,6 +14,7 @@
 #define WAIT_MS 10000
 #define WAIT_STEP_MS 20
 #define REMOVAL_DEADLINE_MS 10000
+#define LOCK_DEADLINE_MS 10000
 
 static const char doc[] =
 	"End the capture of a process, or remove what a killed memtrace left in it.\v"
@@ -60,8 +61,16 @@ static struct mt_error *detach(struct tracee *t, int pid, int *exit_code)
 	}
 	struct proc_status status;
 	err = preflight(pid, &status);	/* a capture in progress was asked, not traced */
+	if (!err)
+		err = tracee_lock(t, LOCK_DEADLINE_MS);
+	if (!err)
+		err = residue_read(t, &r);
 	if (err)
 		return err;
+	if (residue_clean(&r)) {
+		cmd_note("removed from process %d by another memtrace", pid);
+		return NULL;
+	}
 	enum removal_result result;
 	auto_free char *why = NULL;
 	err = removal_run(t, REMOVAL_DEADLINE_MS, &result, &why);

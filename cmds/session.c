@@ -18,6 +18,8 @@
 
 #define REFRESH_INTERVAL_NS 1000000000u
 #define REMOVAL_DEADLINE_MS 5000
+#define LOCK_STEP_MS 50
+#define LOCK_DEADLINE_MS 10000
 
 /* ---- options ---- */
 
@@ -88,17 +90,35 @@ static struct mt_error *choose_path(struct session *s)
 	return n < 0 ? &mt_enomem : NULL;
 }
 
+/* Two memtraces in one process would each find the other's half of a tracer. Waits for one that
+ * attaches or detaches; what one that captures does is for its user to end. */
+static struct mt_error *lock_out_others(struct session *s, struct residue *ret)
+{
+	for (int waited = 0;; waited += LOCK_STEP_MS) {
+		auto_error struct mt_error *busy = tracee_lock(s->t, LOCK_STEP_MS);
+		if (busy && busy->code != MT_ERROR_BUSY)
+			return take_ptr(&busy);
+		struct mt_error *err = residue_read(s->t, ret);
+		if (err)
+			return err;
+		if (ret->controller_alive)
+			return mt_error_hint(mt_error_create(MT_ERROR_REFUSED,
+					"process %d is being captured by memtrace, process %d", s->pid,
+					ret->controller_pid),
+				"`memtrace detach %d` ends that capture", s->pid);
+		if (!busy)
+			return NULL;
+		if (waited >= LOCK_DEADLINE_MS)
+			return take_ptr(&busy);
+	}
+}
+
 static struct mt_error *refuse_second_capture(struct session *s)
 {
 	struct residue r;
-	struct mt_error *err = residue_read(s->t, &r);
+	struct mt_error *err = lock_out_others(s, &r);
 	if (err || residue_clean(&r))
 		return err;
-	if (r.controller_alive)
-		return mt_error_hint(mt_error_create(MT_ERROR_REFUSED,
-				"process %d is being captured by memtrace, process %d", s->pid,
-				r.controller_pid),
-			"`memtrace detach %d` ends that capture", s->pid);
 	if (!s->options->quiet)
 		cmd_note("removing what a killed memtrace left in process %d", s->pid);
 	enum removal_result result;

@@ -327,6 +327,17 @@ def compile_32_bit(source, name):
     return program
 
 
+def _included(source, text):
+    """The files a source includes by "name", and those they include."""
+    found = b""
+    for name in re.findall(rb'^#include "([^"]+)"', text, re.M):
+        path = source.parent / name.decode()
+        if path.exists():
+            part = path.read_bytes()
+            found += part + _included(path, part)
+    return found
+
+
 def compile_c(source, name=None, flags=(), compiler=None, out_dir=None):
     """Compiles a C or C++ target (path relative to tests/targets/, or absolute, or the text of a
     program when it holds a newline) to a program that is built once per content and flags, and
@@ -346,7 +357,8 @@ def compile_c(source, name=None, flags=(), compiler=None, out_dir=None):
         compiler = "g++" if suffix in (".cc", ".cpp", ".cxx") else os.environ.get("CC", "gcc")
     flags = [str(f) for f in flags]
     stem = name or (source.stem if source else "inline")
-    key = hashlib.sha256(repr((text, flags, compiler)).encode()).hexdigest()[:12]
+    parts = (text, _included(source, text) if source else b"", flags, compiler)
+    key = hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
     out = out_dir / f"{stem}-{key}"
     if out.exists():
         return out

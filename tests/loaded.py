@@ -61,6 +61,7 @@ class Client(threading.Thread):
 class Server(unittest.TestCase):
     SYMBOL = None
     SYMBOL_VIEW = "allocated"
+    seconds = SECONDS           # of the first capture; the load runs some longer
 
     def setUp(self):
         self.stack = contextlib.ExitStack()
@@ -118,7 +119,7 @@ class Server(unittest.TestCase):
         time.sleep(1)
         threads, begin = len(harness.threads(pid)), time.monotonic()
         quiet = client.slowest(0, begin)
-        result = self.attach(pid, "first.bin", SECONDS)
+        result = self.attach(pid, "first.bin", self.seconds)
         middle = time.monotonic()
         self.attach(pid, "second.bin", 1)
         end = time.monotonic()

@@ -108,3 +108,13 @@ check:
 	@./deps.sh all
 	@$(MAKE) --no-print-directory -j $(shell nproc) O=$(O) check-build
 	@O=$(O) tests/run.py $(T)
+
+# Attach and detach cycles over many kinds of target, memtrace killed in a third of them:
+# make soak N=2000 [SEED=...] [KINDS=redis,c-waits] [JOBS=2]. tests/soak/soak.py tells the rest.
+
+N ?= 300
+JOBS ?= $(shell nproc)
+.PHONY: soak
+soak: all
+	@O=$(O) tests/soak/soak.py -n $(N) $(if $(SEED),--seed $(SEED)) $(if $(KINDS),--kinds $(KINDS),--least 11) \
+		--jobs $(JOBS)

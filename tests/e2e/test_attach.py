@@ -288,6 +288,22 @@ class Twice(Attached):
             self.check_clean(target.pid)
             self.check_service(target)
 
+    def test_two_at_the_same_moment(self):
+        """One of them records, the other waits for it or says that it is there."""
+        with harness.tmpdir() as tmp, service() as target:
+            for i in range(8):
+                both = [session.Attach(target.pid, "-f", "-o", tmp / f"{k}.bin", "--duration",
+                                       "50ms", wait=False) for k in range(2)]
+                with both[0], both[1]:
+                    results = [attach.wait(60) for attach in both]
+                self.assertIn(0, [r.code for r in results], f"round {i}: {results}")
+                for result in results:
+                    self.assertIn(result.code, (0, 1), result)
+                    if result.code:
+                        self.assertRegex(result.err, "being captured|already traced|at work on")
+                self.check_clean(target.pid)
+            self.check_service(target)
+
     def test_status_during_a_capture(self):
         with harness.tmpdir() as tmp, service() as target:
             self.assertEqual(harness.memtrace("status", target.pid).code, 0)

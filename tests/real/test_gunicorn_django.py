@@ -70,7 +70,7 @@ class Gunicorn(loaded.Server):
                 raise AssertionError(f"another page: {text[:200]}")
 
     def load(self):
-        return ["wrk", "--timeout", "20s", "-t", "1", "-c", "4", "-d", f"{loaded.SECONDS + 4}s",
+        return ["wrk", "--timeout", "20s", "-t", "1", "-c", "4", "-d", f"{self.seconds + 4}s",
                 f"http://127.0.0.1:{self.port}/page"]
 
     def check_load(self, result):

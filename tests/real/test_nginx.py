@@ -50,7 +50,7 @@ class Nginx(loaded.Server):
                 raise AssertionError("another page")
 
     def load(self):
-        return ["wrk", "--timeout", "20s", "-t", "1", "-c", "8", "-d", f"{loaded.SECONDS + 4}s",
+        return ["wrk", "--timeout", "20s", "-t", "1", "-c", "8", "-d", f"{self.seconds + 4}s",
                 "-H", "Accept-Encoding: gzip", self.url]
 
     def check_load(self, result):

@@ -49,7 +49,7 @@ class Node(loaded.Server):
             raise AssertionError(f"another answer: {got}")
 
     def load(self):
-        return ["wrk", "--timeout", "20s", "-t", "1", "-c", "4", "-d", f"{loaded.SECONDS + 4}s",
+        return ["wrk", "--timeout", "20s", "-t", "1", "-c", "4", "-d", f"{self.seconds + 4}s",
                 f"http://127.0.0.1:{self.port}/"]
 
     def check_load(self, result):

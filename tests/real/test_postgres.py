@@ -6,6 +6,7 @@ import glob
 import os
 import re
 import shutil
+import signal
 import unittest
 
 import harness
@@ -18,6 +19,8 @@ USER = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
 
 class Postgres(loaded.Server):
     SYMBOL = r"^(PostgresMain|exec_\w+|ExecutorRun|PortalRun|AllocSet\w+|MemoryContext\w+|palloc\w*) \("
+
+    endless = False             # the load runs until it is ended (tests/soak)
 
     def tool(self, name):
         found = sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{name}"))
@@ -40,8 +43,8 @@ class Postgres(loaded.Server):
         harness.run([self.tool("pgbench"), *self.where(), "-i", "-s", "1", "-q", "postgres"],
                     check=0)
         self.pgbench = self.stack.enter_context(harness.start_target(
-            [self.tool("pgbench"), *self.where(), "-c", "1", "-T", str(loaded.SECONDS + 6),
-             "-M", "simple", "postgres"]))
+            [self.tool("pgbench"), *self.where(), "-c", "1", "-T",
+             "100000" if self.endless else str(self.seconds + 6), "-M", "simple", "postgres"]))
         return int(harness.wait_for(lambda: self.sql(
             "select pid from pg_stat_activity where application_name = 'pgbench' limit 1"), 20))
 
@@ -59,17 +62,24 @@ class Postgres(loaded.Server):
             raise AssertionError("rows are missing")
 
     def end_load(self, load):
-        self.assertEqual(self.pgbench.wait(120), 0, self.pgbench.err)
-        text = "\n".join(self.pgbench.lines)
-        self.assertRegex(text, r"number of failed transactions: 0 \(")
-        done = int(re.search(r"transactions actually processed: (\d+)", text)[1])
-        self.assertGreater(done, 50)
-        self.fact(f"{done} transactions")
+        """Its own count, where it came to its end, and the books: all sums are equal."""
+        if self.endless:
+            self.assertTrue(self.pgbench.alive(), self.pgbench.err)
+            self.pgbench.signal(signal.SIGINT)
+        code = self.pgbench.wait(120)
+        self.assertEqual(code, -signal.SIGINT if self.endless else 0, self.pgbench.err)
+        self.assertNotRegex(self.pgbench.err, r"(?i)error|aborted|failed")
+        if not self.endless:
+            text = "\n".join(self.pgbench.lines)
+            self.assertRegex(text, r"number of failed transactions: 0 \(")
+            done = int(re.search(r"transactions actually processed: (\d+)", text)[1])
+            self.assertGreater(done, 50)
+            self.fact(f"{done} transactions")
+            self.assertEqual(self.sql("select count(*) from pgbench_history"), str(done))
         sums = {self.sql(f"select coalesce(sum({column}), 0) from {table}") for column, table in (
             ("abalance", "pgbench_accounts"), ("tbalance", "pgbench_tellers"),
             ("bbalance", "pgbench_branches"), ("delta", "pgbench_history"))}
         self.assertEqual(len(sums), 1, f"the books do not balance: {sums}")
-        self.assertEqual(self.sql("select count(*) from pgbench_history"), str(done))
 
     def whole(self, least=100):
         """As for the others, but the backend ends with its client."""

@@ -44,7 +44,7 @@ class Redis(loaded.Server):
             raise AssertionError("GET is not what was SET")
 
     def load(self):
-        return ["timeout", "--preserve-status", "-s", "INT", str(loaded.SECONDS + 4),
+        return ["timeout", "--preserve-status", "-s", "INT", str(self.seconds + 4),
                 "redis-benchmark", "-h", "127.0.0.1", "-p", self.port, "-c", "20", "-d", "200",
                 "-r", "10000", "-n", "100000", "-t", "set,get,lpush,lpop,sadd,hset", "-l", "-q"]
 

@@ -38,6 +38,7 @@ static void start(struct target *tg, const char *mode)
 	int fd = memfd_create("shared", 0), in[2];
 	assert_int_equal(ftruncate(fd, 4096), 0);
 	sh = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	page = &sh->page;
 	memset(tg, 0, sizeof(*tg));
 	assert_int_equal(pipe2(in, O_CLOEXEC), 0);
 	tg->pid = fork();
@@ -45,36 +46,35 @@ static void start(struct target *tg, const char *mode)
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		dup2(in[0], 0);
 		dup2(fd, TARGET_FD);
-		dup2(open("/dev/zero", O_RDONLY), 8);
 		execl(self_path, self_path, "target", mode, NULL);
 		_exit(127);
 	}
 	close(fd);
 	close(in[0]);
 	tg->stdin_fd = in[1];
-	for (int i = 0; i < 5000 && !sh->ready; i++)
+	for (int i = 0; i < 5000 && !page->ready; i++)
 		usleep(1000);
-	assert_true(sh->ready);
+	assert_true(page->ready);
 	usleep(20000);
 }
 
 static void expect_fine(void)
 {
-	if (sh->failed)
-		print_error("target: %s\n", sh->failure);
-	assert_int_equal(sh->failed, 0);
+	if (page->failed)
+		print_error("target: %s\n", page->failure);
+	assert_int_equal(page->failed, 0);
 }
 
 static void finish(struct target *tg)
 {
 	int status = 0;
 	expect_fine();
-	uint64_t rounds = sh->rounds;
-	for (int i = 0; i < 2000 && rounds && sh->rounds == rounds; i++)
+	uint64_t rounds = page->rounds;
+	for (int i = 0; i < 2000 && rounds && page->rounds == rounds; i++)
 		usleep(1000);
 	if (rounds)
-		assert_true(sh->rounds != rounds);	/* it goes on; from zero after an exec */
-	sh->stop = 1;
+		assert_true(page->rounds != rounds);	/* it goes on; from zero after an exec */
+	page->stop = 1;
 	close(tg->stdin_fd);
 	for (int i = 0; i < 5000 && waitpid(tg->pid, &status, WNOHANG) == 0; i++)
 		usleep(1000);
@@ -200,8 +200,8 @@ static void waiting(void **state)
 	for (unsigned i = 0; i < cycles * 4; i++) {
 		struct tracee_thread *th;
 		struct borrow *b;
-		int count = sh->tid_count;
-		no_error(tracee_stop_thread(t, sh->tids[i % (unsigned)count], &th));
+		int count = page->tid_count;
+		no_error(tracee_stop_thread(t, page->tids[i % (unsigned)count], &th));
 		struct mt_error *err = borrow_thread(t, th, false, &b);
 		if (err) {
 			assert_int_equal(err->code, MT_ERROR_BUSY);
@@ -289,7 +289,7 @@ static void timeout(void **state)
 	for (size_t m = 0; m < 3; m++) {
 		struct target tg;
 		start(&tg, modes[m]);
-		sh->allow_eintr = 1;	/* of a wait restarted before: its number is lost */
+		page->allow_eintr = 1;	/* of a wait restarted before: its number is lost */
 		struct tracee *t;
 		no_error(tracee_open(tg.pid, &t));
 		for (unsigned i = 0; i < 20; i++) {
@@ -377,7 +377,7 @@ static void killed(void **state)
 		if (getenv("BORROW_MODE") && strcmp(getenv("BORROW_MODE"), modes[m]))
 			continue;
 		start(&tg, modes[m]);
-		sh->allow_eintr = 1;
+		page->allow_eintr = 1;
 		for (unsigned i = 0; i < cycles / 4; i++) {
 			int status = 0, died = 0;
 			sh->controller_ready = 0;
@@ -406,7 +406,7 @@ static void killed(void **state)
 			expect_fine();
 		}
 		print_message("killed %s: %lu calls, %lu EINTR\n", modes[m],
-			      (unsigned long)sh->calls_done, (unsigned long)sh->eintr);
+			      (unsigned long)sh->calls_done, (unsigned long)page->eintr);
 		finish(&tg);
 	}
 }
@@ -458,7 +458,7 @@ static void killed_at_every_step(void **state)
 		int status = 0, died = 0;
 		long step = 0;
 		start(&tg, modes[m]);
-		sh->allow_eintr = 1;
+		page->allow_eintr = 1;
 		while (!step || WIFSIGNALED(status)) {
 			assert_true(++step < 2000);
 			pid_t pid = fork();
@@ -472,15 +472,15 @@ static void killed_at_every_step(void **state)
 			if (WIFSIGNALED(status))
 				assert_int_equal(WTERMSIG(status), SIGKILL);
 			assert_int_equal(waitpid(tg.pid, &died, WNOHANG), 0);
-			uint64_t rounds = sh->rounds;
-			for (int k = 0; k < 5000 && rounds && sh->rounds == rounds; k++)
+			uint64_t rounds = page->rounds;
+			for (int k = 0; k < 5000 && rounds && page->rounds == rounds; k++)
 				usleep(200);
-			assert_true(!rounds || sh->rounds != rounds);
+			assert_true(!rounds || page->rounds != rounds);
 			expect_fine();
 		}
 		assert_int_equal(status, 0);
 		print_message("killed at every step, %s: %ld steps, %lu EINTR\n", modes[m],
-			      step - 1, (unsigned long)sh->eintr);
+			      step - 1, (unsigned long)page->eintr);
 		assert_true(step > 50);
 		finish(&tg);
 	}
