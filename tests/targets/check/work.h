@@ -124,7 +124,9 @@ static void mode_dlopen(void)
 				*(void **)&cosine = dlsym(handles[i], "cos");
 			if (cosine)
 				MUST("cos(0)", cosine(0.0), 1);
-			free(malloc(rand_r(&seed) % 500));
+			char *volatile block = malloc(1 + rand_r(&seed) % 500);
+			block[0] = 1;
+			free(block);
 		}
 		for (int i = 0; i < 3; i++)
 			if (handles[i])
