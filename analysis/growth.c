@@ -57,6 +57,10 @@ bool growth_note(struct growth *g, uint32_t row, uint32_t ms, uint64_t bytes, ui
 		return false;
 	struct growth_row *r = &g->rows.items[row];
 	struct growth_point p = { g->now, bytes, count };
+	if (bytes > r->most_bytes) {
+		r->most_bytes = bytes;
+		r->most_count = count;
+	}
 	if (r->points.len && r->points.items[r->points.len - 1].slot == p.slot)
 		r->points.len--;
 	return mt_array_push(&r->points, p);
@@ -66,6 +70,7 @@ void growth_release(struct growth *g, uint32_t row, uint32_t lived_ms)
 {
 	struct growth_row *r = &g->rows.items[row];
 	r->released++;
+	r->lived_ms += lived_ms;
 	if (lived_ms > r->longest_ms)
 		r->longest_ms = lived_ms;
 }
@@ -94,6 +99,7 @@ void growth_survivor(struct growth *g, uint32_t row, uint32_t born_ms, uint64_t 
 	unsigned class = age_class(age);
 	r->age_bytes[class] += bytes;
 	r->age_count[class] += count;
+	r->lived_ms += age * count;
 	if (age > r->oldest_ms)
 		r->oldest_ms = age;
 	if (age < g->older_than_ms)

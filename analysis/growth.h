@@ -34,6 +34,8 @@ struct growth_row {
 	MT_ARRAY(struct growth_point) points;
 	uint64_t released;		/* blocks */
 	uint32_t longest_ms;		/* the longest life of a released one */
+	uint64_t lived_ms;		/* lives of all blocks, added up */
+	uint64_t most_bytes, most_count;	/* when most bytes of the row were live */
 	/* of the survivors: */
 	uint32_t oldest_ms;
 	uint64_t age_bytes[GROWTH_AGES], age_count[GROWTH_AGES];

@@ -6,6 +6,7 @@
 #include "cmds/command.h"
 #include "cmds/open.h"
 #include "cmds/output.h"
+#include "reporters/export.h"
 #include "reporters/folded.h"
 
 #include <string.h>
@@ -16,22 +17,30 @@ struct transform_args {
 	struct folded_options folded;
 };
 
-struct transform_format {
-	const char *name, *help;
-	/* Writes the report; *items_ret is how many lines or records it made. */
-	struct mt_error *(*write)(const struct report *r, const struct transform_args *args,
-				  FILE *out, size_t *items_ret);
+enum format_flags {
+	FORMAT_BY_THREAD = 1 << 0,	/* has a place for the thread of every row */
+	FORMAT_GROWTH = 1 << 1,		/* wants views->growth */
+	FORMAT_BINARY = 1 << 2,		/* not for a terminal */
 };
 
-static struct mt_error *write_folded(const struct report *r, const struct transform_args *args,
-				     FILE *out, size_t *items_ret)
-{
-	return folded_write(r, &args->folded, out, items_ret);
-}
+struct transform_format {
+	const char *name, *help;
+	unsigned flags;
+	/* *items_ret is how many lines or records were written. NULL: folded stacks. */
+	struct mt_error *(*write)(struct export *x, FILE *out, size_t *items_ret);
+};
 
 /* A new format is one row here and one file in reporters/. */
 static const struct transform_format formats[] = {
-	{ "folded", "one line a stack, \"root;...;leaf value\"", write_folded },
+	{ "folded", "one line a stack, \"root;...;leaf value\"", 0, NULL },
+	{ "pprof", "profile.proto, gzip: go tool pprof, Pyroscope, Parca",
+	  FORMAT_BY_THREAD | FORMAT_BINARY, export_pprof },
+	{ "speedscope", "JSON of www.speedscope.app", 0, export_speedscope },
+	{ "gprof2dot", "JSON that gprof2dot -f json reads", 0, export_gprof2dot },
+	{ "csv", "one row a stack, thread and allocation function", FORMAT_BY_THREAD, export_csv },
+	{ "dhat", "JSON of valgrind's dh_view.html", FORMAT_GROWTH, export_dhat },
+	{ "sql", "statements for sqlite3: frames, stacks, allocations", FORMAT_BY_THREAD,
+	  export_sql },
 };
 #define NAMES_MAX 256
 #define FORMAT_COUNT (sizeof(formats) / sizeof(formats[0]))
@@ -121,6 +130,16 @@ static void args_deinit(struct transform_args *args)
 	open_args_deinit(&args->open);
 }
 
+static struct mt_error *write_format(const struct report *r, const struct transform_args *args,
+				     FILE *out, size_t *items_ret)
+{
+	if (!args->format->write)
+		return folded_write(r, &args->folded, out, items_ret);
+	auto_export struct export x = { 0 };
+	struct mt_error *err = export_init(&x, r, args->folded.interpreter);
+	return err ? err : args->format->write(&x, out, items_ret);
+}
+
 struct mt_error *cmd_transform(int argc, char **argv, int *exit_code_ret)
 {
 	(void)exit_code_ret;
@@ -131,12 +150,19 @@ struct mt_error *cmd_transform(int argc, char **argv, int *exit_code_ret)
 	size_t items = 0;
 	if (!err)
 		err = output_check(args.open.output, args.open.force);
-	if (!err)
+	if (!err && args.format->flags & FORMAT_BINARY && isatty(STDOUT_FILENO) &&
+	    !args.open.output)
+		err = mt_error_hint(mt_error_create(MT_ERROR_USAGE, "'%s' is not for a terminal",
+						    args.format->name), "-o FILE writes it to a file");
+	if (!err) {
+		args.open.split_threads |= (args.format->flags & FORMAT_BY_THREAD) != 0;
+		args.open.growth = args.format->flags & FORMAT_GROWTH;
 		err = open_report(&args.open, &report);
+	}
 	if (!err)
 		err = output_open(args.open.output, args.open.force, &out);
 	if (!err)
-		err = args.format->write(&report, &args, out.file, &items);
+		err = write_format(&report, &args, out.file, &items);
 	if (!err)
 		err = output_finish(&out);
 	if (!err && !items)

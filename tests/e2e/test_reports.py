@@ -16,7 +16,8 @@ import harness
 
 TIMEOUT = 120
 REPORTS = [["info"], ["info", "--json"], ["leaks"], ["leaks", "--json"], ["stats"], ["stats", "--json"], ["summary"], ["parse"],
-           ["transform", "folded"]]
+           ["transform", "folded"], ["transform", "speedscope"], ["transform", "gprof2dot"],
+           ["transform", "csv"], ["transform", "dhat"], ["transform", "sql"]]
 VIEWS = ["peak", "leaks", "allocated", "temporary"]
 
 
