@@ -164,6 +164,7 @@ struct wire_module {
  * Offsets are bytes; WIRE_NO_FIELD where a version has none. Filled by the controller from its
  * table of versions; version 0 means: no Python frames. */
 #define WIRE_NO_FIELD 0xffffu
+#define WIRE_NO_SHIM 0xffu
 #define WIRE_PYTHON_ALL_ENTRY 1u	/* every frame has an eval loop of its own (up to 3.10) */
 
 struct wire_python {
@@ -182,9 +183,12 @@ struct wire_python {
 	uint16_t bytes_size, bytes_data;
 	uint16_t str_length, str_state, str_ascii_data, str_compact_data;
 	uint16_t frame_tag_mask;	/* low bits of frame_code to clear (3.14+) */
-	uint16_t owner_shim;		/* owner value from which a frame is a shim, 0xff: none */
+	uint16_t owner_shim;		/* owner value from which a frame is a shim, or WIRE_NO_SHIM */
 	uint16_t str_kind_shift;	/* of the 3 kind bits in state; then compact, ascii */
-	uint16_t pad[3];
+	/* Free-threaded 3.14+: each thread may run its own copy of the instructions. The frame has
+	 * an int32 index of it; the code object a pointer to { size; first instructions[] }. */
+	uint16_t frame_tlbc, code_tlbc;
+	uint16_t pad;
 };
 
 /* Global table of Python code objects, so that each is described once. */

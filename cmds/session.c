@@ -330,10 +330,10 @@ static void tell_python(const struct session *s)
 	if (!py->present || py->known)
 		return;
 	if (py->version)
-		cmd_note("Python %u.%u is not known to this version: native stacks only",
-			 py->version >> 8, py->version & 0xff);
+		cmd_note("Python %u.%u: %s: native stacks only", py->version >> 8, py->version & 0xff,
+			 py->why_unknown);
 	else
-		cmd_note("this Python's version cannot be told: native stacks only");
+		cmd_note("Python: %s: native stacks only", py->why_unknown);
 }
 
 struct mt_error *session_arm(struct session *s, struct borrow *b)

@@ -1,89 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* inject/python.c - finds the interpreter in the target and its frame layout.
- * Knows: exported symbols, offsets by version. Does not know: how frames are read.
- * Called by inject/injection.c; calls attach/image.c. */
+ * Knows: exported symbols. Does not know: offsets, how frames are read.
+ * Called by inject/injection.c; calls attach/image.c, inject/python_layout.c. */
 #include "inject/python.h"
 
 #include "inject/cold_part.h"
+#include "inject/python_layout.h"
 
 #include <stdio.h>
 #include <string.h>
 
-#define NONE WIRE_NO_FIELD
-
-/* Offsets on x86-64 release builds, as offsetof() gives them with each version's own headers. */
-#define STR_OLD .str_length = 16, .str_state = 32, .str_ascii_data = 48, .str_compact_data = 72, \
-	.str_kind_shift = 2
-#define STR_312 .str_length = 16, .str_state = 32, .str_ascii_data = 40, .str_compact_data = 56, \
-	.str_kind_shift = 2
-#define OBJECTS .object_type = 8, .bytes_size = 16, .bytes_data = 32
-/* A heap frame each, and a C-level eval loop each. */
-#define FRAMES_OLD .flags = WIRE_PYTHON_ALL_ENTRY, .tstate_cframe = NONE, .tstate_frame = 24, \
-	.frame_code = 32, .frame_previous = 24, .frame_owner = NONE, .frame_is_entry = NONE, \
-	.code_qualname = NONE, .code_first_instr = NONE, .code_firsttraceable = NONE, .owner_shim = 0xff
-/* Since 3.12 a shim frame stands where a C-level eval loop begins. */
-#define FRAMES_312 .frame_code = 0, .frame_previous = 8, .frame_instr = 56, .frame_owner = 70, \
-	.frame_is_entry = NONE, .owner_shim = 3
-
-static const struct wire_python layouts[] = {
-	{
-		.version = 0x0307, FRAMES_OLD, OBJECTS, STR_OLD, .frame_instr = 104, .instr_scale = 1,
-		.code_filename = 96, .code_name = 104, .code_firstlineno = 36, .code_linetable = 112,
-	},
-	{
-		.version = 0x0308, FRAMES_OLD, OBJECTS, STR_OLD, .frame_instr = 104, .instr_scale = 1,
-		.code_filename = 104, .code_name = 112, .code_firstlineno = 40, .code_linetable = 120,
-	},
-	{
-		.version = 0x0309, FRAMES_OLD, OBJECTS, STR_OLD, .frame_instr = 104, .instr_scale = 1,
-		.code_filename = 104, .code_name = 112, .code_firstlineno = 40, .code_linetable = 120,
-	},
-	{
-		.version = 0x030a, FRAMES_OLD, OBJECTS, STR_OLD, .frame_instr = 96, .instr_scale = 2,
-		.code_filename = 104, .code_name = 112, .code_firstlineno = 40, .code_linetable = 120,
-	},
-	{
-		.version = 0x030b, OBJECTS, STR_OLD,
-		.tstate_cframe = 56, .tstate_frame = 8,
-		.frame_code = 32, .frame_previous = 48, .frame_instr = 56, .frame_owner = 69,
-		.frame_is_entry = 68, .owner_shim = 0xff,
-		.code_filename = 112, .code_name = 120, .code_qualname = 128, .code_firstlineno = 72,
-		.code_linetable = 136, .code_first_instr = 184, .code_firsttraceable = 168,
-	},
-	{
-		.version = 0x030c, FRAMES_312, OBJECTS, STR_312,
-		.tstate_cframe = 56, .tstate_frame = 0,
-		.code_filename = 112, .code_name = 120, .code_qualname = 128, .code_firstlineno = 68,
-		.code_linetable = 136, .code_first_instr = 192, .code_firsttraceable = 176,
-	},
-	{
-		.version = 0x030d, FRAMES_312, OBJECTS, STR_312,
-		.tstate_cframe = NONE, .tstate_frame = 72,
-		.code_filename = 112, .code_name = 120, .code_qualname = 128, .code_firstlineno = 68,
-		.code_linetable = 136, .code_first_instr = 200, .code_firsttraceable = 184,
-	},
-};
-
 void python_deinit(struct python *py)
 {
 	mt_buf_deinit(&py->eval_ranges);
-}
-
-/* Debug and free-threaded builds lay their objects out differently. */
-static bool is_other_build(struct tracee *t, struct image *img, uint32_t version)
-{
-	struct image_symbol sym;
-	uint64_t words[3];
-	if (image_find_symbol(t, img, "_Py_RefTotal", &sym) ||
-	    image_find_symbol(t, img, "_Py_DumpRefs", &sym))
-		return true;
-	if (version < 0x030d)
-		return false;
-	/* _PyRuntime begins with _Py_DebugOffsets: cookie, version, free-threaded. */
-	if (!image_find_symbol(t, img, "_PyRuntime", &sym) ||
-	    tracee_read_some(t, sym.address, words, sizeof(words)) != sizeof(words))
-		return true;
-	return memcmp(words, "xdebugpy", 8) || words[2];
 }
 
 /* Before 3.11 no data symbol says the version; programs and libraries are named for it. */
@@ -104,9 +33,8 @@ static uint32_t read_version(struct tracee *t, struct image *img)
 	struct image_symbol sym;
 	uint64_t hex;
 	if (!image_find_symbol(t, img, "Py_Version", &sym))	/* since 3.11 */
-		return version_of_name(img);
-	return tracee_read_some(t, sym.address, &hex, sizeof(hex)) == sizeof(hex) ?
-		       (uint32_t)(hex >> 16) & 0xffff : 0;
+		return version_of_name(img) << 16;
+	return tracee_read_some(t, sym.address, &hex, sizeof(hex)) == sizeof(hex) ? (uint32_t)hex : 0;
 }
 
 #define EVAL_NAME "_PyEval_EvalFrameDefault"
@@ -152,21 +80,27 @@ static void add_cold_part(struct tracee *t, const struct image *img,
 			      (unsigned long long)part.end);
 }
 
-static bool fill_layout(struct tracee *t, struct image *img, struct python *py)
+static void fill_layout(struct tracee *t, struct image *img, struct python *py)
 {
-	struct image_symbol state, type;
-	for (size_t i = 0; i < sizeof(layouts) / sizeof(layouts[0]); i++) {
-		if (layouts[i].version != py->version || is_other_build(t, img, py->version))
-			continue;
-		py->layout = layouts[i];
-		if (!image_find_symbol(t, img, "PyGILState_GetThisThreadState", &state) ||
-		    !image_find_symbol(t, img, "PyCode_Type", &type))
-			return false;
-		py->layout.get_thread_state = state.address;
-		py->layout.code_type = type.address;
-		return true;
+	struct image_symbol sym, state, type;
+	uint8_t offsets[PYTHON_DEBUG_OFFSETS_MAX];
+	struct python_build build = { .hex = read_version(t, img) };
+	build.trace_refs = image_find_symbol(t, img, "_Py_PrintReferences", &sym) ||
+			   image_find_symbol(t, img, "_Py_AddToAllObjects", &sym);
+	if (image_find_symbol(t, img, "_PyRuntime", &sym)) {
+		build.debug_offsets = offsets;
+		build.debug_offsets_size = tracee_read_some(t, sym.address, offsets, sizeof(offsets));
 	}
-	return false;
+	py->version = build.hex >> 16;
+	if (!python_layout(&build, &py->layout, &py->why_unknown))
+		return;
+	py->why_unknown = "its type of code objects cannot be found";
+	if (!image_find_symbol(t, img, "PyGILState_GetThisThreadState", &state) ||
+	    !image_find_symbol(t, img, "PyCode_Type", &type))
+		return;
+	py->layout.get_thread_state = state.address;
+	py->layout.code_type = type.address;
+	py->known = true;
 }
 
 struct mt_error *python_probe(struct tracee *t, const struct images *images, struct python *ret)
@@ -180,8 +114,7 @@ struct mt_error *python_probe(struct tracee *t, const struct images *images, str
 			continue;
 		py.present = true;
 		py.image = img;
-		py.version = read_version(t, img);
-		py.known = fill_layout(t, img, &py);
+		fill_layout(t, img, &py);
 		image_each_symbol(t, img, add_eval_range, &py.eval_ranges);
 		add_cold_part(t, img, &sym, &py.eval_ranges);
 	}

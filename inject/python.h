@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* inject/python.h - is there a CPython in the target, and where does it keep its frames?
  *
- * Works from symbols that every CPython exports; which fields lie where comes from one table of
- * minor versions, each row checked by compiling against that version's headers. A version without
- * a row gives `known` false: native stacks only, and one clear line for the user. */
+ * Works from symbols that every CPython exports; which fields lie where, inject/python_layout.h says.
+ * A build whose frames cannot be read gives `known` false: native stacks only, and one clear line
+ * for the user. */
 #ifndef MT_INJECT_PYTHON_H
 #define MT_INJECT_PYTHON_H
 
@@ -14,6 +14,7 @@
 struct python {
 	bool present, known;
 	uint32_t version;		/* PY_VERSION_HEX >> 16; 0: could not be read */
+	const char *why_unknown;	/* when it is not known; static */
 	struct wire_python layout;
 	struct mt_buf eval_ranges;	/* "start-end,..." hex addresses, of eval loops */
 	const struct image *image;

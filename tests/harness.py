@@ -35,6 +35,7 @@ import tempfile
 import threading
 import time
 import unittest
+import zlib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -372,6 +373,18 @@ def compile_c(source, name=None, flags=(), compiler=None, out_dir=None):
 
 
 # ---- captures ----
+
+def rootfs(test, suite, *packages):
+    """Folder with packages of another Debian release, made once under the build folder. Skips the
+    test with the reason where that cannot be: no root, no network, no such release."""
+    if os.geteuid() != 0:
+        test.skipTest("chroot needs root")
+    name = f"{suite}-{zlib.crc32(' '.join(sorted(packages)).encode()):08x}"
+    made = run([ROOT / "tests" / "rootfs.sh", suite, BUILD / "rootfs" / name, *packages], timeout=300)
+    if made.code != 0:
+        test.skipTest(made.err.strip().splitlines()[-1] if made.err.strip() else "no root was made")
+    return Path(made.out.strip())
+
 
 def folded(capture, *options):
     """`transform folded` as a list of ([root, ..., leaf], value)."""

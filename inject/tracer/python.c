@@ -203,11 +203,22 @@ static uint64_t frame_instr(uint64_t frame)
 	return py->instr_scale ? load32(frame + py->frame_instr) : load64(frame + py->frame_instr);
 }
 
+/* Where the instructions begin that this frame's thread runs. */
+static uint64_t first_instr(uint64_t frame, uint64_t code)
+{
+	const struct wire_python *py = &tracer.header->python;
+	int32_t copy = py->frame_tlbc != WIRE_NO_FIELD ? (int32_t)load32(frame + py->frame_tlbc) : 0;
+	if (likely(copy <= 0))		/* 0: those in the code object itself */
+		return code + py->code_first_instr;
+	uint64_t copies = load64(code + py->code_tlbc);
+	return copies && (uint64_t)copy < load64(copies) ? load64(copies + 8 + 8 * (uint64_t)copy) : 0;
+}
+
 static void frame_describe(struct thread *t, struct py_frame *f)
 {
 	const struct wire_python *py = &tracer.header->python;
 	uint64_t code = load64(f->frame + py->frame_code) & ~(uint64_t)py->frame_tag_mask;
-	bool shim = py->owner_shim != 0xff && py->frame_owner != WIRE_NO_FIELD &&
+	bool shim = py->owner_shim != WIRE_NO_SHIM && py->frame_owner != WIRE_NO_FIELD &&
 		    *(const uint8_t *)(f->frame + py->frame_owner) >= py->owner_shim;
 	f->code_entry = 0;
 	f->offset1 = 0;
@@ -218,7 +229,7 @@ static void frame_describe(struct thread *t, struct py_frame *f)
 		      *(const uint8_t *)(f->frame + py->frame_is_entry));
 	f->code_entry = (uint64_t)code_id(t, code) << 1 | entry;
 	int64_t offset = py->instr_scale ? (int64_t)(int32_t)f->instr * py->instr_scale :
-					   (int64_t)(f->instr - (code + py->code_first_instr));
+					   (int64_t)(f->instr - first_instr(f->frame, code));
 	f->offset1 = offset < 0 ? 0 : (uint64_t)offset + 1;
 }
 

@@ -1,27 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
 # tests/e2e/test_python_versions.py - the stacks of every CPython at hand, as the program itself says.
-# Knows: `run`, `transform folded`. Does not know: frame layouts.
+# Knows: `run`, `transform folded`, a root of another Debian. Does not know: frame layouts.
 
 import glob
 import os
 import re
+import shutil
 import sys
 import unittest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 import harness  # noqa: E402
 
+TIMEOUT = 400
 SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "targets", "versions.py")
 
 
+# Programs that are PIE and one that is not; one with Py_DEBUG (such packages are large).
+FORKY = ["python3.13-nopie", "python3.14", "python3.14-dbg", "python3.15"]
+MINORS = range(7, 16)
+
+
 def interpreters():
-    """{version: path}: the system's, and all of a pyenv; builds of known versions only."""
+    """{name: command}: the system's, and all of a pyenv; MEMTRACE_PYTHONS may name more."""
     found = {}
     root = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
-    for path in sorted(glob.glob(f"{root}/versions/3.*/bin/python3")) + ["/usr/bin/python3"]:
+    paths = sorted(glob.glob(f"{root}/versions/3.*/bin/python3")) + ["/usr/bin/python3"]
+    for path in paths + os.environ.get("MEMTRACE_PYTHONS", "").split():
         match = harness.run([path, "-c", "import sys; print(sys.version_info[1])"])
-        if match.code == 0 and 7 <= int(match.out) <= 13:
-            found[f"3.{match.out.strip()} {path}"] = path
+        if match.code == 0 and int(match.out) in MINORS:
+            found[f"3.{match.out.strip()} {path}"] = [path]
     return found
 
 
@@ -43,10 +51,11 @@ def counts(rows, script):
 class Versions(unittest.TestCase):
     maxDiff = None
 
-    def check(self, python):
+    def check(self, python, script=SCRIPT):
         with harness.tmpdir() as tmp:
             cap = tmp / "cap.bin"
-            result = harness.memtrace("run", "-q", "-o", cap, "--", python, SCRIPT)
+            result = harness.memtrace("run", "-q", "-o", cap, "--", *python, script)
+            self.assertEqual(result.err, "")
             want = {}
             for line in result.out.splitlines():
                 value, key = line.split(" ", 1)
@@ -62,6 +71,17 @@ class Versions(unittest.TestCase):
         for name, python in interpreters().items():
             with self.subTest(name):
                 self.check(python)
+
+    def test_interpreters_of_a_newer_debian(self):
+        root = harness.rootfs(self, "forky", *FORKY)
+        shutil.copy(SCRIPT, root / "tmp")
+        pythons = sorted(p.name for p in (root / "usr/bin").glob("python3.1[0-9]*")
+                         if re.fullmatch(r"python3\.\d+d?", p.name))
+        self.assertTrue(pythons)
+        for python in pythons:
+            with self.subTest(python):
+                self.check(["chroot", root, f"/usr/bin/{python}"],
+                           "/tmp/" + os.path.basename(SCRIPT))
 
 
 if __name__ == "__main__":
