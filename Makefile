@@ -99,9 +99,12 @@ demo:
 	@$(MAKE) --no-print-directory -j $(shell nproc) O=$(O)
 	@MEMTRACE=$(O)/memtrace examples/leaky-service/demo.sh $(O)/demo
 
-bench: all $(O)/bench/pair $(O)/bench/ticker
+bench: all $(O)/bench/pair $(O)/bench/ticker $(O)/bench/storm $(O)/bench/paths
+	@./deps.sh bench
 	@O=$(O) bench/attach.py
 	@O=$(O) bench/pair.py
+	@O=$(O) bench/paths.py
+	@O=$(O) bench/run.py --peers --write docs/performance.md
 
 $(O)/bench/%: bench/%.c
 	@mkdir -p $(@D)

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # deps.sh - installs the Debian or Ubuntu packages that building and testing need.
 # Knows: package names, apt. Does not know: what they are for (docs/dependencies.md does).
-# Called by `make deps` (all), `make demo` (build); needs root or sudo only when some are missing.
+# Called by `make deps` (all), `make demo` (build), `make bench` (bench); needs root or sudo only when some are missing.
 set -eu
 
 # "a|b": the first that apt offers. "a?": left out where apt offers none or only a snap's stub.
@@ -14,10 +14,11 @@ test="libcmocka-dev clang libclang-rt-dev|libclang-rt-14-dev|libclang-rt-18-dev|
 	cppcheck clang-tidy man-db"
 real="gunicorn python3-django postgresql postgresql-contrib redis-server redis-tools
 	nginx-light|nginx wrk"
+bench="python3-numpy python3-django heaptrack"
 
 usage()
 {
-	echo "usage: deps.sh build|all|list" >&2
+	echo "usage: deps.sh build|all|bench|list" >&2
 	exit 2
 }
 
@@ -88,7 +89,9 @@ forbid_services()
 case $1 in
 build)	wanted=$build ;;
 all)	wanted="$build $test $real" ;;
-list)	printf '%s\n' "build:" $build "tests:" $test "programs the tests attach to:" $real
+bench)	wanted="$build $bench" ;;
+list)	printf '%s\n' "build:" $build "tests:" $test "programs the tests attach to:" $real \
+		"workloads and peers of make bench:" $bench
 	exit ;;
 *)	usage ;;
 esac
