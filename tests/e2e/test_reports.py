@@ -82,6 +82,8 @@ class Reports(unittest.TestCase):
                 (["leaks", "--older-than", "x", "a"], "not a duration: 'x'"),
                 (["leaks", "--sort", "x", "a"], "no such order: 'x' .likely, bytes, count"),
                 (["leaks", "-n", "-1", "a"], "not a number of 0 or more: '-1'"),
+                (["diff"], "BASE and NEW are missing"), (["diff", "a"], "FILE is missing"),
+                (["diff", "a", "b", "c"], "'c' is too many"),
                 (["info"], "FILE is missing"), (["parse", "--leaks", "a"], "unrecognized option")]:
             with self.subTest(argv=argv):
                 result = harness.memtrace(*argv, check=2)
