@@ -1,15 +1,19 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-# bench/attach.py - how fast an attach is, how long it pauses the target, what memory it takes there.
+# bench/attach.py - how fast memtrace comes and goes, how long it pauses the target, what it takes there.
 # Knows: the program, bench/ticker.c's commands. Does not know: how attaching works.
 # Called by `make bench`; prints figures, is never a test.
-"""For each target: from the start of `memtrace attach` to armed (its own process start included,
-as a person waits for it), the longest gap a 1 ms ticker thread in the target saw meanwhile (a wake-up
-of its own takes up to 1.1 ms and more on a busy machine, so the gap without memtrace stands beside
-it), and what the tracer's mappings take in the target."""
+"""For each target, cycles of: a quiet time; `memtrace attach` until it says that it records; a moment
+of recording; Ctrl-C until the command has ended (tracer gone, file written). A thread of the target
+that wants to wake up every millisecond keeps the longest gap between two wake-ups: of the quiet
+time (what the machine does by itself, by the same method, interleaved) and of the whole cycle.
+Nothing is subtracted. In the target with one thread that thread is the one borrowed, so its gap is the
+absence of a borrowed thread."""
 
+import argparse
 import os
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -20,13 +24,18 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = Path(os.environ.get("O", ROOT / "build"))
 MEMTRACE = BUILD / "memtrace"
-sys.path.insert(0, str(ROOT / "tests"))
-import session      # noqa: E402: reads the tracer's shared words from outside
-ROUNDS = 11
 PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
+RECORDING_S = 0.1
 
 PYTHON_TICKER = r"""
-import json, sqlite3, sys, threading, time
+import importlib, json, os, sys, sysconfig, threading, time
+folder = os.path.join(sysconfig.get_paths()["platstdlib"], "lib-dynload")
+for name in sorted(name.split(".")[0] for name in os.listdir(folder)):
+    if not name.startswith(("_test", "_xx", "xx", "_tkinter")):
+        try:
+            importlib.import_module(name)
+        except ImportError:
+            pass
 longest = 0.0
 def tick():
     global longest
@@ -48,6 +57,17 @@ for line in sys.stdin:
     longest = 0.0
 """
 
+TICKER = BUILD / "bench/ticker"
+TARGETS = [
+    # name, command; ticker: threads that allocate, their rest in ns; 0: the main thread ticks
+    ("C, one thread (the borrowed one)", [TICKER, "single"]),
+    ("C, idle, 2 threads", [TICKER, "0"]),
+    ("C, 6 threads, malloc-heavy", [TICKER, "4", "1000"]),
+    ("C, 10 threads", [TICKER, "8", "1000000"]),
+    ("C, 34 threads", [TICKER, "32", "5000000"]),
+    ("Python, 3 threads", [PYTHON, "-c", PYTHON_TICKER]),
+]
+
 
 class Ticker:
     def __init__(self, argv):
@@ -57,9 +77,13 @@ class Ticker:
         self.pid = self.proc.pid
 
     def gap(self):
-        """Longest gap in microseconds since the last call."""
+        """Longest gap in ms since the last call."""
         self.proc.stdin.write("gap\n")
-        return int(self.proc.stdout.readline().split()[0])
+        return int(self.proc.stdout.readline().split()[0]) / 1e3
+
+    def libraries(self):
+        maps = Path(f"/proc/{self.pid}/maps").read_text()
+        return len(set(re.findall(r" r-xp .* (/\S+)", maps)))
 
     def close(self):
         self.proc.kill()
@@ -67,67 +91,74 @@ class Ticker:
 
 
 def tracer_memory(pid):
-    """(KiB mapped, KiB resident, KiB proportional) of everything that is memtrace's."""
-    size = rss = pss = 0
+    """KiB resident of everything that is memtrace's in the target."""
+    rss = 0
     ours = False
     for line in Path(f"/proc/{pid}/smaps").read_text().splitlines():
         if re.match(r"[0-9a-f]+-[0-9a-f]+ ", line):
             ours = "memtrace-" in line
-        elif ours:
-            key, value = line.split(":")[0], line.split()[1]
-            size += int(value) if key == "Size" else 0
-            rss += int(value) if key == "Rss" else 0
-            pss += int(value) if key == "Pss" else 0
-    return size, rss, pss
+        elif ours and line.startswith("Rss:"):
+            rss += int(line.split()[1])
+    return rss
 
 
-def one_attach(ticker, folder):
+def one_cycle(ticker, capture, want_memory):
+    """(ms to armed, ms to gone, gap without, gap with, KiB) of one cycle."""
     ticker.gap()
-    time.sleep(0.5)
+    time.sleep(RECORDING_S + 0.1)
     quiet = ticker.gap()
     begin = time.monotonic()
-    memtrace = subprocess.Popen(
-        [MEMTRACE, "attach", str(ticker.pid), "--duration", "1s", "-f", "-o", f"{folder}/cap.bin"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-    while not session.armed(ticker.pid):
-        if memtrace.poll() is not None or time.monotonic() > begin + 10:
-            memtrace.kill()
-            sys.exit("bench: attach failed:\n" + memtrace.stderr.read())
-        time.sleep(0.0005)
-    seconds = time.monotonic() - begin
-    time.sleep(0.3)
-    attach_gap = ticker.gap()
-    memory = tracer_memory(ticker.pid)
+    memtrace = subprocess.Popen([MEMTRACE, "attach", str(ticker.pid), "-f", "-o", capture],
+                                stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    said = memtrace.stderr.readline()
+    armed = time.monotonic() - begin
+    if b"recording" not in said:
+        memtrace.kill()
+        sys.exit("bench: attach failed:\n" + (said + memtrace.stderr.read()).decode())
+    time.sleep(RECORDING_S)
+    memory = tracer_memory(ticker.pid) if want_memory else 0
+    end = time.monotonic()
+    memtrace.send_signal(signal.SIGINT)
     chatter = memtrace.stderr.read()
-    if memtrace.wait():
-        sys.exit("bench: attach failed:\n" + chatter)
-    return seconds * 1e3, quiet, attach_gap, ticker.gap(), memory
+    code = memtrace.wait()
+    gone = time.monotonic() - end
+    if code:
+        sys.exit(f"bench: memtrace ended with {code}:\n" + chatter.decode())
+    return armed * 1e3, gone * 1e3, quiet, ticker.gap(), memory
 
 
-def measure(name, argv):
+def percentiles(values):
+    ordered = sorted(values)
+    at99 = ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]
+    return f"{statistics.median(ordered):7.1f} {at99:7.1f} {ordered[-1]:7.1f}"
+
+
+def measure(name, argv, cycles):
     with tempfile.TemporaryDirectory(prefix="memtrace-bench-") as folder:
         ticker = Ticker(argv)
         try:
-            rounds = [one_attach(ticker, folder) for _ in range(ROUNDS)]
+            name += f", {ticker.libraries()} modules"
+            rows = [one_cycle(ticker, f"{folder}/cap.bin", i == cycles - 1) for i in range(cycles)]
         finally:
             ticker.close()
-    ms, quiet, attach_gap, detach_gap, memory = zip(*rounds)
-    size, rss, pss = memory[-1]
-    print(f"{name:34} {statistics.median(ms):8.1f} {max(ms):8.1f}   {statistics.median(quiet) / 1e3:7.1f}"
-          f" {statistics.median(attach_gap) / 1e3:8.1f} {max(attach_gap) / 1e3:7.1f}"
-          f" {statistics.median(detach_gap) / 1e3:8.1f} {max(detach_gap) / 1e3:7.1f}"
-          f"   {size:8} {rss:8}", flush=True)
+    armed, gone, quiet, gap, memory = zip(*rows)
+    print(f"{name:46}{percentiles(armed)}  {percentiles(gone)}  {percentiles(quiet)}  "
+          f"{percentiles(gap)} {memory[-1]:8}", flush=True)
 
 
 def main():
-    print(f"# bench/attach.py: {ROUNDS} attaches each; ms, and KiB in the target\n"
-          f"{'':34} {'attach to armed':>17}   {'gap:':>7} {'attach':>16} {'detach and rest':>16}"
-          f"   {'tracer':>17}\n"
-          f"{'target':34} {'median':>8} {'longest':>8}   {'without':>7} {'median':>8} {'longest':>7}"
-          f" {'median':>8} {'longest':>7}   {'mapped':>8} {'resident':>8}")
-    measure("C, 5 threads, 80,000 allocations/s", [BUILD / "bench/ticker", "4", "1000000"])
-    measure("C, 33 threads", [BUILD / "bench/ticker", "32", "5000000"])
-    measure("Python, 3 threads, JSON", [PYTHON, "-c", PYTHON_TICKER])
+    parser = argparse.ArgumentParser(description="how fast memtrace comes and goes")
+    parser.add_argument("-n", "--cycles", type=int, default=200)
+    parser.add_argument("-t", "--target", default="", help="only targets whose name has this in it")
+    args = parser.parse_args()
+    load = os.getloadavg()[0]
+    print(f"# bench/attach.py: {args.cycles} cycles each, load average {load:.1f} at the start; ms: median, "
+          f"99th percentile, longest\n{'':46}{'start to armed':>23}  {'Ctrl-C to gone':>23}  "
+          f"{'gap without memtrace':>23}  {'gap of a cycle':>23} {'tracer':>8}\n{'target':46}"
+          + "  ".join([f"{'p50':>7} {'p99':>7} {'max':>7}"] * 4) + f" {'RSS KiB':>8}")
+    for name, argv in TARGETS:
+        if args.target in name:
+            measure(name, argv, args.cycles)
     return 0
 
 
