@@ -402,6 +402,35 @@ struct mt_error *borrow_acquire(struct tracee *t, int deadline_ms, struct borrow
 	return NULL;
 }
 
+const uint8_t *const borrow_end_code = arch_end_code;
+_Static_assert(BORROW_END_SIZE == ARCH_END_SIZE, "what the header says");
+
+/* A signal whose default is to be ignored, that has no handler, and that the thread does not block
+ * (who does may be waiting for it). 0: none. */
+static int meaningless_signal(const struct borrow *b, const struct proc_status *st)
+{
+	static const int signals[] = { SIGURG, SIGWINCH };
+	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
+		if (!((st->caught | b->sigmask) >> (signals[i] - 1) & 1))
+			return signals[i];
+	return 0;
+}
+
+void borrow_set_end(struct borrow *b, uint64_t address)
+{
+	struct proc_status st;
+	auto_error struct mt_error *err = b->thread ? proc_status_read(b->tid, &st) : NULL;
+	if (!b->thread || err || st.seccomp || st.ns_pid <= 0)
+		return;
+	int sig = meaningless_signal(b, &st);
+	uint64_t mask = BLOCKED_SIGNALS & ~(1ull << (sig ? sig - 1 : 0));
+	if (!sig || ptrace(PTRACE_SETSIGMASK, b->tid, sizeof(mask), &mask) < 0)
+		return;
+	b->end = address;
+	b->end_signal = sig;
+	b->ns_tid = st.ns_pid;
+}
+
 void borrow_set_stack(struct borrow *b, uint64_t address, uint64_t size)
 {
 	uint64_t top = address ? address + size : b->regs.rsp - ARCH_RED_ZONE;

@@ -51,6 +51,14 @@ struct mt_error *borrow_scratch(struct borrow *b, const void *data, size_t size,
 /* From here calls run on this stack; address 0: on the thread's own again, before ours is unmapped.
  * The stack must not be one that a thread may still use for a call of a controller that died. */
 void borrow_set_stack(struct borrow *b, uint64_t address, uint64_t size);
+/* From here a call ends at this address, where the target has the bytes of borrow_end_code in executable
+ * memory that stays: the thread itself raises a signal that means nothing to the program, and the
+ * stop for it is the only one of the call. Without, each system call that the call makes stops
+ * the thread twice. If we are dead by then the signal is ignored and the thread restores itself as
+ * ever. Does nothing for a thread with a seccomp filter, or where no such signal can be found. */
+#define BORROW_END_SIZE 24
+extern const uint8_t *const borrow_end_code;
+void borrow_set_end(struct borrow *b, uint64_t address);
 /* Calls fn(args...) with the other threads running; bounded by timeout_ms. A fatal signal in the
  * call is undone (state put back) and reported. MT_ERROR_BUSY when it does not end in time: the
  * thread was let go, ends the call and restores itself on the stack in use, which must stay mapped

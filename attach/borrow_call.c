@@ -19,6 +19,7 @@ struct run {
 	struct borrow *b;
 	uint64_t frame_sp, result_slot, entry_sp;
 	uint64_t deadline_us;
+	bool rests;			/* in a stop where the next call can begin */
 	siginfo_t fault;		/* si_signo 0: none */
 };
 
@@ -36,10 +37,19 @@ static struct mt_error *lost(struct borrow *b)
 enum event {
 	EVENT_OTHER,		/* go on, with *signal_ret */
 	EVENT_FAULT,
+	EVENT_END,		/* the signal by which the call tells that it has come back */
 	EVENT_EXEC,
 	EVENT_SYSCALL,
 	EVENT_TRAP,		/* the stop that PTRACE_INTERRUPT asks for, or a group-stop */
 };
+
+/* After the code at b->end raised its signal. */
+static bool at_own_end(const struct run *r)
+{
+	struct user_regs_struct regs;
+	return ptrace(PTRACE_GETREGS, r->b->tid, NULL, &regs) == 0 &&
+	       regs.rip == r->b->end + ARCH_END_STOP && regs.rsp == r->entry_sp + 32;
+}
 
 static void keep_signal(struct borrow *b, int sig)
 {
@@ -56,6 +66,8 @@ static enum event classify_signal(struct run *r, int sig, long *signal_ret)
 		*signal_ret = sig;
 		return EVENT_OTHER;
 	}
+	if (r->b->end && sig == r->b->end_signal)	/* of anybody else: ignored by the program */
+		return at_own_end(r) ? EVENT_END : EVENT_OTHER;
 	if (ptrace(PTRACE_GETSIGINFO, r->b->tid, NULL, &si) == 0 && si.si_code >= SI_KERNEL_MIN) {
 		r->fault = si;
 		return EVENT_FAULT;
@@ -160,7 +172,7 @@ static struct mt_error *wait_for_end(struct run *r)
 	long sig = 0;
 	for (;;) {
 		int status;
-		if (ptrace(PTRACE_SYSCALL, b->tid, NULL, sig) < 0)
+		if (ptrace(b->end ? PTRACE_CONT : PTRACE_SYSCALL, b->tid, NULL, sig) < 0)
 			return lost(b);
 		b->thread->held = false;
 		switch (stop_wait(b->t, b->thread, r->deadline_us, &status)) {
@@ -178,6 +190,11 @@ static struct mt_error *wait_for_end(struct run *r)
 			break;
 		case EVENT_FAULT:
 			return NULL;
+		case EVENT_END:
+			/* A stop for a signal is one inside the kernel's signal code, as good as the
+			 * one that PTRACE_INTERRUPT asks for. */
+			r->rests = b->thread->held = true;
+			return NULL;
 		case EVENT_EXEC:
 			tracee_release_thread(b->t, b->thread);
 			b->thread = NULL;
@@ -194,6 +211,15 @@ static struct mt_error *wait_for_end(struct run *r)
 			return abandon(r);
 		}
 	}
+}
+
+static struct mt_error *lay_out_own_end(struct run *r)
+{
+	struct borrow *b = r->b;
+	uint64_t words[] = { b->end, r->result_slot, (uint64_t)b->ns_tid, (uint64_t)b->end_signal,
+			     r->frame_sp };
+	r->entry_sp = ((r->frame_sp - sizeof(words)) & ~15ull) - 8;
+	return tracee_write(b->t, r->entry_sp, words, sizeof(words));
 }
 
 /* On the stack below the frame, upwards from the entry's stack pointer: the address of the store
@@ -218,6 +244,8 @@ static struct mt_error *lay_out(struct run *r)
 	r->entry_sp = r->frame_sp - count * 8;
 	if (r->entry_sp < b->floor + 128)
 		return mt_error_create(MT_ERROR_OTHER, "the stack of thread %d is full", (int)b->tid);
+	if (b->end)
+		return lay_out_own_end(r);
 	return tracee_write(b->t, r->entry_sp, words, count * 8);
 }
 
@@ -245,7 +273,7 @@ static struct mt_error *run(struct borrow *b, struct user_regs_struct *regs, int
 		return err;
 	uint64_t value = 0;
 	err = tracee_read(b->t, r.result_slot, &value, sizeof(value));
-	struct mt_error *rest = come_to_rest(&r);
+	struct mt_error *rest = r.rests ? borrow_park(b, b->home_sp) : come_to_rest(&r);
 	if (rest) {
 		mt_error_destroy(err);
 		return rest;

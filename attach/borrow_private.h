@@ -23,6 +23,9 @@ struct borrow {
 	uint64_t errno_function, errno_address;
 	bool errno_saved;
 	uint32_t errno_value;
+	uint64_t end;			/* address of borrow_end_code in the target, 0: not used */
+	int end_signal;
+	pid_t ns_tid;			/* as the target sees it */
 	int kept[16];			/* signals to send again after the release */
 	size_t kept_count;
 

@@ -132,6 +132,9 @@ static void status_text(const char *text, struct proc_status *st)
 	st->ns_tgid = field_last_number(text, "NStgid");
 	if (!st->ns_tgid)
 		st->ns_tgid = st->tgid;
+	st->ns_pid = field_last_number(text, "NSpid");
+	const char *caught = field(text, "SigCgt");
+	st->caught = caught ? strtoull(caught, NULL, 16) : ~0ull;
 	const char *uid = field(text, "Uid");
 	if (uid) {
 		char *end;

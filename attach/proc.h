@@ -17,7 +17,9 @@
 struct proc_status {
 	char comm[64];
 	char state;		/* R S D T t Z X */
-	pid_t tgid, ppid, tracer, ns_tgid;	/* ns_tgid: as the process sees itself */
+	pid_t tgid, ppid, tracer;
+	pid_t ns_tgid, ns_pid;	/* as the process sees itself; ns_pid of the thread that was asked for */
+	uint64_t caught;	/* signals with a handler, bit 0 for signal 1 */
 	uid_t uid, euid;
 	int threads;
 	int seccomp;		/* 0 off, 1 strict, 2 filter */

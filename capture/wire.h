@@ -240,6 +240,7 @@ struct wire_restore {
 #define WIRE_THUNK_MAX 40u		/* distinct (function, original) pairs */
 #define WIRE_THUNK_CODE 0x400u		/* offset of the first thunk in the page */
 #define WIRE_THUNK_SIZE 32u
+#define WIRE_THUNK_END 0xf00u		/* offset of borrow_end_code, attach/borrow.h */
 
 struct wire_thunk_page {
 	uint64_t magic;
@@ -364,6 +365,6 @@ struct wire_header {
 _Static_assert(sizeof(struct wire_rule) == 12, "rule layout");
 _Static_assert(sizeof(struct wire_row) == 8, "row layout");
 _Static_assert(sizeof(struct wire_thunk_page) <= WIRE_THUNK_CODE, "thunk data runs into the code");
-_Static_assert(WIRE_THUNK_CODE + WIRE_THUNK_MAX * WIRE_THUNK_SIZE <= 4096, "thunk page");
+_Static_assert(WIRE_THUNK_CODE + WIRE_THUNK_MAX * WIRE_THUNK_SIZE <= WIRE_THUNK_END, "thunk page");
 
 #endif

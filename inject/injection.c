@@ -420,6 +420,7 @@ static struct mt_error *arm_steps(struct injection *in, struct borrow *b)
 	if (err)
 		return err;
 	h->thunk_page = in->thunks.page;
+	borrow_set_end(b, in->thunks.page + WIRE_THUNK_END);
 	err = load_tracer(in, b);
 	if (!err)
 		err = tables_compile(in->t, &in->images, &in->tables);	/* the tracer's own */

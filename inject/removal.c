@@ -232,9 +232,11 @@ static struct mt_error *tracer_symbol(struct removal *r, const char *name, uint6
 	return NULL;
 }
 
-/* Room for dlclose and for lists; the thread's own stack may be small. */
-static void use_call_stack(struct removal *r, struct borrow *b)
+/* Room for dlclose and for lists; the thread's own stack may be small. And one stop a call. */
+static void set_up(struct removal *r, struct borrow *b)
 {
+	if (r->thunks.page)
+		borrow_set_end(b, r->thunks.page + WIRE_THUNK_END);
 	if (r->header.call_stack_size)
 		borrow_set_stack(b, r->there.data_base + r->header.call_stack_offset,
 				 r->header.call_stack_size);
@@ -411,7 +413,7 @@ static struct mt_error *disarmed(enum removal_result *ret, char **why_ret, const
 
 static struct mt_error *steps_on_borrowed(struct removal *r, struct borrow *b, bool outside)
 {
-	use_call_stack(r, b);
+	set_up(r, b);
 	struct mt_error *err = restore_slots(r, b);
 	return err || !outside ? err : unload(r, b);
 }
@@ -472,7 +474,7 @@ struct mt_error *removal_undo(struct tracee *t, struct borrow *b)
 	if (!err)
 		err = find_slots(&r);
 	if (!err && r.there.tracer) {
-		use_call_stack(&r, b);
+		set_up(&r, b);
 		err = restore_slots(&r, b);
 	}
 	/* Armed for a moment: somebody may be inside. Then it stays disarmed for a later detach. */

@@ -71,6 +71,7 @@ static void fresh_page(uint8_t page[PAGE])
 	memcpy(page, &head, sizeof(head));
 	for (unsigned i = 0; i < WIRE_THUNK_MAX; i++)
 		encode_thunk(page + WIRE_THUNK_CODE + i * WIRE_THUNK_SIZE, i);
+	memcpy(page + WIRE_THUNK_END, borrow_end_code, BORROW_END_SIZE);
 }
 
 struct mt_error *thunks_create(struct tracee *t, struct borrow *b, struct thunks *thunks)

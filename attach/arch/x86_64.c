@@ -191,6 +191,20 @@ void arch_set_base(struct user_regs_struct *regs, unsigned base, uint64_t value)
 	}
 }
 
+/* ---- the end of a call ---- */
+
+const uint8_t arch_end_code[ARCH_END_SIZE] = {
+	0x5a,				/* 0: pop %rdx */
+	0x48, 0x89, 0x02,		/* 1: mov %rax,(%rdx) */
+	0x5f, 0x5e,			/* 4: pop %rdi; pop %rsi */
+	0xb8, 0xc8, 0, 0, 0,		/* 6: mov $200,%eax: tkill */
+	0x0f, 0x05,			/* 11: syscall */
+	0x5c,				/* 13: pop %rsp */
+	0xb8, 0x0f, 0, 0, 0,		/* 14: mov $15,%eax: rt_sigreturn */
+	0x0f, 0x05,			/* 19: syscall */
+	0x0f, 0x0b, 0xcc,		/* 21: ud2 */
+};
+
 /* ---- the signal frame ---- */
 
 /* struct ucontext and struct sigcontext_64 of arch/x86/include/uapi/asm, spelled out because the

@@ -50,6 +50,13 @@ void arch_find_snippets(const uint8_t *code, size_t size, uint64_t address,
 bool arch_snippets_complete(const struct arch_snippets *snippets);
 void arch_set_base(struct user_regs_struct *regs, unsigned base, uint64_t value);
 
+/* ---- the end of a call in code of ours ---- */
+/* Entered by the call's return, with these words on the stack: where the result goes; this thread's
+ * id and a signal, for tkill; the stack pointer for the rt_sigreturn that follows. */
+#define ARCH_END_SIZE 24
+#define ARCH_END_STOP 13	/* offset of the instruction behind tkill */
+extern const uint8_t arch_end_code[ARCH_END_SIZE];
+
 /* ---- the frame that rt_sigreturn takes ---- */
 /* A wait that was restarted before has the number of restart_syscall; which call it is can be read
  * from the instructions before it, ARCH_BEFORE_CALL bytes that end where the pc is. -1: unknown. */

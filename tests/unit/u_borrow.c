@@ -19,6 +19,7 @@ struct target {
 	int stdin_fd;
 	unsigned uses;
 	uint64_t stack;		/* mapped in the target by us */
+	uint64_t end;		/* the same: the code in which calls end */
 };
 
 static const char *self_path;
@@ -98,6 +99,37 @@ static void map_stack(struct target *tg, struct borrow *b)
 	borrow_set_stack(b, tg->stack, STACK_SIZE);
 }
 
+static void write_target(struct target *tg, uint64_t address, const void *data, size_t size)
+{
+	char path[32];
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)tg->pid);
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	assert_int_equal(pwrite(fd, data, size, (off_t)address), (ssize_t)size);
+	close(fd);
+}
+
+/* From here calls end in code of ours. */
+static void map_end(struct target *tg, struct borrow *b)
+{
+	if (!tg->end) {
+		uint64_t args[6] = { 0, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS,
+				     (uint64_t)-1, 0 };
+		int64_t r;
+		no_error(borrow_syscall(b, SYS_mmap, args, &r));
+		assert_true(r > 0);
+		tg->end = (uint64_t)r;
+		write_target(tg, tg->end, borrow_end_code, BORROW_END_SIZE);
+	}
+	borrow_set_end(b, tg->end);
+}
+
+static void call_sum(struct borrow *b)
+{
+	uint64_t sum;
+	no_error(borrow_call(b, sh->fn_sum, (uint64_t[]){ 1, 2, 3, 4, 5, 6 }, 6, 5000, &sum));
+	assert_int_equal(sum, 654321);
+}
+
 /* getpid, a system call with a text argument, a function call; everything checked. */
 static void use(struct target *tg, struct borrow *b)
 {
@@ -109,9 +141,12 @@ static void use(struct target *tg, struct borrow *b)
 	no_error(borrow_syscall(b, SYS_openat, (uint64_t[6]){ (uint64_t)AT_FDCWD, path }, &r));
 	assert_int_equal(r, -ENOENT);
 	map_stack(tg, b);
-	uint64_t sum;
-	no_error(borrow_call(b, sh->fn_sum, (uint64_t[]){ 1, 2, 3, 4, 5, 6 }, 6, 5000, &sum));
-	assert_int_equal(sum, 654321);
+	call_sum(b);
+	map_end(tg, b);
+	call_sum(b);
+	no_error(borrow_scratch(b, "/nonexistent", 13, &path));
+	no_error(borrow_syscall(b, SYS_openat, (uint64_t[6]){ (uint64_t)AT_FDCWD, path }, &r));
+	assert_int_equal(r, -ENOENT);
 	no_error(borrow_syscall(b, SYS_gettid, (uint64_t[6]){ 0 }, &r));
 	assert_int_equal(r, borrow_tid(b));
 	if (tg->uses++ % 4 == 0) {		/* as unloading does */
@@ -268,6 +303,8 @@ static void fault(void **state)
 		uint64_t value = 77;
 		no_error(borrow_acquire(t, 5000, &b));
 		map_stack(&tg, b);
+		if (i % 2)
+			map_end(&tg, b);
 		struct mt_error *err = borrow_call(b, sh->fn_fault, NULL, 0, 1000, &value);
 		assert_non_null(err);
 		assert_non_null(strstr(err->message, "signal 11 (Segmentation fault) at 0x10"));
@@ -298,6 +335,8 @@ static void timeout(void **state)
 			sh->block_gate = 0;
 			no_error(borrow_acquire(t, 5000, &b));
 			map_stack(&tg, b);
+			if (i % 2)
+				map_end(&tg, b);
 			struct mt_error *err = borrow_call(b, sh->fn_block, NULL, 0, 20, &value);
 			assert_non_null(err);
 			assert_int_equal(err->code, MT_ERROR_BUSY);
@@ -439,7 +478,7 @@ static void use_once(struct target *tg)
 		if (borrow_acquire(t, 20000, &b))
 			_exit(3);
 		tg->uses = 0;
-		tg->stack = 0;
+		tg->stack = tg->end = 0;
 		use(tg, b);
 		borrow_release(b, false);
 	}
