@@ -352,7 +352,11 @@ struct mt_error *tracee_stop_thread(struct tracee *t, pid_t tid, struct tracee_t
 		return err;
 	if (state == 'D' && !thread)
 		return no_stop_error(t, tid);
-	switch (seize(t, tid, &thread, &err)) {
+	struct exec_guard guard;
+	exec_guard_begin(t, &guard);	/* some may still be held, or stop late */
+	enum seize seized = seize(t, tid, &thread, &err);
+	exec_guard_end(&guard);
+	switch (seized) {
 	case SEIZE_ERROR:
 		return err;
 	case SEIZE_SKIP:
@@ -431,6 +435,8 @@ static struct mt_error *stop_pass(struct tracee *t, uint64_t deadline_us, bool *
 	if (err)
 		return err;
 	*found_ret = false;
+	struct exec_guard guard;
+	exec_guard_begin(t, &guard);
 	for (size_t i = 0; i < tids.tids.len && !err; i++) {
 		struct tracee_thread *thread = find_thread(t, tids.tids.items[i]);
 		if (thread)
@@ -438,6 +444,7 @@ static struct mt_error *stop_pass(struct tracee *t, uint64_t deadline_us, bool *
 		if (seize(t, tids.tids.items[i], &thread, &err) == SEIZE_OK)
 			*found_ret = true;
 	}
+	exec_guard_end(&guard);
 	proc_tids_deinit(&tids);
 	for (size_t i = t->threads.len; i-- > 0 && !err;) {
 		struct tracee_thread *thread = t->threads.items[i];

@@ -5,6 +5,8 @@
 
 #include "attach/tracee.h"
 
+#include <signal.h>
+
 struct safepoint;
 
 struct tracee {
@@ -18,6 +20,7 @@ struct tracee {
 	bool execed;		/* runs another program since tracee_open() */
 	MT_ARRAY(struct tracee_thread *) threads;
 	MT_ARRAY(struct tracee_thread *) late;	/* did not stop in time, to be let go */
+	bool (*cancel_asked)(void);	/* NULL: nobody can */
 	struct safepoint *safepoint;	/* cache of attach/safepoint.c; NULL: none yet */
 };
 
@@ -43,6 +46,17 @@ void stop_forget(struct tracee *t, struct tracee_thread *thread);
 struct mt_error *stop_gone_error(const struct tracee *t, pid_t tid);
 /* Threads that did not stop in time and are still seized: lets go those that stopped since. */
 void stop_sweep(struct tracee *t);
+
+/* ---- attach/exec_guard.c ---- */
+struct exec_guard {
+	struct sigaction before;
+	sigset_t mask;
+};
+/* Around PTRACE_SEIZE: an exec in the target would wait for us to reap its dead threads while
+ * PTRACE_SEIZE waits for the exec. In between they are reaped as they die: who waits for one of
+ * them finds it gone. */
+void exec_guard_begin(const struct tracee *t, struct exec_guard *ret);
+void exec_guard_end(const struct exec_guard *g);
 
 void safepoint_destroy(struct safepoint *sp);	/* NULL accepted */
 
