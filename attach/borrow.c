@@ -184,19 +184,28 @@ static struct mt_error *take(struct borrow *b)
 
 /* ---- giving back ---- */
 
-static void restore_errno(struct borrow *b)
+static bool restore_errno(struct borrow *b)
 {
-	if (b->errno_saved)
-		mt_error_destroy(tracee_write(b->t, b->errno_address, &b->errno_value, 4));
+	struct mt_error *err = b->errno_saved ?
+		tracee_write(b->t, b->errno_address, &b->errno_value, 4) : NULL;
+	mt_error_destroy(err);
+	return !err;
+}
+
+/* It is parked: whatever cannot be put back from here, its own rt_sigreturn puts back. The
+ * registers come last, for they end that. */
+static bool restore_from_here(struct borrow *b)
+{
+	struct iovec iov = { b->xstate, b->xstate_size };
+	return restore_errno(b) &&
+	       ptrace(PTRACE_SETREGSET, b->tid, NT_X86_XSTATE, &iov) == 0 &&
+	       ptrace(PTRACE_SETSIGMASK, b->tid, sizeof(b->sigmask), &b->sigmask) == 0 &&
+	       ptrace(PTRACE_SETREGS, b->tid, NULL, &b->regs) == 0;
 }
 
 static void restore(struct borrow *b)
 {
-	restore_errno(b);
-	struct iovec iov = { b->xstate, b->xstate_size };
-	ptrace(PTRACE_SETREGSET, b->tid, NT_X86_XSTATE, &iov);
-	ptrace(PTRACE_SETSIGMASK, b->tid, sizeof(b->sigmask), &b->sigmask);
-	ptrace(PTRACE_SETREGS, b->tid, NULL, &b->regs);
+	restore_from_here(b);
 	/* Signals of the kind that had to stay unblocked, sent by somebody meanwhile. */
 	for (size_t i = 0; i < b->kept_count; i++)
 		syscall(SYS_tgkill, b->t->pid, b->tid, b->kept[i]);
@@ -389,6 +398,9 @@ struct mt_error *borrow_acquire(struct tracee *t, int deadline_ms, struct borrow
 			return err;
 		if (b)
 			break;
+		if (t->cancel_asked && t->cancel_asked())
+			return mt_error_create(MT_ERROR_INTERRUPTED,
+					       "interrupted before the capture began");
 		if (stop_now_us() + backoff > deadline && s.rounds >= ROUNDS_MIN)
 			return no_safe_point(&s, deadline_ms);
 		struct timespec ts = { 0, (long)backoff * 1000 };

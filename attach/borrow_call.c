@@ -23,13 +23,19 @@ struct run {
 	siginfo_t fault;		/* si_signo 0: none */
 };
 
+/* The thread cannot be driven on. If it is not dead it goes on by itself, from wherever it is. */
+static void give_up(struct borrow *b)
+{
+	struct tracee_thread *thread = b->thread;
+	b->thread = NULL;
+	if (thread)
+		tracee_release_thread(b->t, thread);
+}
+
 static struct mt_error *lost(struct borrow *b)
 {
-	struct mt_error *err = stop_gone_error(b->t, b->tid);
-	if (b->thread)
-		stop_forget(b->t, b->thread);
-	b->thread = NULL;
-	return err;
+	give_up(b);
+	return stop_gone_error(b->t, b->tid);
 }
 
 /* ---- what a stop was ---- */
@@ -96,14 +102,17 @@ static enum event classify(struct run *r, int status, long *signal_ret)
 	return classify_signal(r, WSTOPSIG(status), signal_ret);
 }
 
-/* At the entry of our own rt_sigreturn: the call has come back. */
-static bool at_end(const struct run *r)
+/* At the entry of our own rt_sigreturn: the call has come back. Not to know is to lose the thread:
+ * it would run on through that rt_sigreturn into its own code. */
+static struct mt_error *at_end(const struct run *r, bool *ret)
 {
 	struct user_regs_struct regs;
 	const struct arch_snippets *s = &r->b->snippets;
-	return ptrace(PTRACE_GETREGS, r->b->tid, NULL, &regs) == 0 && regs.orig_rax == 15 &&
-	       regs.rip == s->sigreturn + s->sigreturn_size && regs.rsp == r->frame_sp &&
-	       (int64_t)regs.rax == -ENOSYS;
+	if (ptrace(PTRACE_GETREGS, r->b->tid, NULL, &regs) < 0)
+		return mt_error_os(errno, "cannot read the registers of thread %d", (int)r->b->tid);
+	*ret = regs.orig_rax == 15 && regs.rip == s->sigreturn + s->sigreturn_size &&
+	       regs.rsp == r->frame_sp && (int64_t)regs.rax == -ENOSYS;
+	return NULL;
 }
 
 /* ---- back to rest ---- */
@@ -143,13 +152,10 @@ static struct mt_error *come_to_rest(struct run *r)
 static struct mt_error *abandon(struct run *r)
 {
 	struct borrow *b = r->b;
-	struct tracee_thread *thread = b->thread;
-	pid_t tid = b->tid;
-	thread->held = false;
-	b->thread = NULL;
-	tracee_release_thread(b->t, thread);
+	b->thread->held = false;
+	give_up(b);
 	return mt_error_hint(mt_error_create(MT_ERROR_BUSY,
-		"a call in thread %d of process %d did not end in time", (int)tid, (int)b->t->pid),
+		"a call in thread %d of process %d did not end in time", (int)b->tid, (int)b->t->pid),
 		"the thread finishes the call and goes on by itself");
 }
 
@@ -169,6 +175,8 @@ static struct mt_error *fault_error(const struct run *r)
 static struct mt_error *wait_for_end(struct run *r)
 {
 	struct borrow *b = r->b;
+	struct mt_error *err;
+	bool ended;
 	long sig = 0;
 	for (;;) {
 		int status;
@@ -185,8 +193,11 @@ static struct mt_error *wait_for_end(struct run *r)
 		}
 		switch (classify(r, status, &sig)) {
 		case EVENT_SYSCALL:
-			if (at_end(r))
-				return NULL;
+			err = at_end(r, &ended);
+			if (err)
+				give_up(b);
+			if (err || ended)
+				return err;
 			break;
 		case EVENT_FAULT:
 			return NULL;

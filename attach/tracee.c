@@ -77,6 +77,11 @@ void tracee_close(struct tracee *t)
 	free(t);
 }
 
+void tracee_set_cancel(struct tracee *t, bool (*asked)(void))
+{
+	t->cancel_asked = asked;
+}
+
 pid_t tracee_pid(const struct tracee *t)
 {
 	return t->pid;
@@ -89,7 +94,12 @@ bool tracee_alive(const struct tracee *t)
 		stop_sweep((struct tracee *)t);
 	if (t->pidfd >= 0) {
 		struct pollfd p = { .fd = t->pidfd, .events = POLLIN };
-		return poll(&p, 1, 0) == 0;
+		int n;
+		do
+			n = poll(&p, 1, 0);
+		while (n < 0 && errno == EINTR);	/* also without waiting */
+		if (n >= 0)
+			return !n;
 	}
 	struct proc_status st;
 	struct mt_error *err = proc_status_read(t->pid, &st);

@@ -35,6 +35,8 @@ MT_DEFINE_CLEANUP(tracee, struct tracee *, tracee_close)
  * however it ends. Asked for before anything is changed, not to look. MT_ERROR_BUSY, naming the
  * holder, when it is not free by the deadline. */
 struct mt_error *tracee_lock(struct tracee *t, int deadline_ms) MT_MUST_CHECK;
+/* Long waits (borrow_acquire()) end with MT_ERROR_INTERRUPTED when `asked` answers true. */
+void tracee_set_cancel(struct tracee *t, bool (*asked)(void));
 
 pid_t tracee_pid(const struct tracee *t);
 /* False once the process is gone or its pid belongs to another process. Cheap. */

@@ -20,6 +20,7 @@ enum mt_error_code {
 	MT_ERROR_REFUSED,	/* the target may not or cannot be traced */
 	MT_ERROR_BUSY,		/* no safe point now; trying later may work */
 	MT_ERROR_CORRUPT,	/* foreign bytes are damaged; address is the offset */
+	MT_ERROR_INTERRUPTED,	/* the user asked to end before it began */
 	MT_ERROR_EXISTS,	/* an output is there already */
 };
 
