@@ -30,6 +30,8 @@ static void print_residue(const struct residue *r, int pid)
 	if (r->tracer)
 		printf("  tracer         %llx-%llx\n", (unsigned long long)r->tracer_start,
 		       (unsigned long long)r->tracer_end);
+	if (r->fds)
+		printf("  descriptors    %u memory files open\n", r->fds);
 	if (r->thunk)
 		printf("  thunk page     %llx, %s\n", (unsigned long long)r->thunk_page,
 		       r->thunk_armed ? "armed" : "disarmed");

@@ -39,6 +39,39 @@ static void note_map(const struct proc_map *m, struct residue *r)
 	}
 }
 
+/* The target's descriptors, or NULL. */
+static DIR *open_fds(const struct tracee *t)
+{
+	char dir[64];
+	snprintf(dir, sizeof(dir), "/proc/%d/fd", tracee_pid(t));
+	return opendir(dir);
+}
+
+/* The next memory file of ours that is open in the target, -1: no more. */
+static int next_left_fd(const struct tracee *t, DIR *d)
+{
+	for (struct dirent *e; (e = readdir(d));) {
+		char path[400], link[128];
+		snprintf(path, sizeof(path), "/proc/%d/fd/%s", tracee_pid(t), e->d_name);
+		ssize_t n = readlink(path, link, sizeof(link) - 1);
+		if (n <= 0)
+			continue;
+		link[n] = 0;
+		if (!strncmp(link, "/memfd:memtrace-", 16))
+			return atoi(e->d_name);
+	}
+	return -1;
+}
+
+static unsigned count_left_fds(const struct tracee *t)
+{
+	auto_closedir DIR *d = open_fds(t);
+	unsigned count = 0;
+	while (d && next_left_fd(t, d) >= 0)
+		count++;
+	return count;
+}
+
 /* A pid alone may have been reused: the start time tells. */
 static bool controller_runs(const struct wire_header *h)
 {
@@ -77,6 +110,7 @@ static struct mt_error *residue_in_maps(struct tracee *t, const struct proc_maps
 	struct mt_error *err = thunks_find(t, maps, thunks_ret);
 	if (err)
 		return err;
+	r.fds = count_left_fds(t);
 	r.thunk = thunks_ret->page != 0;
 	r.thunk_page = thunks_ret->page;
 	r.thunk_armed = thunks_ret->page && thunks_ret->content.armed;
@@ -338,19 +372,9 @@ static struct mt_error *unload_tracer(struct removal *r, struct borrow *b)
 
 static struct mt_error *close_left_fds(struct removal *r, struct borrow *b)
 {
-	char dir[64];
-	snprintf(dir, sizeof(dir), "/proc/%d/fd", tracee_pid(r->t));
-	auto_closedir DIR *d = opendir(dir);
-	for (struct dirent *e = d ? readdir(d) : NULL; e; e = readdir(d)) {
-		char path[400], link[128];
-		snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
-		ssize_t n = readlink(path, link, sizeof(link) - 1);
-		if (n <= 0)
-			continue;
-		link[n] = 0;
-		if (strncmp(link, "/memfd:memtrace-", 16))
-			continue;
-		struct mt_error *err = channel_close_fd(b, atoi(e->d_name));
+	auto_closedir DIR *d = open_fds(r->t);
+	for (int fd; d && (fd = next_left_fd(r->t, d)) >= 0;) {
+		struct mt_error *err = channel_close_fd(b, fd);
 		if (err)
 			return err;
 	}

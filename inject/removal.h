@@ -22,13 +22,14 @@ struct residue {
 	uint64_t tracer_start, tracer_end;
 	uint64_t thunk_page;
 	unsigned slots;			/* changed pointers */
+	unsigned fds;			/* memory files left open: it was killed while loading */
 };
 
 /* NULL and all false for a clean process; the thunk page alone, disarmed, is clean too. */
 struct mt_error *residue_read(struct tracee *t, struct residue *ret) MT_MUST_CHECK;
 static inline bool residue_clean(const struct residue *r)
 {
-	return !r->data && !r->tracer && !r->thunk_armed;
+	return !r->data && !r->tracer && !r->thunk_armed && !r->fds;
 }
 
 enum removal_result {
