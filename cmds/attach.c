@@ -48,7 +48,9 @@ static const struct argp argp = {
 static struct mt_error *attach_session(struct session *s)
 {
 	struct borrow *b = NULL;
+	tracee_set_cancel(s->t, signals_end_asked);
 	struct mt_error *err = borrow_acquire(s->t, BORROW_DEADLINE_MS, &b);
+	tracee_set_cancel(s->t, NULL);	/* taking out is not given up */
 	if (err)
 		return err;
 	err = session_arm(s, b);

@@ -5,6 +5,7 @@
 #include "attach/preflight.h"
 #include "base/cleanup.h"
 #include "cmds/command.h"
+#include "cmds/signals.h"
 #include "inject/removal.h"
 
 #include <stddef.h>
@@ -31,6 +32,10 @@ static struct mt_error *ask_controller(struct tracee *t, const struct residue *r
 		err = residue_read(t, &now);
 		if (err || residue_clean(&now) || !now.controller_runs)
 			return err;
+		if (signals_end_asked())
+			return mt_error_hint(mt_error_create(MT_ERROR_OTHER,
+				"interrupted; memtrace, process %d, was asked to end its capture",
+				r->controller_pid), "`memtrace status %d` tells when it did", tracee_pid(t));
 		nanosleep(&(struct timespec){ 0, WAIT_STEP_MS * 1000000l }, NULL);
 	}
 	if (!err)
@@ -92,6 +97,7 @@ struct mt_error *cmd_detach(int argc, char **argv, int *exit_code_ret)
 	struct mt_error *err = cmd_parse_one_pid(doc, argc, argv, &pid);
 	if (err)
 		return err;
+	signals_catch();		/* what is begun in the target is brought to its end */
 	auto_tracee struct tracee *t = NULL;
 	err = tracee_open_to_read(pid, &t);
 	return err ? err : detach(t, pid, exit_code_ret);

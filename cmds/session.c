@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <time.h>
 
 #define REFRESH_INTERVAL_NS 1000000000u
 #define REMOVAL_DEADLINE_MS 5000
@@ -148,6 +149,8 @@ static struct mt_error *open_steps(struct session *s, bool overwrite)
 		err = injection_prepare(s->t, &(struct inject_options){ .no_native = s->options->no_native,
 									  .drop = s->options->drop },
 					&s->injection);
+	if (!err && s->options->signals_end && signals_end_asked())
+		err = mt_error_create(MT_ERROR_INTERRUPTED, "interrupted before the capture began");
 	uint32_t features = (s->options->no_native ? 0 : CAPTURE_FEATURE_NATIVE) |
 			    (!err && s->injection->python.known ? CAPTURE_FEATURE_PYTHON : 0);
 	/* The file comes last: a refused target leaves none behind. */
@@ -179,16 +182,89 @@ void session_drop(struct session *s, bool unlink_file)
 	*s = (struct session){ 0 };
 }
 
+/* ---- is the target still what it was? ---- */
+
+/* It dies of a signal and its memory is being written to a file, which may take long. */
+static bool dumps_core(pid_t pid)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	auto_fclose FILE *f = fopen(path, "re");
+	auto_free char *line = NULL;
+	size_t cap = 0;
+	while (f && getline(&line, &cap, f) > 0)
+		if (!strcmp(line, "CoreDumping:\t1\n"))
+			return true;
+	return false;
+}
+
+/* The memory that both share is gone from the target when it executed another program, and when it
+ * is about to end; then it has no memory at all. */
+static enum session_end how_gone(struct session *s)
+{
+	uint64_t magic = 0;
+	const struct wire_header *h = s->injection->channel.header;
+	if (!tracee_alive(s->t))
+		return SESSION_EXIT;
+	if (!h)			/* not shared yet */
+		return SESSION_GOES_ON;
+	if (tracee_read_some(s->t, h->base, &magic, sizeof(magic)) == sizeof(magic) &&
+	    magic == WIRE_MAGIC)
+		return SESSION_GOES_ON;
+	struct proc_maps maps = { 0 };
+	auto_error struct mt_error *err = proc_maps_read(s->pid, &maps);
+	bool ends = err || !maps.maps.len;
+	proc_maps_deinit(&maps);
+	return ends ? SESSION_EXIT : SESSION_EXEC;
+}
+
+/* ---- taking the tracer out ---- */
+
+#define REMOVAL_TRIES 4
+#define REMOVAL_PAUSE_NS 20000000l
+
+/* Once more after an error: what failed may have been of that moment (memory, descriptors, a thread
+ * that ended), and what is not taken out now stays in the target. */
+static struct mt_error *remove_patiently(struct session *s, enum removal_result *ret, char **why_ret)
+{
+	struct mt_error *err = NULL;
+	for (int i = 0; i < REMOVAL_TRIES; i++) {
+		mt_error_destroy(err);
+		err = removal_run(s->t, REMOVAL_DEADLINE_MS, ret, why_ret);
+		if (!err || how_gone(s) != SESSION_GOES_ON || dumps_core(s->pid))
+			break;
+		nanosleep(&(struct timespec){ 0, REMOVAL_PAUSE_NS }, NULL);	/* an exec in progress ends */
+	}
+	return err;
+}
+
+static void take_out(struct session *s, int *exit_code)
+{
+	enum removal_result result = REMOVAL_DISARMED;
+	auto_free char *why = NULL;
+	auto_error struct mt_error *err = remove_patiently(s, &result, &why);
+	if (!err && result == REMOVAL_DONE)
+		return;
+	enum session_end gone = how_gone(s);
+	if (gone == SESSION_GOES_ON && dumps_core(s->pid))
+		gone = SESSION_EXIT;
+	if (gone != SESSION_GOES_ON) {
+		s->end = gone;
+		return;
+	}
+	*exit_code = EXIT_PRESENT;
+	cmd_note("the tracer is disarmed but still in process %d: %s", s->pid, err ? err->message : why);
+	fprintf(stderr, "hint: `memtrace detach %d` removes it later\n", s->pid);
+}
+
+/* Also where the thread that was to load it is lost, and what it did is still in the target. */
 void session_abort(struct session *s)
 {
-	if (s->injection && s->injection->armed) {
-		enum removal_result result;
-		auto_free char *why = NULL;
+	int unused;
+	if (s->injection && s->injection->channel.header)
 		atomic_store(&s->injection->channel.header->mode, 0);
-		auto_error struct mt_error *err = removal_run(s->t, REMOVAL_DEADLINE_MS, &result, &why);
-		if (err || result != REMOVAL_DONE)
-			cmd_note("`memtrace detach %d` removes what is left in the process", s->pid);
-	}
+	if (s->injection)
+		take_out(s, &unused);
 	session_drop(s, true);
 }
 
@@ -358,15 +434,6 @@ struct mt_error *session_arm(struct session *s, struct borrow *b)
 
 /* ---- the loop ---- */
 
-/* The mapping is gone when the target executed another program. */
-static bool target_is_the_same(struct session *s)
-{
-	uint64_t magic = 0;
-	const struct wire_header *h = s->injection->channel.header;
-	return tracee_read_some(s->t, h->base, &magic, sizeof(magic)) == sizeof(magic) &&
-	       magic == WIRE_MAGIC;
-}
-
 static enum session_end why_end(struct session *s, uint64_t now)
 {
 	if (s->options->signals_end && signals_end_asked())
@@ -375,11 +442,7 @@ static enum session_end why_end(struct session *s, uint64_t now)
 		return SESSION_DURATION;
 	if (atomic_load(&s->injection->channel.header->stop_request))
 		return SESSION_DETACH;
-	if (!tracee_alive(s->t))
-		return SESSION_EXIT;
-	if (!target_is_the_same(s))
-		return tracee_alive(s->t) ? SESSION_EXEC : SESSION_EXIT;
-	return SESSION_GOES_ON;
+	return how_gone(s);
 }
 
 static struct mt_error *turn_steps(struct session *s, uint64_t now, bool *more)
@@ -432,27 +495,6 @@ static const char *const end_reasons[] = {
 	[SESSION_EXEC] = "exec", [SESSION_ERROR] = "error",
 };
 
-static struct mt_error *take_out(struct session *s, int *exit_code)
-{
-	enum removal_result result;
-	auto_free char *why = NULL;
-	struct mt_error *err = removal_run(s->t, REMOVAL_DEADLINE_MS, &result, &why);
-	if (err && (err->code == MT_ERROR_GONE || !tracee_alive(s->t))) {
-		mt_error_destroy(err);
-		return NULL;
-	}
-	if (err && err->code == MT_ERROR_NOMEM)
-		return err;
-	if (err || result == REMOVAL_DISARMED) {
-		*exit_code = EXIT_PRESENT;
-		cmd_note("the tracer is disarmed but still in process %d: %s", s->pid,
-			 err ? err->message : why);
-		fprintf(stderr, "hint: `memtrace detach %d` removes it later\n", s->pid);
-	}
-	mt_error_destroy(err);
-	return NULL;
-}
-
 /* So that the next command can be pasted whatever the name is. NULL: out of memory. */
 static char *quote_for_shell(const char *path)
 {
@@ -493,11 +535,11 @@ static void warn_lost(const struct recorder_counts *c)
 struct mt_error *session_close(struct session *s, int *exit_code_ret)
 {
 	uint64_t ns = clock_ns(CLOCK_MONOTONIC) - s->armed_ns;
-	struct mt_error *err = s->error, *out = NULL;
+	struct mt_error *err = s->error;
 	s->error = NULL;
 	atomic_store(&s->injection->channel.header->mode, 0);
 	if (s->end != SESSION_EXIT && s->end != SESSION_EXEC)
-		out = take_out(s, exit_code_ret);
+		take_out(s, exit_code_ret);
 	if (!err)
 		err = recorder_finish(s->recorder, end_reasons[s->end]);
 	struct recorder_counts counts;
@@ -510,10 +552,5 @@ struct mt_error *session_close(struct session *s, int *exit_code_ret)
 		err = mt_error_hint(mt_error_prefix(err, "the capture ended early"),
 				    "'%s' is readable up to there", s->path);
 	}
-	if (err && out) {
-		cmd_print_error(out);
-		mt_error_destroy(out);
-		return err;
-	}
-	return err ? err : out;
+	return err;
 }
