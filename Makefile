@@ -1,7 +1,8 @@
 # memtrace: `make` builds build/memtrace; `make help` lists the rest.
 #
 # Knobs: DEBUG=1 (-O0), ASAN=1 (address and undefined behaviour sanitizers; the tracer is built
-# without), DEVELOPER=1 (strict warnings are errors), O=DIR (build folder), V=1 (print commands).
+# without), DEVELOPER=1 (strict warnings are errors), FAULT=1 ($(O)/fault/memtrace too, for the
+# tests that make it fail), O=DIR (build folder), V=1 (print commands).
 
 O ?= build
 CC ?= gcc
@@ -46,13 +47,15 @@ TRACER_LDFLAGS := -shared -nostdlib -Wl,-z,defs -Wl,-z,now -Wl,-z,relro -Wl,-z,n
 	-Wl,--hash-style=gnu -Wl,-soname,memtrace-tracer.so -Wl,--build-id=sha1
 
 .PHONY: all help clean deps demo bench install
-all: $(O)/memtrace
+all: $(O)/memtrace $(if $(FAULT),$(O)/fault/memtrace)
+comma := ,
 
 help:
 	@echo "make            build $(O)/memtrace"
 	@echo "make demo       install what is missing, build, profile the example service"
 	@echo "make check      install what the tests need, build, run all tests"
 	@echo "make deps       install the Debian packages that building and testing need"
+	@echo "make fault      memtrace killed and failing at every one of its steps (an hour)"
 	@echo "make bench      measure; prints figures and the commands that made them"
 	@echo "make check-includes check-headers lint   structure and static checks"
 	@echo "make install    to DESTDIR and PREFIX ($(PREFIX)), with the man pages"
@@ -61,6 +64,14 @@ help:
 $(O)/memtrace: $(OBJECTS)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $(OBJECTS) $(LDFLAGS) $(LIBS)
+
+# The same objects with their calls led through tests/fault/fault.c: a program that a test can kill,
+# or let fail, at every step. FAULT=1 builds it too; never installed.
+FAULT_CALLS = fork $(shell sed -n 's/^WRAP[A-Z_]*.[^,]*, \([a-z_0-9]*\),.*/\1/p' tests/fault/fault.c)
+$(O)/fault/memtrace: $(OBJECTS) $(O)/tests/fault/fault.o
+	@mkdir -p $(@D)
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $^ $(addprefix -Wl$(comma)--wrap=,$(FAULT_CALLS)) $(LDFLAGS) $(LIBS)
 
 $(O)/%.o: %.c
 	@mkdir -p $(@D)

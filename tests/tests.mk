@@ -70,6 +70,13 @@ $(O)/tests/fuzz/%: tests/fuzz/%.c $(FUZZ_LIBRARY) $(O)/inject/tracer_blob.o $(O)
 .PHONY: fuzz
 fuzz: $(FUZZ_PROGRAMS)
 
+# Every step at which memtrace can die or fail, which takes an hour; tests/fault/test_walk.py does
+# every hundredth. WAYS="kill-attach ..." chooses.
+
+.PHONY: fault
+fault: all $(O)/fault/memtrace
+	@O=$(O) tests/fault/walk.py --keep-going $(WAYS)
+
 # The browser tests drive Debian's chromium with playwright-core, which Debian has not.
 
 BROWSER_MODULES := tests/browser/node_modules/.package-lock.json
@@ -101,7 +108,7 @@ lint:
 # Everything that `make check` runs is built first, in parallel, by a make of its own.
 
 .PHONY: check check-build
-check-build: all unit unit-asan helpers fuzz
+check-build: all unit unit-asan helpers fuzz $(O)/fault/memtrace
 	@$(MAKE) --no-print-directory $(BROWSER_MODULES) || \
 		echo "make: no playwright-core; the browser tests will fail" >&2
 check:
