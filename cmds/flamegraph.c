@@ -53,20 +53,6 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 static const struct argp argp = { options, parse_option, "FILE", doc, open_children_views,
 				  NULL, NULL };
 
-/* "dir/memtrace-app.7.bin" gives "memtrace-flamegraph-app.7.html". */
-static char *default_output(const char *file)
-{
-	const char *name = strrchr(file, '/');
-	name = name ? name + 1 : file;
-	if (!strncmp(name, "memtrace-", 9) && name[9])
-		name += 9;
-	size_t len = strlen(name);
-	if (len > 4 && !strcmp(name + len - 4, ".bin"))
-		len -= 4;
-	char *path = NULL;
-	return asprintf(&path, "memtrace-flamegraph-%.*s.html", (int)len, name) < 0 ? NULL : path;
-}
-
 /* What the reader of the page should know about the names in it. */
 static struct mt_error *note_symbols(struct flamegraph *g, const struct symbolizer *sym)
 {
@@ -129,7 +115,7 @@ struct mt_error *cmd_flamegraph(int argc, char **argv, int *exit_code_ret)
 	if (err)
 		return err;
 	const char *output = args.open.output;
-	auto_free char *path = output ? strdup(output) : default_output(args.open.file);
+	auto_free char *path = output ? strdup(output) : output_page_name("flamegraph", args.open.file);
 	if (!path)
 		return &mt_enomem;
 	auto_report struct report report = { 0 };

@@ -16,6 +16,7 @@ static const struct command commands[] = {
 	{ "status", "what of memtrace is in a process now", cmd_status },
 	{ "symbolize", "give a capture its function names, files and lines", cmd_symbolize },
 	{ "flamegraph", "write a flame graph as one HTML page", cmd_flamegraph },
+	{ "table", "write all places that allocate as one HTML page", cmd_table },
 	{ "leaks", "what was never freed, the likeliest leak first", cmd_leaks },
 	{ "summary", "the functions that allocate most, on the terminal", cmd_summary },
 	{ "stats", "totals, histogram and top locations; --json for scripts", cmd_stats },

@@ -218,3 +218,16 @@ void output_abort(struct output *out)
 	free(out->temporary);
 	*out = (struct output){ 0 };
 }
+
+char *output_page_name(const char *kind, const char *capture)
+{
+	const char *name = strrchr(capture, '/');
+	name = name ? name + 1 : capture;
+	if (!strncmp(name, "memtrace-", 9) && name[9])
+		name += 9;
+	size_t len = strlen(name);
+	if (len > 4 && !strcmp(name + len - 4, ".bin"))
+		len -= 4;
+	char *path = NULL;
+	return asprintf(&path, "memtrace-%s-%.*s.html", kind, (int)len, name) < 0 ? NULL : path;
+}

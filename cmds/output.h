@@ -36,4 +36,8 @@ struct mt_error *output_finish(struct output *out) MT_MUST_CHECK;
 /* Nothing after output_finish. */
 void output_abort(struct output *out);
 
+/* The name of a page in the current directory when none is given: for "flamegraph" and
+ * "dir/memtrace-app.7.bin" "memtrace-flamegraph-app.7.html". The caller frees; NULL: no memory. */
+char *output_page_name(const char *kind, const char *capture);
+
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* reporters/assets.S - puts the page's parts into .rodata.
  * Knows: file names. Does not know: what is in them.
- * Read by reporters/flamegraph.c. The scripts follow each other and are one. */
+ * Read by reporters/flamegraph.c and table.c. The scripts follow each other and are one. */
 	.section .rodata
 	.macro asset name
 	.globl \name
@@ -28,5 +28,18 @@
 	.incbin "reporters/web/report.js"
 	.incbin "reporters/web/page.js"
 	asset_end asset_page_js
+
+	asset asset_table_html
+	.incbin "reporters/web/table.html"
+	asset_end asset_table_html
+
+	asset asset_table_css
+	.incbin "reporters/web/table.css"
+	asset_end asset_table_css
+
+	asset asset_table_js
+	.incbin "reporters/web/model.js"
+	.incbin "reporters/web/table.js"
+	asset_end asset_table_js
 
 	.section .note.GNU-stack, "", %progbits

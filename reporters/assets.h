@@ -6,5 +6,8 @@
 extern const char asset_page_html[], asset_page_html_end[];
 extern const char asset_page_css[], asset_page_css_end[];
 extern const char asset_page_js[], asset_page_js_end[];	/* all scripts, one after the other */
+extern const char asset_table_html[], asset_table_html_end[];
+extern const char asset_table_css[], asset_table_css_end[];
+extern const char asset_table_js[], asset_table_js_end[];
 
 #endif

@@ -215,8 +215,9 @@ static struct mt_error *encode(const struct flamegraph *g, struct mt_buf *out)
 
 /* ---- page ---- */
 
-static struct mt_error *put_title(struct mt_buf *out, const struct flamegraph *g)
+static struct mt_error *put_title(struct mt_buf *out, const void *arg)
 {
+	const struct flamegraph *g = arg;
 	const char *command = fact(g, "command");
 	mt_buf_put_str(out, "memtrace: ");
 	html_escape_max(out, *command ? command : "flame graph", TITLE_MAX);
@@ -228,38 +229,36 @@ static struct mt_error *put_title(struct mt_buf *out, const struct flamegraph *g
 	return NULL;
 }
 
-static struct mt_error *put_csp(struct mt_buf *out, const struct flamegraph *g)
+static struct mt_error *put_csp(struct mt_buf *out, const void *arg)
 {
-	(void)g;
-	mt_buf_put_str(out, "default-src 'none'; script-src ");
-	html_csp_hash(out, asset_page_js, (size_t)(asset_page_js_end - asset_page_js));
-	mt_buf_put_str(out, "; style-src ");
-	html_csp_hash(out, asset_page_css, (size_t)(asset_page_css_end - asset_page_css));
-	mt_buf_put_str(out, "; img-src data:; base-uri 'none'; form-action 'none'");
+	(void)arg;
+	html_csp(out, asset_page_js, asset_page_js_end, asset_page_css, asset_page_css_end);
 	return NULL;
 }
 
-static struct mt_error *put_css(struct mt_buf *out, const struct flamegraph *g)
+static struct mt_error *put_css(struct mt_buf *out, const void *arg)
 {
-	(void)g;
+	(void)arg;
 	mt_buf_put(out, asset_page_css, (size_t)(asset_page_css_end - asset_page_css));
 	return NULL;
 }
 
-static struct mt_error *put_js(struct mt_buf *out, const struct flamegraph *g)
+static struct mt_error *put_js(struct mt_buf *out, const void *arg)
 {
-	(void)g;
+	(void)arg;
 	mt_buf_put(out, asset_page_js, (size_t)(asset_page_js_end - asset_page_js));
 	return NULL;
 }
 
-static struct mt_error *put_data(struct mt_buf *out, const struct flamegraph *g)
+static struct mt_error *put_data(struct mt_buf *out, const void *arg)
 {
+	const struct flamegraph *g = arg;
 	return encode(g, out);
 }
 
-static struct mt_error *put_first(struct mt_buf *out, const struct flamegraph *g)
+static struct mt_error *put_first(struct mt_buf *out, const void *arg)
 {
+	const struct flamegraph *g = arg;
 	mt_buf_printf(out, "%s %s%s", view_name(g->view), g->by_count ? "count" : "bytes",
 		      g->inverted ? " inverted" : "");
 	return NULL;
@@ -293,8 +292,9 @@ static void put_site(struct mt_buf *out, const struct tree *t, const struct tree
 }
 
 /* The table for readers without JavaScript or without eyes for pictures. */
-static struct mt_error *put_sites(struct mt_buf *out, const struct flamegraph *g)
+static struct mt_error *put_sites(struct mt_buf *out, const void *arg)
 {
+	const struct flamegraph *g = arg;
 	auto_free struct tree_site *sites = NULL;
 	size_t count;
 	struct mt_error *err = tree_sites(g->tree, g->view, &sites, &count);
@@ -307,8 +307,9 @@ static struct mt_error *put_sites(struct mt_buf *out, const struct flamegraph *g
 	return NULL;
 }
 
-static struct mt_error *put_notes(struct mt_buf *out, const struct flamegraph *g)
+static struct mt_error *put_notes(struct mt_buf *out, const void *arg)
 {
+	const struct flamegraph *g = arg;
 	for (size_t i = 0; i < g->notes.len; i++) {
 		mt_buf_put_str(out, g->notes.items[i].warning ? "<p class=\"warning\">" : "<p>");
 		html_escape(out, g->notes.items[i].text);
@@ -317,8 +318,9 @@ static struct mt_error *put_notes(struct mt_buf *out, const struct flamegraph *g
 	return NULL;
 }
 
-static struct mt_error *put_totals(struct mt_buf *out, const struct flamegraph *g)
+static struct mt_error *put_totals(struct mt_buf *out, const void *arg)
 {
+	const struct flamegraph *g = arg;
 	static const char *const names[] = { "Peak", "Leaks", "Allocated", "Temporary" };
 	auto_free struct tree_value *totals = NULL;
 	struct mt_error *err = tree_totals(g->tree, &totals);
@@ -332,49 +334,23 @@ static struct mt_error *put_totals(struct mt_buf *out, const struct flamegraph *
 	return NULL;
 }
 
-static struct mt_error *put_view_name(struct mt_buf *out, const struct flamegraph *g)
+static struct mt_error *put_view_name(struct mt_buf *out, const void *arg)
 {
+	const struct flamegraph *g = arg;
 	mt_buf_put_str(out, view_name(g->view));
 	return NULL;
 }
 
-static const struct {
-	const char *name;
-	struct mt_error *(*put)(struct mt_buf *out, const struct flamegraph *g);
-} marks[] = {
-	{ "TITLE", put_title }, { "CSP", put_csp },	{ "CSS", put_css },
-	{ "JS", put_js },	{ "DATA", put_data },	{ "FIRST", put_first },
-	{ "SITES", put_sites }, { "NOTES", put_notes }, { "VIEW", put_view_name },
-	{ "TOTALS", put_totals },
-};
-
-static struct mt_error *put_mark(struct mt_buf *out, const char *name, size_t len,
-				 const struct flamegraph *g)
-{
-	for (size_t i = 0; i < sizeof(marks) / sizeof(marks[0]); i++)
-		if (strlen(marks[i].name) == len && !memcmp(marks[i].name, name, len))
-			return marks[i].put(out, g);
-	return mt_error_create(MT_ERROR_OTHER, "the page template has an unknown mark '%.*s'",
-			       (int)len, name);
-}
-
 struct mt_error *flamegraph_write(const struct flamegraph *g, FILE *out)
 {
+	static const struct html_mark marks[] = {
+		{ "TITLE", put_title }, { "CSP", put_csp },	{ "CSS", put_css },
+		{ "JS", put_js },	{ "DATA", put_data },	{ "FIRST", put_first },
+		{ "SITES", put_sites }, { "NOTES", put_notes }, { "VIEW", put_view_name },
+		{ "TOTALS", put_totals }, { NULL, NULL },
+	};
 	auto_buf struct mt_buf page = MT_BUF_INIT;
-	const char *p = asset_page_html, *end = asset_page_html_end;
-	while (p < end) {
-		const char *mark = memmem(p, (size_t)(end - p), "{{", 2);
-		const char *close = mark ? memmem(mark, (size_t)(end - mark), "}}", 2) : NULL;
-		if (!close)
-			break;
-		mt_buf_put(&page, p, (size_t)(mark - p));
-		struct mt_error *err = put_mark(&page, mark + 2, (size_t)(close - mark - 2), g);
-		if (err)
-			return err;
-		p = close + 2;
-	}
-	mt_buf_put(&page, p, (size_t)(end - p));
-	struct mt_error *err = mt_buf_error(&page);
+	struct mt_error *err = html_fill(&page, asset_page_html, asset_page_html_end, marks, g);
 	if (err)
 		return err;
 	/* errno is lost by the time the stream is closed; what is small fails there. */

@@ -177,3 +177,44 @@ void html_csp_hash(struct mt_buf *out, const void *data, size_t len)
 	html_base64(out, digest, sizeof(digest));
 	mt_buf_put_char(out, '\'');
 }
+
+void html_csp(struct mt_buf *out, const char *js, const char *js_end, const char *css,
+	      const char *css_end)
+{
+	mt_buf_put_str(out, "default-src 'none'; script-src ");
+	html_csp_hash(out, js, (size_t)(js_end - js));
+	mt_buf_put_str(out, "; style-src ");
+	html_csp_hash(out, css, (size_t)(css_end - css));
+	mt_buf_put_str(out, "; img-src data:; base-uri 'none'; form-action 'none'");
+}
+
+/* ---- templates ---- */
+
+static struct mt_error *put_mark(struct mt_buf *out, const char *name, size_t len,
+				 const struct html_mark *marks, const void *arg)
+{
+	for (; marks->name; marks++)
+		if (strlen(marks->name) == len && !memcmp(marks->name, name, len))
+			return marks->put(out, arg);
+	return mt_error_create(MT_ERROR_OTHER, "the page template has an unknown mark '%.*s'",
+			       (int)len, name);
+}
+
+struct mt_error *html_fill(struct mt_buf *out, const char *html, const char *end,
+			   const struct html_mark *marks, const void *arg)
+{
+	for (;;) {
+		const char *mark = memmem(html, (size_t)(end - html), "{{", 2);
+		const char *close = mark ? memmem(mark, (size_t)(end - mark), "}}", 2) : NULL;
+		if (!close)
+			break;
+		mt_buf_put(out, html, (size_t)(mark - html));
+		struct mt_error *err = put_mark(out, mark + 2, (size_t)(close - mark - 2), marks,
+						arg);
+		if (err)
+			return err;
+		html = close + 2;
+	}
+	mt_buf_put(out, html, (size_t)(end - html));
+	return mt_buf_error(out);
+}

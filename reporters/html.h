@@ -17,6 +17,18 @@ void html_base64(struct mt_buf *out, const void *data, size_t len);
 void html_csp_hash(struct mt_buf *out, const void *data, size_t len);
 struct mt_error *html_gzip(const void *data, size_t len, struct mt_buf *out) MT_MUST_CHECK;
 
+/* The whole policy of a page: its one script, its one style, pictures in data: and nothing else. */
+void html_csp(struct mt_buf *out, const char *js, const char *js_end, const char *css,
+	      const char *css_end);
+
+/* A template's {{NAME}} is replaced by what its function appends; the list ends with NULL. */
+struct html_mark {
+	const char *name;
+	struct mt_error *(*put)(struct mt_buf *out, const void *arg);
+};
+struct mt_error *html_fill(struct mt_buf *out, const char *html, const char *end,
+			   const struct html_mark *marks, const void *arg) MT_MUST_CHECK;
+
 /* LEB128, which a page decodes with ordinary numbers. */
 static inline void html_put_leb(struct mt_buf *out, uint64_t v)
 {
