@@ -4,8 +4,10 @@
  * Called by the hooks; calls ring.c, and the interpreter's PyGILState_GetThisThreadState only.
  *
  * A thread that reads its own frame chain needs no lock, not even the GIL. As in native.c the last
- * stack is kept, root first, with two words a frame: the link to the older frame and the
- * instruction. A word of an older frame is read only after the younger frame's link was proved. */
+ * stack is kept, root first, and two words a frame are proved: the link to the older frame, which
+ * is that frame's address, and the instruction, which lies inside the code. Where it is an index
+ * into the code instead, the code is proved, too. A word of an older frame is read only after the
+ * younger frame's link was proved. */
 #include "inject/tracer/event.h"
 
 #define NAME_MAX_CHARS 4096u
@@ -217,7 +219,8 @@ static uint64_t first_instr(uint64_t frame, uint64_t code)
 static void frame_describe(struct thread *t, struct py_frame *f)
 {
 	const struct wire_python *py = &tracer.header->python;
-	uint64_t code = load64(f->frame + py->frame_code) & ~(uint64_t)py->frame_tag_mask;
+	f->code = load64(f->frame + py->frame_code);
+	uint64_t code = f->code & ~(uint64_t)py->frame_tag_mask;
 	bool shim = py->owner_shim != WIRE_NO_SHIM && py->frame_owner != WIRE_NO_FIELD &&
 		    *(const uint8_t *)(f->frame + py->frame_owner) >= py->owner_shim;
 	f->code_entry = 0;
@@ -238,30 +241,45 @@ static uint32_t py_hash(uint64_t frame)
 	return (uint32_t)((frame >> 3) * 0x9e3779b1u) >> 24;
 }
 
-static void push_py(struct thread *t, const struct py_frame *f, uint64_t previous)
+static void push_py(struct thread *t, const struct py_frame *f)
 {
 	const struct wire_python *py = &tracer.header->python;
 	uint32_t i = t->py_depth;
 	t->py_frames[i] = *f;
-	t->py_pairs[2 * i] = (struct pair){ f->frame + py->frame_previous, previous };
-	t->py_pairs[2 * i + 1] = (struct pair){ f->frame + py->frame_instr, f->instr };
+	if (!i)		/* 0, but not where the stack was cut */
+		t->py_proofs[0].frame = load64(f->frame + py->frame_previous);
+	t->py_proofs[i + 1] = (struct py_proof){ f->frame, f->instr };
 	t->py_index[py_hash(f->frame)] = i + 1;
 	t->py_depth = i + 1;
 }
 
-/* Index of the last word up to `end` that changed, or -1. Instructions may be 32-bit indices. */
-static int64_t verify_py(const struct pair *pairs, uint32_t end)
+/* The youngest frame from c on whose words changed, or -1. */
+static int64_t py_first_changed(const struct thread *t, uint32_t c)
 {
-	int64_t k = (int64_t)end - 1;
-	if (unlikely(tracer.header->python.instr_scale)) {
-		while (k >= 0 && (k & 1 ? load32(pairs[k].address) : load64(pairs[k].address)) ==
-					 pairs[k].expected)
-			k--;
-		return k;
+	const struct wire_python *py = &tracer.header->python;
+	uint64_t previous = py->frame_previous, instr = py->frame_instr;
+	const struct py_proof *p = &t->py_proofs[c + 1];
+	uint64_t frame = p->frame;
+	if (unlikely(py->instr_scale)) {
+		for (; p > t->py_proofs; frame = (--p)->frame)
+			if (load32(frame + instr) != p->instr || load64(frame + previous) != p[-1].frame ||
+			    load64(frame + py->frame_code) != t->py_frames[p - t->py_proofs - 1].code)
+				break;
+	} else {
+#pragma GCC unroll 4
+		for (; p > t->py_proofs; frame = (--p)->frame)
+			if (load64(frame + instr) != p->instr || load64(frame + previous) != p[-1].frame)
+				break;
 	}
-	while (k >= 0 && load64(pairs[k].address) == pairs[k].expected)
-		k--;
-	return k;
+	return p - t->py_proofs - 1;
+}
+
+/* Is this kept frame what it was, as far as it goes? */
+static bool py_frame_is(const struct py_frame *f, uint64_t frame)
+{
+	const struct wire_python *py = &tracer.header->python;
+	return f->frame == frame && f->instr == frame_instr(frame) &&
+	       (likely(!py->instr_scale) || f->code == load64(frame + py->frame_code));
 }
 
 struct py_walk {
@@ -282,15 +300,12 @@ static bool py_room(struct thread *t, struct py_walk *w)
  * right and returns the first address to go on from. 0: all proved. */
 static uint64_t py_meet(struct thread *t, struct py_walk *w, uint32_t c)
 {
-	int64_t k = verify_py(t->py_pairs, 2 * c + 2);
-	if (likely(k < 0)) {
+	int64_t j = py_first_changed(t, c);
+	if (likely(j < 0)) {
 		w->kept = c + 1;
 		return 0;
 	}
-	/* k is a word of frame j. Its instruction differs: frame j itself is new. Its link differs:
-	 * frame j is right, its caller is another one. */
-	uint32_t j = (uint32_t)k / 2;
-	for (uint32_t i = c; i > j; i--) {
+	for (int64_t i = c; i > j; i--) {
 		if (!py_room(t, w))
 			return 0;
 		t->py_scratch[w->new_count++] = t->py_frames[i];
@@ -304,8 +319,7 @@ static void py_walk_chain(struct thread *t, struct py_walk *w, uint64_t frame)
 	uint64_t limit = t->py_depth;	/* kept frames are only met in descending order */
 	while (frame) {
 		uint32_t c = t->py_index[py_hash(frame)] - 1;
-		if (c < limit && t->py_frames[c].frame == frame &&
-		    t->py_frames[c].instr == frame_instr(frame)) {
+		if (c < limit && py_frame_is(&t->py_frames[c], frame)) {
 			limit = c;
 			uint64_t next = py_meet(t, w, c);
 			if (!next)
@@ -331,9 +345,9 @@ static bool py_write(struct thread *t, const struct py_walk *w)
 		if (!p)
 			return false;
 		*p++ = WIRE_REC_PYTHON;
-		p = varint_put(p, keep);
-		p = varint_put(p, w->flags << 1 | (left > n));
-		p = varint_put(p, n);
+		p = varint_put_small(p, keep);
+		p = varint_put_small(p, w->flags << 1 | (left > n));
+		p = varint_put_small(p, n);
 		for (uint32_t i = 0; i < n; i++) {
 			const struct py_frame *f = &t->py_scratch[--left];
 			p = varint_put(p, f->code_entry);
@@ -351,7 +365,12 @@ void python_capture(struct thread *t)
 	if (!py->version)
 		return;
 	struct py_walk w = { 0 };
-	py_walk_chain(t, &w, current_frame());
+	uint64_t frame = current_frame();
+	uint32_t top = t->py_depth - 1;
+	if (likely(t->py_depth && frame && !t->py_resync) && py_frame_is(&t->py_frames[top], frame) &&
+	    py_first_changed(t, top) < 0)
+		return;			/* the same stack again */
+	py_walk_chain(t, &w, frame);
 	if (w.kept)
 		w.flags = t->py_flags;
 	bool changed = w.new_count || w.kept != t->py_depth || w.flags != t->py_flags;
@@ -365,8 +384,7 @@ void python_capture(struct thread *t)
 		w.flags |= WIRE_STACK_TRUNCATED;
 	}
 	for (uint32_t i = w.new_count; i > 0; i--)
-		push_py(t, &t->py_scratch[i - 1],
-			load64(t->py_scratch[i - 1].frame + py->frame_previous));
+		push_py(t, &t->py_scratch[i - 1]);
 	t->py_flags = w.flags;
 	if (unlikely(t->py_resync)) {
 		w.kept = 0;

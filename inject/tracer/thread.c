@@ -63,7 +63,7 @@ static size_t native_bytes(uint32_t capacity)
 
 static size_t python_bytes(uint32_t capacity)
 {
-	return capacity * (2 * sizeof(struct py_frame) + 2 * sizeof(struct pair));
+	return capacity * (2 * sizeof(struct py_frame) + sizeof(struct py_proof)) + sizeof(struct py_proof);
 }
 
 /* The frames kept so far move; scratch too, it may be in use. */
@@ -102,16 +102,16 @@ bool thread_grow_python(struct thread *t)
 	if (!p)
 		return false;
 	struct py_frame *frames = (struct py_frame *)p, *scratch = frames + capacity;
-	struct pair *pairs = (struct pair *)(scratch + capacity);
+	struct py_proof *proofs = (struct py_proof *)(scratch + capacity);
 	if (t->py_frames) {
 		__builtin_memcpy(frames, t->py_frames, t->py_capacity * sizeof(*frames));
 		__builtin_memcpy(scratch, t->py_scratch, t->py_capacity * sizeof(*scratch));
-		__builtin_memcpy(pairs, t->py_pairs, 2 * (size_t)t->py_capacity * sizeof(*pairs));
+		__builtin_memcpy(proofs, t->py_proofs, (t->py_capacity + 1) * sizeof(*proofs));
 		sys_call(SYS_munmap, t->py_frames, python_bytes(t->py_capacity), 0, 0);
 	}
 	t->py_frames = frames;
 	t->py_scratch = scratch;
-	t->py_pairs = pairs;
+	t->py_proofs = proofs;
 	t->py_capacity = capacity;
 	return true;
 }

@@ -42,9 +42,14 @@ struct frame {
 
 struct py_frame {
 	uint64_t frame;		/* address of the interpreter's frame */
+	uint64_t code;		/* raw word of it that leads to the code object */
 	uint64_t code_entry;	/* code id << 1 | entry */
 	uint64_t instr;		/* raw instruction pointer or index */
 	uint64_t offset1;	/* as on the wire */
+};
+
+struct py_proof {
+	uint64_t frame, instr;
 };
 
 struct pc_rule {
@@ -76,7 +81,7 @@ struct thread {
 
 	/* Python stack, root first */
 	struct py_frame *py_frames, *py_scratch;
-	struct pair *py_pairs;	/* [2i] previous, [2i + 1] instruction of frame i */
+	struct py_proof *py_proofs;	/* [i + 1]: frame i; [0]: what the root's link leads to */
 	uint32_t py_depth, py_capacity;
 	uint32_t py_flags;
 	bool py_resync;
