@@ -105,7 +105,6 @@ def measure(chosen):
             for name in names:
                 _, _, path, depth, function = PATHS[name]
                 results[name] = of_path(target.step(path, depth)[0], function)
-                print(f"{name:44} {results[name][0]:8} {results[name][1]:6}", flush=True)
         finally:
             target.close()
     return {name: results[name] for name in chosen}
@@ -123,7 +122,7 @@ def show_profile(name):
     symbols = []
     for line in subprocess.run(["nm", "-n", library], capture_output=True, text=True,
                                check=True).stdout.splitlines():
-        found = re.fullmatch(r"([0-9a-f]+) [tT] (\w+)", line)
+        found = re.fullmatch(r"([0-9a-f]+) [tT] ([\w.]+)", line)
         if found:
             symbols.append((int(found[1], 16), found[2]))
     by_function = collections.Counter()
@@ -158,6 +157,8 @@ def main():
     print("# bench/paths.py: instructions of memtrace in one event, and its bytes in the ring\n"
           f"{'':44} {'instr.':>8} {'bytes':>6}")
     results = measure(chosen)
+    for name, (count, size) in results.items():
+        print(f"{name:44} {count:8} {size:6}")
     if options.write:
         with open(options.write, "w", encoding="utf-8") as out:
             out.write("# instructions of one event, by bench/paths.py --write\n")

@@ -36,7 +36,7 @@ $(foreach kind,browser unwind,$(eval $(call HELPER_RULE,$(kind))))
 -include $(HELPER_PROGRAMS:=.d)
 
 .PHONY: helpers
-helpers: $(HELPER_PROGRAMS)
+helpers: $(HELPER_PROGRAMS) $(O)/bench/paths	# the latter for tests/perf
 
 # Fuzzers: every tests/fuzz/fuzz_NAME.c is one libFuzzer program, with the rooms it can reach
 # compiled by clang with the sanitizers. FUZZ_ROOMS never contains what needs a process.

@@ -60,12 +60,10 @@ static void good_range_move(struct thread *t, uint64_t sp)
 	t->good_start = start;
 }
 
-/* May the word be read? Stacks are mapped in one piece from sp up; how far is found out page by
- * page, once, by asking the kernel. */
-static bool readable(struct thread *t, uint64_t address)
+/* Stacks are mapped in one piece from sp up; how far is found out page by page, once, by asking
+ * the kernel. */
+static __attribute__((noinline)) bool readable_beyond(struct thread *t, uint64_t address)
 {
-	if (likely(address - t->good_start < t->good_end - t->good_start - 7 && !(address & 7)))
-		return true;
 	if (address & 7 || address < t->good_start || address - t->good_end > FRAME_SPAN_MAX)
 		return false;
 	if (tracer.header->options & WIRE_OPT_NO_PROBE) {
@@ -85,7 +83,14 @@ static bool readable(struct thread *t, uint64_t address)
 	return true;
 }
 
-static bool read_word(struct thread *t, uint64_t address, uint64_t *ret)
+/* May the word be read? */
+static inline bool readable(struct thread *t, uint64_t address)
+{
+	return likely(address - t->good_start < t->good_end - t->good_start - 7 && !(address & 7)) ||
+	       readable_beyond(t, address);
+}
+
+static inline bool read_word(struct thread *t, uint64_t address, uint64_t *ret)
 {
 	if (!readable(t, address))
 		return false;
