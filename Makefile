@@ -88,15 +88,23 @@ $(O)/tracer/%.o: inject/tracer/%.c
 	@echo "  CC [T]  $<"
 	$(Q)$(CC) $(TRACER_CFLAGS) -c -o $@ $<
 
+# The same for targets whose dlopen cannot serve: nothing in there needs a dynamic loader.
+$(O)/tracer-mapped/%.o: inject/tracer/%.c
+	@mkdir -p $(@D)
+	@echo "  CC [M]  $<"
+	$(Q)$(CC) $(TRACER_CFLAGS) -DTRACER_NO_TLS -c -o $@ $<
+
 $(O)/memtrace-tracer.so: $(TRACER_SOURCES:inject/tracer/%.c=$(O)/tracer/%.o)
+$(O)/memtrace-tracer-mapped.so: $(TRACER_SOURCES:inject/tracer/%.c=$(O)/tracer-mapped/%.o)
+$(O)/memtrace-tracer.so $(O)/memtrace-tracer-mapped.so:
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(TRACER_LDFLAGS) -o $@ $^
 	$(Q)strip --strip-unneeded -o $@.stripped $@
 
-$(O)/inject/tracer_blob.o: $(O)/memtrace-tracer.so
+$(O)/inject/tracer_blob.o: $(O)/memtrace-tracer.so $(O)/memtrace-tracer-mapped.so
 $(O)/reporters/assets.o: $(WEB_ASSETS)
 
--include $(OBJECTS:.o=.d) $(wildcard $(O)/tracer/*.d)
+-include $(OBJECTS:.o=.d) $(wildcard $(O)/tracer/*.d $(O)/tracer-mapped/*.d)
 
 clean:
 	rm -rf $(O)

@@ -10,7 +10,7 @@ set -eu
 build="gcc make pkg-config libc6-dev libunwind-dev libelf-dev libdw-dev libzstd-dev libiberty-dev
 	libxxhash-dev zlib1g-dev python3"
 test="libcmocka-dev clang libclang-rt-dev|libclang-rt-14-dev|libclang-rt-18-dev|libclang-common-14-dev
-	g++ gcc-multilib gdb strace binutils dwz xz-utils git procps util-linux ca-certificates nodejs=node npm=npm chromium?
+	g++ gcc-multilib musl-tools gdb strace binutils dwz xz-utils git procps util-linux ca-certificates nodejs=node npm=npm chromium?
 	cppcheck clang-tidy man-db"
 real="gunicorn python3-django postgresql postgresql-contrib redis-server redis-tools
 	nginx-light|nginx wrk"

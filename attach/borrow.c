@@ -230,6 +230,11 @@ pid_t borrow_tid(const struct borrow *b)
 	return b->tid;
 }
 
+uint64_t borrow_thread_pointer(const struct borrow *b)
+{
+	return b->regs.fs_base;
+}
+
 /* ---- finding ---- */
 
 static struct mt_error *create(struct tracee *t, struct tracee_thread *thread,

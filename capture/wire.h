@@ -328,14 +328,14 @@ struct wire_header {
 	_Alignas(64) uint64_t file_size;
 	uint64_t base;			/* where the target mapped this file */
 	uint64_t tracer_base, tracer_end;	/* the tracer's load range in the target */
-	uint64_t tracer_handle;		/* what dlopen returned */
+	uint64_t tracer_handle;		/* what dlopen returned, 0: mapped without it */
 	uint64_t thunk_page;		/* address in the target */
 	int32_t controller_pid;		/* as the controller sees itself */
 	int32_t target_pid;		/* as the target sees itself */
 	uint64_t controller_start;	/* start time of the controller, /proc/PID/stat field 22 */
 	uint64_t patches_offset;
 	uint32_t patch_capacity;
-	uint32_t ring_count;
+	uint32_t ring_count;		/* a power of two */
 	uint64_t rings_offset;		/* struct wire_ring[ring_count] */
 	uint64_t ring_data_offset;	/* ring i at + i * ring_size */
 	uint64_t ring_size;		/* power of two */
@@ -343,6 +343,7 @@ struct wire_header {
 	uint64_t unwind_offset, unwind_size;	/* rules, rows and module lists */
 	uint64_t rules_offset;		/* struct wire_rule[] */
 	uint64_t call_stack_offset, call_stack_size;	/* stack of the borrowed thread */
+	uint32_t tid_offset;		/* of a thread's id in its control block, 0: unknown */
 	uint64_t main_stack_end;	/* highest address of the main thread's stack, 0: unknown */
 	struct wire_python python;
 	uint64_t original[WIRE_FN_COUNT][WIRE_VARIANTS];

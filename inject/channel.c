@@ -10,8 +10,8 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
-#ifndef MFD_EXEC
-#define MFD_EXEC 0x0010u
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008u
 #endif
 
 /* Sizes of the large and of the small try; the small one is for targets with an address space
@@ -77,21 +77,19 @@ static struct mt_error *fill_memfd(int fd, const uint8_t *data, size_t size)
 	return NULL;
 }
 
-struct mt_error *channel_memfd(struct tracee *t, struct borrow *b, const char *name, bool executable,
+struct mt_error *channel_memfd(struct tracee *t, struct borrow *b, const char *name,
 			       const void *data, size_t size, int *fd_ret, int *local_fd_ret)
 {
-	uint64_t name_address;
-	struct mt_error *err = borrow_scratch(b, name, strlen(name) + 1, &name_address);
-	if (err)
-		return err;
-	int64_t fd;
-	uint64_t flags = MFD_CLOEXEC | (executable ? MFD_EXEC : 0);
-	err = borrow_syscall(b, SYS_memfd_create, (uint64_t[6]){ name_address, flags }, &fd);
-	if (!err && fd == -EINVAL && executable) {	/* kernels before 6.3 */
-		err = borrow_scratch(b, name, strlen(name) + 1, &name_address);
+	/* The seal forbids execve() alone, never a mapping, and is what vm.memfd_noexec = 2 wants.
+	 * Kernels before 6.3 do not know it. */
+	static const uint64_t flags[] = { MFD_CLOEXEC | MFD_NOEXEC_SEAL, MFD_CLOEXEC };
+	int64_t fd = -EINVAL;
+	struct mt_error *err = NULL;
+	for (size_t i = 0; i < 2 && !err && fd == -EINVAL; i++) {
+		uint64_t address;
+		err = borrow_scratch(b, name, strlen(name) + 1, &address);
 		if (!err)
-			err = borrow_syscall(b, SYS_memfd_create,
-					     (uint64_t[6]){ name_address, MFD_CLOEXEC }, &fd);
+			err = borrow_syscall(b, SYS_memfd_create, (uint64_t[6]){ address, flags[i] }, &fd);
 	}
 	if (err)
 		return err;
@@ -160,7 +158,7 @@ struct mt_error *channel_create(struct tracee *t, struct borrow *b, struct chann
 	int fd;
 	auto_close int local = -1;
 	struct channel ch = { 0 };
-	struct mt_error *err = channel_memfd(t, b, WIRE_MEMFD_DATA, false, NULL, 0, &fd, &local);
+	struct mt_error *err = channel_memfd(t, b, WIRE_MEMFD_DATA, NULL, 0, &fd, &local);
 	if (err)
 		return err;
 	for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {

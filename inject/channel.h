@@ -26,8 +26,8 @@ struct mt_error *channel_create(struct tracee *t, struct borrow *b, struct chann
 void channel_destroy(struct channel *ch);
 
 /* A memfd with this content (NULL: empty) in the target. The target's descriptor is fd_ret; it is
- * also opened here when local_fd_ret is given. `executable` asks the kernel to allow mapping it so. */
-struct mt_error *channel_memfd(struct tracee *t, struct borrow *b, const char *name, bool executable,
+ * also opened here when local_fd_ret is given. */
+struct mt_error *channel_memfd(struct tracee *t, struct borrow *b, const char *name,
 			       const void *data, size_t size, int *fd_ret, int *local_fd_ret)
 	MT_MUST_CHECK;
 struct mt_error *channel_close_fd(struct borrow *b, int fd) MT_MUST_CHECK;

@@ -5,6 +5,7 @@
 #include "inject/injection.h"
 
 #include "attach/seccomp.h"
+#include "inject/loader.h"
 #include "inject/removal.h"
 
 #include <errno.h>
@@ -19,32 +20,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-extern const uint8_t mt_tracer_blob[], mt_tracer_blob_end[];
-
-#define CALL_TIMEOUT_MS 30000	/* wall time: the thread may be starved */
-#define RTLD_NOW 2
-
 /* ---- before anything is stopped ---- */
-
-struct mt_error *injection_find_dl(struct tracee *t, const struct images *images, const char *name,
-				   uint64_t *address_ret)
-{
-	struct image_symbol sym;
-	for (int pass = 0; pass < 2; pass++) {	/* libc first, then libdl of old glibc */
-		for (size_t i = 0; i < images->list.len; i++) {
-			struct image *img = images->list.items[i];
-			bool libdl = img->soname && !strncmp(img->soname, "libdl.", 6);
-			if (img->unloaded || (pass ? !libdl : !img->is_libc))
-				continue;
-			if (image_find_symbol(t, img, name, &sym)) {
-				*address_ret = sym.address;
-				return NULL;
-			}
-		}
-	}
-	return mt_error_hint(mt_error_create(MT_ERROR_REFUSED, "no '%s' in the target's C library", name),
-			     "glibc 2.34 or newer is needed at present, or a program linked with libdl");
-}
 
 /* What inject/tracer/ asks of the kernel on the target's own threads, with WIRE_OPT_NO_PROBE. And
  * the call by which a borrowed thread restores itself if this process dies. */
@@ -72,14 +48,11 @@ static struct mt_error *check_filters(struct injection *in)
 
 static struct mt_error *prepare_parts(struct injection *in)
 {
-	uint64_t unused;
 	struct mt_error *err = check_filters(in);
 	if (!err)
 		err = images_read(in->t, &in->images);
 	if (!err)
 		err = linkmap_read(in->t, &in->images, &in->linkmap);
-	if (!err)
-		err = injection_find_dl(in->t, &in->images, "dlopen", &unused);
 	if (!err)
 		err = python_probe(in->t, &in->images, &in->python);
 	if (!err)
@@ -124,69 +97,6 @@ void injection_destroy(struct injection *in)
 
 /* ---- loading ---- */
 
-static struct mt_error *dl_failure(struct injection *in, struct borrow *b)
-{
-	uint64_t dlerror_address, text = 0;
-	auto_free char *message = NULL;
-	auto_error struct mt_error *err = injection_find_dl(in->t, &in->images, "dlerror", &dlerror_address);
-	if (!err)
-		err = borrow_call(b, dlerror_address, NULL, 0, CALL_TIMEOUT_MS, &text);
-	if (!err && text)
-		err = tracee_read_string(in->t, text, 1024, &message);
-	return mt_error_create(MT_ERROR_OTHER, "the target cannot load the tracer: %s",
-			       message ? message : "no reason given");
-}
-
-static struct mt_error *call_dlopen(struct injection *in, struct borrow *b, int fd, uint64_t *handle_ret)
-{
-	uint64_t dlopen_address, path_address;
-	struct mt_error *err = injection_find_dl(in->t, &in->images, "dlopen", &dlopen_address);
-	if (err)
-		return err;
-	/* By number first: a debugger that later follows the link map would take "self" for itself.
-	 * But the /proc that the target sees may be of another pid namespace. */
-	char own[16];
-	snprintf(own, sizeof(own), "%d", in->channel.header->target_pid);
-	const char *const names[] = { own, "self" };
-	for (int i = 0; i < 2 && !err && !*handle_ret; i++) {
-		char path[64];
-		snprintf(path, sizeof(path), "/proc/%s/fd/%d", names[i], fd);
-		err = borrow_scratch(b, path, strlen(path) + 1, &path_address);
-		if (!err)
-			err = borrow_call(b, dlopen_address, (uint64_t[]){ path_address, RTLD_NOW }, 2,
-					  CALL_TIMEOUT_MS, handle_ret);
-	}
-	return err;
-}
-
-/* A root without /proc, or one that cannot be read by the target: a file in a folder that both
- * sides see, for as long as the call takes. */
-static struct mt_error *call_dlopen_file(struct injection *in, struct borrow *b, uint64_t *handle_ret)
-{
-	static const char *const dirs[] = { "/tmp", "/dev/shm", "/var/tmp", "/run", "" };
-	uint64_t dlopen_address, path_address;
-	struct mt_error *err = injection_find_dl(in->t, &in->images, "dlopen", &dlopen_address);
-	for (size_t i = 0; i < sizeof(dirs) / sizeof(dirs[0]) && !err && !*handle_ret; i++) {
-		char path[128];
-		snprintf(path, sizeof(path), "/proc/%d/root%s/" WIRE_MEMFD_TRACER ".%d.so",
-			 tracee_pid(in->t), dirs[i], (int)getpid());
-		auto_close int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0755);
-		if (fd < 0)
-			continue;
-		size_t size = (size_t)(mt_tracer_blob_end - mt_tracer_blob);
-		const char *inner = strstr(path, "/root") + 5;
-		if (!fchmod(fd, 0755) && write(fd, mt_tracer_blob, size) == (ssize_t)size) {
-			err = borrow_scratch(b, inner, strlen(inner) + 1, &path_address);
-			if (!err)
-				err = borrow_call(b, dlopen_address,
-						  (uint64_t[]){ path_address, RTLD_NOW }, 2,
-						  CALL_TIMEOUT_MS, handle_ret);
-		}
-		unlink(path);
-	}
-	return err;
-}
-
 static struct image *tracer_image(const struct images *images)
 {
 	for (size_t i = images->list.len; i > 0; i--)
@@ -197,27 +107,12 @@ static struct image *tracer_image(const struct images *images)
 
 static struct mt_error *load_tracer(struct injection *in, struct borrow *b)
 {
-	int fd;
-	size_t size = (size_t)(mt_tracer_blob_end - mt_tracer_blob);
-	struct mt_error *err = channel_memfd(in->t, b, WIRE_MEMFD_TRACER, true, mt_tracer_blob, size, &fd,
-					     NULL);
+	bool changed;
+	uint64_t handle;
+	struct mt_error *err = loader_load(in->t, b, &in->images, &handle);
 	if (err)
 		return err;
-	uint64_t handle = 0;
-	err = call_dlopen(in, b, fd, &handle);
-	if (!err && !handle)
-		err = call_dlopen_file(in, b, &handle);
-	if (!err && !handle)
-		err = dl_failure(in, b);
-	struct mt_error *close_err = channel_close_fd(b, fd);
-	if (err) {
-		mt_error_destroy(close_err);
-		return err;
-	}
-	if (close_err)
-		return close_err;
 	in->channel.header->tracer_handle = handle;
-	bool changed;
 	err = images_refresh(in->t, &in->images, &changed);
 	if (err)
 		return err;
@@ -237,7 +132,7 @@ static struct mt_error *call_tracer(struct injection *in, struct borrow *b, cons
 	if (!img || !image_find_symbol(in->t, img, symbol, &sym))
 		return mt_error_create(MT_ERROR_OTHER, "the tracer has no '%s'", symbol);
 	uint64_t rc;
-	struct mt_error *err = borrow_call(b, sym.address, &argument, 1, CALL_TIMEOUT_MS, &rc);
+	struct mt_error *err = borrow_call(b, sym.address, &argument, 1, LOADER_CALL_TIMEOUT_MS, &rc);
 	if (!err && (int64_t)rc < 0)
 		err = mt_error_os((int)-(int64_t)rc, "the tracer cannot start in the target");
 	return err;
@@ -421,6 +316,7 @@ static struct mt_error *arm_steps(struct injection *in, struct borrow *b)
 		return err;
 	h->thunk_page = in->thunks.page;
 	borrow_set_end(b, in->thunks.page + WIRE_THUNK_END);
+	h->tid_offset = loader_tid_offset(in->t, b);
 	err = load_tracer(in, b);
 	if (!err)
 		err = tables_compile(in->t, &in->images, &in->tables);	/* the tracer's own */

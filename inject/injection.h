@@ -53,8 +53,4 @@ void injection_destroy(struct injection *in);
 MT_DEFINE_CLEANUP(injection, struct injection *, injection_destroy)
 #define auto_injection mt_auto(mt_cleanup_injection)
 
-/* The function of libc (or libdl, or musl) that opens or closes a library. */
-struct mt_error *injection_find_dl(struct tracee *t, const struct images *images, const char *name,
-				   uint64_t *address_ret) MT_MUST_CHECK;
-
 #endif

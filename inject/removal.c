@@ -5,7 +5,8 @@
 #include "inject/removal.h"
 
 #include "attach/linkmap.h"
-#include "inject/injection.h"
+#include "inject/channel.h"
+#include "inject/loader.h"
 #include "inject/outside.h"
 #include "inject/slots.h"
 #include "inject/thunk.h"
@@ -16,7 +17,6 @@
 #include <sys/syscall.h>
 #include <time.h>
 
-#define CALL_TIMEOUT_MS 30000	/* the thread may be starved, and waiting harms nobody */
 #define STOP_TIMEOUT_MS 300
 /* Slots put back by one call: as many as there is room for on the stack that it runs on. */
 #define RESTORE_MAX 4096u
@@ -305,7 +305,7 @@ static struct mt_error *restore_slots(struct removal *r, struct borrow *b)
 	struct mt_error *err = tracer_symbol(r, WIRE_SYMBOL_RESTORE, &restore);
 	if (err)
 		return err;
-	mt_error_destroy(injection_find_dl(r->t, &r->images, "dl_iterate_phdr", &iterate));
+	mt_error_destroy(loader_find_dl(r->t, &r->images, "dl_iterate_phdr", &iterate));
 	for (size_t at = 0, count; at < r->slots.len && !err; at += count) {
 		uint64_t list;
 		count = r->slots.len - at < RESTORE_MAX ? r->slots.len - at : RESTORE_MAX;
@@ -315,7 +315,7 @@ static struct mt_error *restore_slots(struct removal *r, struct borrow *b)
 		uint64_t args[3] = { restore, list };
 		if (!iterate)
 			args[0] = 0, args[1] = 0, args[2] = list;
-		err = borrow_call(b, iterate ? iterate : restore, args, 3, CALL_TIMEOUT_MS, &rc);
+		err = borrow_call(b, iterate ? iterate : restore, args, 3, LOADER_CALL_TIMEOUT_MS, &rc);
 	}
 	return err;
 }
@@ -340,10 +340,10 @@ static struct mt_error *restore_without_tracer(struct removal *r)
 	return err;
 }
 
-static struct mt_error *tracer_handle(struct removal *r, uint64_t *ret)
+/* 0: the loader does not know it, it was mapped. */
+static struct mt_error *tracer_handle(struct removal *r, const struct image *img, uint64_t *ret)
 {
 	struct linkmap map = { 0 };
-	const struct image *img = images_find(&r->images, r->there.tracer_start);
 	struct mt_error *err = linkmap_read(r->t, &r->images, &map);
 	if (err)
 		return err;
@@ -353,21 +353,34 @@ static struct mt_error *tracer_handle(struct removal *r, uint64_t *ret)
 	return NULL;
 }
 
+/* One that is no image was being mapped when its maker died: no code of it ever ran. */
+static struct mt_error *unmap_tracer(struct removal *r, struct borrow *b, const struct image *img)
+{
+	uint64_t start = img ? img->start : r->there.tracer_start;
+	uint64_t end = img ? img->end : r->there.tracer_end;
+	int64_t rc;
+	return borrow_syscall(b, SYS_munmap, (uint64_t[6]){ start, end - start }, &rc);
+}
+
+static struct mt_error *close_tracer(struct removal *r, struct borrow *b, uint64_t handle)
+{
+	uint64_t dlclose_address, rc;
+	struct mt_error *err = loader_find_dl(r->t, &r->images, "dlclose", &dlclose_address);
+	return err ? err : borrow_call(b, dlclose_address, &handle, 1, LOADER_CALL_TIMEOUT_MS, &rc);
+}
+
 static struct mt_error *unload_tracer(struct removal *r, struct borrow *b)
 {
-	uint64_t handle = 0, dlclose_address = 0, stop = 0, rc;
-	struct mt_error *err = tracer_handle(r, &handle);
-	if (!err && !handle)
-		err = mt_error_create(MT_ERROR_OTHER, "the tracer in the target cannot be identified");
-	if (!err)
-		err = injection_find_dl(r->t, &r->images, "dlclose", &dlclose_address);
-	if (!err)
+	uint64_t handle = 0, stop = 0, rc;
+	const struct image *img = images_find(&r->images, r->there.tracer_start);
+	struct mt_error *err = tracer_handle(r, img, &handle);
+	if (!err && img)
 		err = tracer_symbol(r, WIRE_SYMBOL_STOP, &stop);
-	if (!err)
-		err = borrow_call(b, stop, NULL, 0, CALL_TIMEOUT_MS, &rc);
-	if (!err)
-		err = borrow_call(b, dlclose_address, &handle, 1, CALL_TIMEOUT_MS, &rc);
-	return err;
+	if (!err && img)
+		err = borrow_call(b, stop, NULL, 0, LOADER_CALL_TIMEOUT_MS, &rc);
+	if (err)
+		return err;
+	return handle ? close_tracer(r, b, handle) : unmap_tracer(r, b, img);
 }
 
 static struct mt_error *close_left_fds(struct removal *r, struct borrow *b)

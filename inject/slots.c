@@ -46,10 +46,12 @@ static int function_of(const char *symbol)
 	return -1;
 }
 
-/* The dynamic loader defines its own minimal malloc until libc is there; nothing binds to it. */
-static bool may_define(const struct image *img)
+/* The dynamic loader defines its own minimal malloc until libc is there; nothing binds to it. But
+ * musl's loader is its libc. */
+static bool takes_part(const struct image *img)
 {
-	return !img->unloaded && !img->is_loader && !img->is_tracer && !img->is_vdso;
+	bool bare_loader = img->is_loader && !img->is_libc;
+	return !img->unloaded && !bare_loader && !img->is_tracer && !img->is_vdso;
 }
 
 static const struct definers *definers_of(struct search *s, enum wire_function fn)
@@ -61,7 +63,7 @@ static const struct definers *definers_of(struct search *s, enum wire_function f
 	for (size_t i = 0; i < s->order.len && d->count < DEFINERS_MAX; i++) {
 		struct image *img = s->order.items[i];
 		struct image_symbol sym;
-		if (may_define(img) && image_find_symbol(s->t, img, function_names[fn], &sym) &&
+		if (takes_part(img) && image_find_symbol(s->t, img, function_names[fn], &sym) &&
 		    (sym.type == STT_FUNC || sym.type == STT_NOTYPE))
 			d->address[d->count++] = sym.address;
 	}
@@ -122,11 +124,6 @@ static struct mt_error *take_slot(const struct image_relocation *rel, void *arg)
 	return mt_array_push(&s->slots->list, slot) ? NULL : &mt_enomem;
 }
 
-static bool has_slots(const struct image *img)
-{
-	return !img->unloaded && !img->is_loader && !img->is_tracer && !img->is_vdso;
-}
-
 /* Images in the order in which the loader looks symbols up; those it does not list come last. */
 static struct mt_error *lookup_order(struct search *s, const struct linkmap *map)
 {
@@ -149,7 +146,7 @@ static struct mt_error *find_in_images(struct search *s)
 {
 	for (size_t i = 0; i < s->images->list.len; i++) {
 		struct image *img = s->images->list.items[i];
-		if (s->slots->images_done.items[i] || !has_slots(img))
+		if (s->slots->images_done.items[i] || !takes_part(img))
 			continue;
 		s->slots->images_done.items[i] = true;
 		s->img = img;
@@ -198,7 +195,7 @@ struct mt_error *slots_each(struct tracee *t, const struct images *images,
 {
 	struct each e = { fn, arg };
 	for (size_t i = 0; i < images->list.len; i++) {
-		if (!has_slots(images->list.items[i]))
+		if (!takes_part(images->list.items[i]))
 			continue;
 		struct mt_error *err = image_each_relocation(t, images->list.items[i], each_slot, &e);
 		if (err)
@@ -215,7 +212,7 @@ struct image *slots_allocator(struct tracee *t, const struct images *images,
 	auto_error struct mt_error *err = lookup_order(&s, map);
 	for (size_t i = 0; i < s.order.len && !found; i++) {
 		struct image_symbol sym;
-		if (may_define(s.order.items[i]) && image_find_symbol(t, s.order.items[i], "malloc", &sym))
+		if (takes_part(s.order.items[i]) && image_find_symbol(t, s.order.items[i], "malloc", &sym))
 			found = s.order.items[i];
 	}
 	mt_array_deinit(&s.order);

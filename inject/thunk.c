@@ -79,7 +79,7 @@ struct mt_error *thunks_create(struct tracee *t, struct borrow *b, struct thunks
 	uint8_t page[PAGE];
 	fresh_page(page);
 	int fd;
-	struct mt_error *err = channel_memfd(t, b, WIRE_MEMFD_THUNK, true, page, PAGE, &fd, NULL);
+	struct mt_error *err = channel_memfd(t, b, WIRE_MEMFD_THUNK, page, PAGE, &fd, NULL);
 	if (err)
 		return err;
 	int64_t address;

@@ -31,10 +31,14 @@ EXPORT long memtrace_start(struct wire_header *header)
 	tracer.codes = (struct wire_code *)(tracer.base + header->code_offset);
 	tracer.rules = (const struct wire_rule *)(tracer.base + header->rules_offset);
 	tracer.ring_size = header->ring_size;
-	tracer.local_size = sizeof(struct local) + header->ring_count * sizeof(struct thread *);
+	size_t threads_size = sizeof(struct local) + header->ring_count * sizeof(struct thread *);
+	tracer.tid_offset = header->tid_offset;
+	tracer.entry_mask = 2 * header->ring_count - 1;
+	tracer.local_size = threads_size + (tracer.entry_mask + 1ull) * sizeof(struct thread_entry);
 	tracer.local = sys_map(tracer.local_size);
 	if (!tracer.local)
 		return -ENOMEM;
+	tracer.entries = (struct thread_entry *)((uint8_t *)tracer.local + threads_size);
 	/* Kernels before 4.14 cannot wipe on fork; children there would write into our rings. */
 	long rc = sys_call(SYS_madvise, tracer.local, tracer.local_size, MADV_WIPEONFORK, 0);
 	if (rc < 0) {

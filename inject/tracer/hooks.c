@@ -9,8 +9,6 @@
  * what the original calls in turn (reallocarray -> realloc, malloc -> mmap) passes through. */
 #include "inject/tracer/event.h"
 
-__thread struct thread *tracer_self __attribute__((tls_model("initial-exec")));
-
 struct tracer tracer;
 
 /* ---- in and out ---- */
@@ -30,11 +28,6 @@ static inline void set_state(struct thread *t, uint64_t state)
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
-static inline struct thread *thread_self(void)
-{
-	return likely(tracer_self != NULL) ? tracer_self : thread_register();
-}
-
 /* While a record is written only a signal handler can come here. */
 static __attribute__((noinline, cold)) struct thread *hook_nested(struct wire_ring *ring)
 {
@@ -47,6 +40,8 @@ static __attribute__((noinline, cold)) struct thread *hook_nested(struct wire_ri
 static inline __attribute__((always_inline)) struct thread *hook_enter(enum wire_busy busy)
 {
 	struct thread *t = thread_self();
+	if (unlikely(!t))
+		t = thread_register();
 	if (unlikely(!t))
 		return NULL;
 	struct wire_ring *ring = t->ring;

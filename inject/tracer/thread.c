@@ -4,9 +4,94 @@
  * Called by the hooks; calls the kernel. */
 #include "inject/tracer/tracer.h"
 
-extern __thread struct thread *tracer_self;
-
 #define FIRST_DEPTH 256u
+
+/* ---- which thread is this? ---- */
+
+#ifdef TRACER_NO_TLS
+
+static inline uint64_t thread_pointer(void)
+{
+	uint64_t tp;
+	__asm__("mov %%fs:0, %0" : "=r"(tp));	/* the block's first word is its address */
+	return tp;
+}
+
+/* A thread pointer serves one thread after another; their ids tell them apart. */
+static inline uint32_t thread_id(uint64_t tp)
+{
+	if (unlikely(!tracer.tid_offset))
+		return (uint32_t)sys_call(SYS_gettid, 0, 0, 0, 0);
+	return __atomic_load_n((uint32_t *)(tp + tracer.tid_offset), __ATOMIC_RELAXED);
+}
+
+static inline struct thread_entry *entry_at(uint64_t tp, uint32_t probe)
+{
+	uint64_t hash = (tp >> 4) * 0x9e3779b97f4a7c15ull >> 32;
+	return &tracer.entries[(hash + probe) & tracer.entry_mask];
+}
+
+static inline bool ring_is_of(const struct thread *t, uint32_t tid)
+{
+	const struct wire_ring *ring = t ? t->ring : NULL;
+	return ring && ring->tid == tid &&
+	       __atomic_load_n((uint32_t *)&ring->state, __ATOMIC_ACQUIRE) == WIRE_RING_OWNED;
+}
+
+struct thread *thread_self(void)
+{
+	uint64_t tp = thread_pointer();
+	for (uint32_t i = 0; i < THREAD_PROBES; i++) {
+		struct thread_entry *e = entry_at(tp, i);
+		uint64_t owner = __atomic_load_n(&e->owner, __ATOMIC_RELAXED);
+		if (likely(owner == tp)) {
+			uint32_t tid = thread_id(tp);
+			return likely(e->tid == tid && ring_is_of(e->thread, tid)) ? e->thread : NULL;
+		}
+		if (!owner)
+			return NULL;
+	}
+	return NULL;
+}
+
+/* Takes this thread's entry: the one of its pointer, else a free one or one of a thread that is
+ * dead. False: all near ones are in use. */
+static bool thread_remember(struct thread *t)
+{
+	uint64_t tp = thread_pointer();
+	struct thread_entry *e = NULL;
+	for (uint32_t i = 0; i < THREAD_PROBES && !e; i++)
+		if (__atomic_load_n(&entry_at(tp, i)->owner, __ATOMIC_RELAXED) == tp)
+			e = entry_at(tp, i);
+	for (uint32_t i = 0; i < THREAD_PROBES && !e; i++) {
+		struct thread_entry *other = entry_at(tp, i);
+		uint64_t owner = __atomic_load_n(&other->owner, __ATOMIC_RELAXED);
+		if (owner && ring_is_of(other->thread, other->tid))
+			continue;
+		if (__atomic_compare_exchange_n(&other->owner, &owner, tp, false, __ATOMIC_ACQ_REL,
+						__ATOMIC_RELAXED))
+			e = other;
+	}
+	if (!e)
+		return false;
+	e->thread = t;
+	e->tid = t->ring->tid;
+	return true;
+}
+
+#else
+
+__thread struct thread *tracer_self __attribute__((tls_model("initial-exec")));
+
+static bool thread_remember(struct thread *t)
+{
+	tracer_self = t;
+	return true;
+}
+
+#endif
+
+/* ---- its ring ---- */
 
 /* Low rings first: what is touched once stays touched. */
 static void note_ring_used(struct wire_header *h, uint32_t slot)
@@ -158,14 +243,17 @@ struct thread *thread_register(void)
 	struct thread *t = ring ? local->threads[slot] : NULL;
 	if (ring && !t)
 		t = thread_create(slot);
+	if (t) {
+		thread_reset(t, ring, slot);
+		if (!thread_remember(t))
+			t = NULL;
+	}
 	if (!t) {
 		if (ring)
 			__atomic_store_n((uint32_t *)&ring->state, WIRE_RING_FREE, __ATOMIC_RELEASE);
 		__atomic_fetch_add((uint64_t *)&tracer.header->unringed, 1, __ATOMIC_RELAXED);
 		return NULL;
 	}
-	thread_reset(t, ring, slot);
-	tracer_self = t;
 	return t;
 }
 

@@ -91,9 +91,18 @@ struct thread {
 	struct pc_rule pc_cache[PC_CACHE_SIZE];
 };
 
+/* Where there is no thread-local storage: threads by their thread pointer. An entry belongs to the
+ * thread that has the pointer, and holds when that thread still has the id it had. */
+struct thread_entry {
+	uint64_t owner;			/* thread pointer; 0: free */
+	struct thread *thread;
+	uint32_t tid;
+};
+#define THREAD_PROBES 64u
+
 struct local {			/* wiped on fork */
 	uint32_t alive;
-	struct thread *threads[];	/* by ring */
+	struct thread *threads[];	/* by ring; then, without TLS, the entries */
 };
 
 struct tracer {
@@ -106,6 +115,8 @@ struct tracer {
 	uint64_t ring_size;
 	struct local *local;
 	size_t local_size;
+	struct thread_entry *entries;	/* in local; a power of two of them */
+	uint32_t entry_mask, tid_offset;
 	/* A copy: the shared memory is not there in a forked child, the hooks still are. */
 	uint64_t original[WIRE_FN_COUNT][WIRE_VARIANTS];
 };
@@ -120,6 +131,16 @@ static inline bool tracer_armed(void)
 }
 
 /* ---- thread.c ---- */
+#ifdef TRACER_NO_TLS
+/* Of this thread; NULL: not seen yet, or a forked child. */
+struct thread *thread_self(void);
+#else
+extern __thread struct thread *tracer_self __attribute__((tls_model("initial-exec")));
+static inline struct thread *thread_self(void)
+{
+	return tracer_self;
+}
+#endif
 /* This thread's state, made at its first event; NULL: pass through. */
 struct thread *thread_register(void);
 void threads_unmap(void);

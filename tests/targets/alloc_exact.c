@@ -15,9 +15,14 @@
 
 #define PAGE 4096ul
 
+#ifdef __GLIBC__
 /* glibc keeps cfree for old programs only. */
 extern void old_cfree(void *);
 __asm__(".symver old_cfree, cfree@GLIBC_2.2.5");
+#else	/* musl has neither */
+#define old_cfree free
+#define pvalloc valloc
+#endif
 
 static void *before[16];
 static volatile size_t huge = SIZE_MAX / 4;	/* the compiler must not see it */
@@ -65,10 +70,12 @@ static NOINLINE void use_realloc(void)
 	if (q)
 		ledger_die("realloc of too much");
 	sink = p;
+#ifdef __GLIBC__				/* frees; musl makes a block of 0 bytes */
 	p = GOT("malloc", malloc(777), 777);
 	GONE(p);
-	if (realloc(p, 0))			/* glibc: frees */
+	if (realloc(p, 0))
 		ledger_die("realloc to 0");
+#endif
 	p = nothing;
 	p = REALLOC(p, 300000);
 	p = REALLOC(p, 3000000);		/* glibc: mremap inside */
@@ -207,6 +214,7 @@ static NOINLINE void use_mremap(void)
 /* No malloc in between: it would move the break too. */
 static NOINLINE void use_break(void)
 {
+#ifdef __GLIBC__				/* musl keeps the break for itself */
 	void *old = GOT("sbrk", sbrk(5 * PAGE), 5 * PAGE);
 	if (sbrk(0) != (char *)old + 5 * PAGE)
 		ledger_die("sbrk");
@@ -218,6 +226,7 @@ static NOINLINE void use_break(void)
 	ledger_gone_part(end, 4 * PAGE);
 	if (brk(end))
 		ledger_die("brk back");
+#endif
 }
 
 /* Without -fPIC this makes "canonical" stubs of them: the symbol's address is the program's own

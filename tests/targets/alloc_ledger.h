@@ -53,7 +53,10 @@ static struct ledger_block ledger_blocks[LEDGER_BLOCKS];
 static int ledger_block_count;
 static unsigned long ledger_live, ledger_best;
 static pthread_mutex_t ledger_lock = PTHREAD_MUTEX_INITIALIZER;
-static __thread unsigned ledger_sequence;
+/* Of each thread, kept when it is gone: another one may free its blocks. */
+static unsigned ledger_sequences[4096];
+static unsigned ledger_threads;
+static __thread unsigned *ledger_sequence;
 
 static void ledger_say(const char *format, ...)
 {
@@ -111,8 +114,12 @@ static void *ledger_got(const char *function, int line, const char *kind, void *
 	b->start = (char *)p;
 	b->size = b->left = size;
 	b->site = site;
-	b->sequence = &ledger_sequence;
-	b->born = ++ledger_sequence;
+	if (!ledger_sequence && ledger_threads == sizeof(ledger_sequences) / sizeof(unsigned))
+		ledger_die("too many threads");
+	if (!ledger_sequence)
+		ledger_sequence = &ledger_sequences[ledger_threads++];
+	b->sequence = ledger_sequence;
+	b->born = ++*ledger_sequence;
 	ledger_sites[site].all.count++;
 	ledger_sites[site].all.bytes += size;
 	ledger_sites[site].live.count++;
