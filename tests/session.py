@@ -191,10 +191,12 @@ def slots(pid):
         if len(fields) < 6 or fields[2] != "00000000" or not fields[5].startswith("/"):
             continue
         path, start = fields[5], int(fields[0].split("-")[0], 16)
-        if path in seen or not os.path.isfile(path):
+        # As the process sees it; the program of a chroot is shown with a path from outside.
+        places = [p for p in (f"/proc/{pid}/root{path}", path) if os.path.isfile(p)]
+        if path in seen or not places:
             continue
         seen.add(path)
-        offsets, low = _slot_offsets(path, os.stat(path).st_mtime_ns)
+        offsets, low = _slot_offsets(places[0], os.stat(places[0]).st_mtime_ns)
         for offset, value in _read_words(pid, start - low, offsets):
             values[path, offset] = value
     return values
