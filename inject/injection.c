@@ -4,6 +4,7 @@
  * Called by cmds/; calls the rest of inject/ and attach/. */
 #include "inject/injection.h"
 
+#include "attach/cgroup.h"
 #include "attach/seccomp.h"
 #include "inject/loader.h"
 #include "inject/removal.h"
@@ -46,9 +47,41 @@ static struct mt_error *check_filters(struct injection *in)
 			     &in->filtered);
 }
 
+/* What a capture can take in the target's memory group: the rings and caches of a thread as they
+ * fill up; the tracer, its tables of code objects and the stack of our calls. The unwind tables are
+ * written here and count here. */
+#define ROOM_THREAD (384ull << 10)
+#define ROOM_ONCE (3ull << 20)
+/* Where memtrace is in the target's group itself: its own memory and those tables. */
+#define ROOM_CONTROLLER (48ull << 20)
+
+/* The kernel would not refuse memory beyond a group's limit, it would kill: the target, most likely,
+ * as the largest. */
+static struct mt_error *check_room(struct tracee *t)
+{
+	struct proc_status status;
+	struct mt_error *err = proc_status_read(tracee_pid(t), &status);
+	if (err)
+		return err;
+	uint64_t room = cgroup_room(tracee_pid(t));
+	uint64_t need = ROOM_ONCE + (uint64_t)status.threads * ROOM_THREAD;
+	if (cgroup_same(tracee_pid(t), getpid()))
+		need += ROOM_CONTROLLER;
+	if (room >= need)
+		return NULL;
+	return mt_error_hint(mt_error_create(MT_ERROR_REFUSED,
+		"the memory limit of process %d's control group leaves %llu KiB, and tracing its %d "
+		"threads can take %llu KiB", (int)tracee_pid(t), (unsigned long long)(room >> 10),
+		status.threads, (unsigned long long)(need >> 10)),
+		"raise the limit by %llu KiB; beyond it the kernel would kill the process",
+		(unsigned long long)((need - room + 1023) >> 10));
+}
+
 static struct mt_error *prepare_parts(struct injection *in)
 {
-	struct mt_error *err = check_filters(in);
+	struct mt_error *err = check_room(in->t);
+	if (!err)
+		err = check_filters(in);
 	if (!err)
 		err = images_read(in->t, &in->images);
 	if (!err)

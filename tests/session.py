@@ -182,6 +182,15 @@ def _slot_offsets(path, _version):
     return sorted(slots), min(v for v, _, _ in loads) & ~4095
 
 
+def _place(pid, path):
+    """Where this process can read a file of another one's maps; None: nowhere. The program of a
+    chroot is shown there with a path from outside."""
+    inside = f"/proc/{pid}/root{path}"
+    if os.path.isfile(path) and (not os.path.isfile(inside) or os.path.samefile(path, inside)):
+        return path
+    return inside if os.path.isfile(inside) else None
+
+
 def slots(pid):
     """{(module, address in the file): value} of every pointer the loader relocates by symbol."""
     values = {}
@@ -191,12 +200,11 @@ def slots(pid):
         if len(fields) < 6 or fields[2] != "00000000" or not fields[5].startswith("/"):
             continue
         path, start = fields[5], int(fields[0].split("-")[0], 16)
-        # As the process sees it; the program of a chroot is shown with a path from outside.
-        places = [p for p in (f"/proc/{pid}/root{path}", path) if os.path.isfile(p)]
-        if path in seen or not places:
+        place = _place(pid, path)
+        if path in seen or not place:
             continue
         seen.add(path)
-        offsets, low = _slot_offsets(places[0], os.stat(places[0]).st_mtime_ns)
+        offsets, low = _slot_offsets(place, os.stat(place).st_mtime_ns)
         for offset, value in _read_words(pid, start - low, offsets):
             values[path, offset] = value
     return values

@@ -134,6 +134,24 @@ class Refusals(unittest.TestCase):
                 self.refused(target.pid, r"(?i)static")
                 self.goes_on(target)
 
+    def test_asleep_in_vfork(self):
+        """The parent (in uninterruptible sleep) and the child share memory and stack."""
+        source = ("#include <stdlib.h>\n#include <unistd.h>\n"
+                  "int main(void)\n{\n\tchar c;\n\tfree(malloc(10));\n"
+                  "\tif (write(1, \"ready\\n\", 6) != 6)\n\t\treturn 1;\n"
+                  "\tif (!vfork()) {\n\t\tif (read(0, &c, 1) != 1)\n\t\t\t_exit(1);\n"
+                  "\t\t_exit(0);\n\t}\n"
+                  "\tif (read(0, &c, 1) != 1 || write(1, \"went on\\n\", 8) != 8)\n"
+                  "\t\treturn 1;\n\treturn 0;\n}\n")
+        program = harness.compile_c(source, name="vforked", flags=["-w"])
+        with harness.start_target([program], stdin=True, wait="^ready") as target:
+            children = Path(f"/proc/{target.pid}/task/{target.pid}/children")
+            harness.wait_for(children.read_text, what="the child")
+            self.refused(target.pid, r"sharing memory with a vfork child")
+            self.assertTrue(target.alive())
+            target.send("x")
+            self.goes_on(target)
+
     def test_other_user(self):
         with harness.tmpdir(0o755) as tmp, self.sleeper() as target:
             result = self.refused(target.pid, r"(?i)permission|not permitted|belongs to (another )?user",
