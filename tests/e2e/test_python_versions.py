@@ -13,11 +13,11 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import harness  # noqa: E402
 
 TIMEOUT = 400
-SCRIPT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "targets", "versions.py")
+SCRIPTS = [str(harness.TARGETS / name) for name in ("versions.py", "frames.py")]
 
 
 # Programs that are PIE and one that is not; one with Py_DEBUG (such packages are large).
-FORKY = ["python3.13-nopie", "python3.14", "python3.14-dbg", "python3.15"]
+FORKY = ["python3.13", "python3.13-nopie", "python3.14", "python3.14-dbg", "python3.15"]
 MINORS = range(7, 16)
 
 
@@ -51,7 +51,7 @@ def counts(rows, script):
 class Versions(unittest.TestCase):
     maxDiff = None
 
-    def check(self, python, script=SCRIPT):
+    def check(self, python, script):
         with harness.tmpdir() as tmp:
             cap = tmp / "cap.bin"
             result = harness.memtrace("run", "-q", "-o", cap, "--", *python, script)
@@ -62,26 +62,28 @@ class Versions(unittest.TestCase):
                 key = ";".join(part.split(".")[-1] for part in key.split(";"))
                 want[key] = want.get(key, 0) + int(value)
             rows = harness.folded(cap, "--view", "allocated", "--metric", "count")
-            got = counts(rows, os.path.basename(SCRIPT))
+            got = counts(rows, os.path.basename(script))
             # Small objects of leaf() itself come from the interpreter's arenas now and then, so the
             # line of the big allocation is what is compared.
             self.assertEqual({k: v for k, v in got.items() if k in want}, want)
 
     def test_every_interpreter(self):
         for name, python in interpreters().items():
-            with self.subTest(name):
-                self.check(python)
+            for script in SCRIPTS:
+                with self.subTest(name, script=os.path.basename(script)):
+                    self.check(python, script)
 
     def test_interpreters_of_a_newer_debian(self):
         root = harness.rootfs(self, "forky", *FORKY)
-        shutil.copy(SCRIPT, root / "tmp")
+        for script in SCRIPTS:
+            shutil.copy(script, root / "tmp")
         pythons = sorted(p.name for p in (root / "usr/bin").glob("python3.1[0-9]*")
                          if re.fullmatch(r"python3\.\d+d?", p.name))
         self.assertTrue(pythons)
         for python in pythons:
-            with self.subTest(python):
-                self.check(["chroot", root, f"/usr/bin/{python}"],
-                           "/tmp/" + os.path.basename(SCRIPT))
+            for script in map(os.path.basename, SCRIPTS):
+                with self.subTest(python, script=script):
+                    self.check(["chroot", root, f"/usr/bin/{python}"], f"/tmp/{script}")
 
 
 if __name__ == "__main__":
