@@ -188,7 +188,11 @@ struct wire_python {
 	/* Free-threaded 3.14+: each thread may run its own copy of the instructions. The frame has
 	 * an int32 index of it; the code object a pointer to { size; first instructions[] }. */
 	uint16_t frame_tlbc, code_tlbc;
-	uint16_t pad;
+	/* Up to 3.11: _PyRuntime's list of interpreters (head, main), its current thread state, and
+	 * the pthread_t in a thread state; for the threads of sub-interpreters. */
+	uint16_t runtime_interpreters, runtime_current, tstate_thread;
+	uint16_t pad[2];
+	uint64_t runtime;		/* address of _PyRuntime, 0: none of this is needed */
 };
 
 /* Global table of Python code objects, so that each is described once. */

@@ -84,10 +84,12 @@ static void fill_layout(struct tracee *t, struct image *img, struct python *py)
 {
 	struct image_symbol sym, state, type;
 	uint8_t offsets[PYTHON_DEBUG_OFFSETS_MAX];
+	uint64_t runtime = 0;
 	struct python_build build = { .hex = read_version(t, img) };
 	build.trace_refs = image_find_symbol(t, img, "_Py_PrintReferences", &sym) ||
 			   image_find_symbol(t, img, "_Py_AddToAllObjects", &sym);
 	if (image_find_symbol(t, img, "_PyRuntime", &sym)) {
+		runtime = sym.address;
 		build.debug_offsets = offsets;
 		build.debug_offsets_size = tracee_read_some(t, sym.address, offsets, sizeof(offsets));
 	}
@@ -100,6 +102,7 @@ static void fill_layout(struct tracee *t, struct image *img, struct python *py)
 		return;
 	py->layout.get_thread_state = state.address;
 	py->layout.code_type = type.address;
+	py->layout.runtime = py->layout.runtime_current != WIRE_NO_FIELD ? runtime : 0;
 	py->known = true;
 }
 

@@ -18,6 +18,10 @@
 	.str_kind_shift = 2
 #define OBJECTS .object_type = 8, .bytes_size = 16, .bytes_data = 32, .frame_tlbc = NONE, \
 	.code_tlbc = NONE
+/* PyGILState_GetThisThreadState() answers for the main interpreter up to 3.11. */
+#define RUNTIME(interpreters, current, thread) .runtime_interpreters = (interpreters), \
+	.runtime_current = (current), .tstate_thread = (thread)
+#define NO_RUNTIME RUNTIME(NONE, NONE, NONE)
 /* A heap frame each, and a C-level eval loop each. */
 #define FRAMES_OLD .flags = WIRE_PYTHON_ALL_ENTRY, .tstate_cframe = NONE, .tstate_frame = 24, \
 	.frame_code = 32, .frame_previous = 24, .frame_owner = NONE, .frame_is_entry = NONE, \
@@ -26,23 +30,27 @@
 
 static const struct wire_python table[] = {
 	{
-		.version = 0x0307, FRAMES_OLD, OBJECTS, STR_OLD, .frame_instr = 104, .instr_scale = 1,
+		.version = 0x0307, RUNTIME(24, 1480, 176),
+		FRAMES_OLD, OBJECTS, STR_OLD, .frame_instr = 104, .instr_scale = 1,
 		.code_filename = 96, .code_name = 104, .code_firstlineno = 36, .code_linetable = 112,
 	},
 	{
-		.version = 0x0308, FRAMES_OLD, OBJECTS, STR_OLD, .frame_instr = 104, .instr_scale = 1,
+		.version = 0x0308, RUNTIME(32, 1368, 176),
+		FRAMES_OLD, OBJECTS, STR_OLD, .frame_instr = 104, .instr_scale = 1,
 		.code_filename = 104, .code_name = 112, .code_firstlineno = 40, .code_linetable = 120,
 	},
 	{
-		.version = 0x0309, FRAMES_OLD, OBJECTS, STR_OLD, .frame_instr = 104, .instr_scale = 1,
+		.version = 0x0309, RUNTIME(32, 568, 176),
+		FRAMES_OLD, OBJECTS, STR_OLD, .frame_instr = 104, .instr_scale = 1,
 		.code_filename = 104, .code_name = 112, .code_firstlineno = 40, .code_linetable = 120,
 	},
 	{
-		.version = 0x030a, FRAMES_OLD, OBJECTS, STR_OLD, .frame_instr = 96, .instr_scale = 2,
+		.version = 0x030a, RUNTIME(32, 568, 176),
+		FRAMES_OLD, OBJECTS, STR_OLD, .frame_instr = 96, .instr_scale = 2,
 		.code_filename = 104, .code_name = 112, .code_firstlineno = 40, .code_linetable = 120,
 	},
 	{
-		.version = 0x030b, OBJECTS, STR_OLD,
+		.version = 0x030b, RUNTIME(40, 576, 152), OBJECTS, STR_OLD,
 		.tstate_cframe = 56, .tstate_frame = 8,
 		.frame_code = 32, .frame_previous = 48, .frame_instr = 56, .frame_owner = 69,
 		.frame_is_entry = 68, .owner_shim = WIRE_NO_SHIM,
@@ -50,7 +58,7 @@ static const struct wire_python table[] = {
 		.code_linetable = 136, .code_first_instr = 184, .code_firsttraceable = 168,
 	},
 	{	/* Since 3.12 a shim frame stands where a C-level eval loop begins. */
-		.version = 0x030c, OBJECTS, STR_312,
+		.version = 0x030c, NO_RUNTIME, OBJECTS, STR_312,
 		.tstate_cframe = 56, .tstate_frame = 0,
 		.frame_code = 0, .frame_previous = 8, .frame_instr = 56, .frame_owner = 70,
 		.frame_is_entry = NONE, .owner_shim = 3,
@@ -168,7 +176,7 @@ static bool layout_told(const struct python_build *b, const struct told *row, st
 	bool free_threaded = word_at(b, WORD_FREE_THREADED);
 	struct wire_python py = {
 		.version = row->version, .tstate_cframe = NONE, .frame_is_entry = NONE, .owner_shim = 3,
-		.frame_tlbc = NONE, .code_tlbc = NONE,
+		.frame_tlbc = NONE, .code_tlbc = NONE, NO_RUNTIME,
 		.str_kind_shift = row->untold[free_threaded].kind_shift,
 		.frame_tag_mask = row->untold[free_threaded].tag_mask,
 	};

@@ -184,11 +184,40 @@ static uint32_t code_id(struct thread *t, uint64_t code)
 
 /* ---- the frame chain ---- */
 
-static uint64_t current_frame(void)
+/* Up to 3.11 the answer above is about the main interpreter only. The thread state that holds the
+ * GIL is this thread's when it says so; but it may be another's and freed at this moment, so the
+ * kernel is asked to read it. Only where there are sub-interpreters. */
+static __attribute__((noinline)) uint64_t holder_if_mine(uint64_t tstate)
+{
+	const struct wire_python *py = &tracer.header->python;
+	uint64_t holder = load64(py->runtime + py->runtime_current), thread = 0, self;
+	if (!holder || holder == tstate || tracer.header->options & WIRE_OPT_NO_PROBE)
+		return tstate;
+	struct sys_iovec local = { &thread, sizeof(thread) };
+	struct sys_iovec remote = { (void *)(holder + py->tstate_thread), sizeof(thread) };
+	if (sys_call6(SYS_process_vm_readv, tracer.header->target_pid, (long)&local, 1, (long)&remote,
+		      1, 0) != (long)sizeof(thread))
+		return tstate;
+	__asm__("mov %%fs:0, %0" : "=r"(self));
+	return thread == self ? holder : tstate;
+}
+
+static uint64_t current_tstate(void)
 {
 	const struct wire_python *py = &tracer.header->python;
 	uint64_t (*get)(void) = (uint64_t (*)(void))py->get_thread_state;
 	uint64_t tstate = get();
+	if (likely(!py->runtime))
+		return tstate;
+	uint64_t interpreters = py->runtime + py->runtime_interpreters;
+	bool several = load64(interpreters) != load64(interpreters + 8);	/* head, main */
+	return unlikely(several) ? holder_if_mine(tstate) : tstate;
+}
+
+static uint64_t current_frame(void)
+{
+	const struct wire_python *py = &tracer.header->python;
+	uint64_t tstate = current_tstate();
 	if (!tstate)
 		return 0;
 	if (py->tstate_cframe != WIRE_NO_FIELD) {

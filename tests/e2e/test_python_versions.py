@@ -73,10 +73,25 @@ class Versions(unittest.TestCase):
                 with self.subTest(name, script=os.path.basename(script)):
                     self.check(python, script)
 
+    def check_subinterpreters(self, python, script):
+        with harness.tmpdir() as tmp:
+            cap = tmp / "cap.bin"
+            want = int(harness.memtrace("run", "-q", "-o", cap, "--", *python, script).out)
+            rows = harness.folded(cap, "--no-native", "--view", "allocated", "--metric", "count")
+            got = sum(n for frames, n in rows if re.match(
+                r"<module> \(\S+:6\)$", frames[0]) and frames[-1].startswith("leaf ("))
+            self.assertEqual(got, want)
+
+    def test_subinterpreters(self):
+        for name, python in interpreters().items():
+            with self.subTest(name):
+                self.check_subinterpreters(python, harness.TARGETS / "subinterpreters.py")
+
     def test_interpreters_of_a_newer_debian(self):
         root = harness.rootfs(self, "forky", *FORKY)
         for script in SCRIPTS:
             shutil.copy(script, root / "tmp")
+        shutil.copy(harness.TARGETS / "subinterpreters.py", root / "tmp")
         pythons = sorted(p.name for p in (root / "usr/bin").glob("python3.1[0-9]*")
                          if re.fullmatch(r"python3\.\d+d?", p.name))
         self.assertTrue(pythons)
@@ -84,6 +99,9 @@ class Versions(unittest.TestCase):
             for script in map(os.path.basename, SCRIPTS):
                 with self.subTest(python, script=script):
                     self.check(["chroot", root, f"/usr/bin/{python}"], f"/tmp/{script}")
+            with self.subTest(python):
+                self.check_subinterpreters(["chroot", root, f"/usr/bin/{python}"],
+                                           "/tmp/subinterpreters.py")
 
 
 if __name__ == "__main__":
