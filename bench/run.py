@@ -14,10 +14,12 @@ workload is compared with the second run of a fresh bare process. Start-up is in
 workloads. --write replaces the part of FILE between the marks."""
 
 import argparse
+import contextlib
 import math
 import os
 import platform
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -65,7 +67,7 @@ class Worker:
         try:
             self.proc.wait(60)
         except subprocess.TimeoutExpired:
-            self.proc.kill()
+            os.killpg(self.proc.pid, signal.SIGKILL)
             self.proc.wait()
 
 
@@ -143,6 +145,20 @@ def script_path(options):
         return str(script)
     shutil.copy(script, Path(options.rootfs) / "tmp/workloads.py")
     return "/tmp/workloads.py"
+
+
+@contextlib.contextmanager
+def proc_in(root):
+    """memray reads /proc, in the folder too."""
+    point = Path(root, "proc") if root else None
+    mount = point is not None and not (point / "self").exists()
+    if mount:
+        subprocess.run(["mount", "-t", "proc", "proc", point], check=True)
+    try:
+        yield
+    finally:
+        if mount:
+            subprocess.run(["umount", "-l", point], check=True)
 
 
 def text_of(values):
@@ -230,7 +246,7 @@ def main():
         print(line, flush=True)
         lines.append(line)
     out(machine())
-    with tempfile.TemporaryDirectory(prefix="memtrace-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="memtrace-bench-") as folder, proc_in(options.rootfs):
         if chosen(PYTHON_WORKLOADS, options):
             python_table(options, out, folder)
         if chosen(C_WORKLOADS, options):
