@@ -10,6 +10,7 @@
 
 #include "analysis/live.h"
 #include "analysis/ranges.h"
+#include "analysis/weight.h"
 #include "base/array.h"
 
 #include <string.h>
@@ -34,6 +35,7 @@ struct pass {
 	struct ranges ranges;
 	MT_ARRAY(uint64_t) sequence;		/* by thread: allocations so far */
 	uint64_t live_bytes, peak_bytes, peak_epoch;
+	uint64_t sample_rate;			/* 0: everything was recorded */
 	MT_ARRAY(struct view_point) points;
 	uint64_t point_ticks, point_end;
 	uint64_t start_ticks, ms_ticks, ms_end;	/* ms_end: when `ms` is over */
@@ -161,30 +163,31 @@ static inline void note_life(struct pass *p, uint32_t row, uint32_t born_ms)
 		growth_release(p->growth, row, p->ms - born_ms);
 }
 
-static inline void take_bytes(struct pass *p, uint32_t row, uint64_t bytes, bool last)
+static inline void take_bytes(struct pass *p, uint32_t row, uint64_t bytes, uint64_t count)
 {
 	row_touch(p, row);
 	p->states.items[row].live_bytes -= bytes;
-	p->states.items[row].live_count -= last;
+	p->states.items[row].live_count -= count;
 	p->live_bytes -= bytes;
 	note_growth(p, row);
 }
 
 static inline void note_temporary(struct pass *p, uint32_t row, uint32_t thread, uint64_t sequence,
-				  uint64_t bytes)
+				  struct weight w)
 {
 	/* The allocation itself is not a further one. */
 	if (p->sequence.items[thread] - sequence - 1 > p->options->temporary_threshold)
 		return;
-	p->rows.items[row].bytes[VIEW_TEMPORARY] += bytes;
-	p->rows.items[row].count[VIEW_TEMPORARY]++;
+	p->rows.items[row].bytes[VIEW_TEMPORARY] += w.bytes;
+	p->rows.items[row].count[VIEW_TEMPORARY] += w.count;
 }
 
 static void end_block(struct pass *p, struct live_block *b)
 {
-	note_temporary(p, b->row, b->thread, b->sequence, b->size);
+	struct weight w = weight_of(p->sample_rate, b->size, b->address, b->sequence);
+	note_temporary(p, b->row, b->thread, b->sequence, w);
 	note_life(p, b->row, b->born_ms);
-	take_bytes(p, b->row, b->size, true);
+	take_bytes(p, b->row, w.bytes, w.count);
 	live_remove(&p->live, b);
 }
 
@@ -192,7 +195,8 @@ static void range_released(const struct range_owner *owner, uint64_t bytes, bool
 {
 	struct pass *p = arg;
 	if (last) {	/* all parts went before, so the whole mapping was that short-lived */
-		note_temporary(p, owner->row, owner->thread, owner->sequence, owner->size);
+		note_temporary(p, owner->row, owner->thread, owner->sequence,
+			       (struct weight){ owner->size, 1 });
 		note_life(p, owner->row, owner->born_ms);
 	}
 	take_bytes(p, owner->row, bytes, last);
@@ -232,14 +236,17 @@ static struct mt_error *allocate(struct pass *p, const struct capture_event *ev)
 		err = place(p, ev, row, p->sequence.items[ev->thread]);
 	if (err)
 		return err;
+	/* Mappings are never sampled. */
+	struct weight w = weight_of(kind_is_mapping(ev->kind) ? 0 : p->sample_rate, ev->size,
+				    ev->address, p->sequence.items[ev->thread]);
 	p->sequence.items[ev->thread]++;
-	p->rows.items[row].bytes[VIEW_ALLOCATED] += ev->size;
-	p->rows.items[row].count[VIEW_ALLOCATED]++;
+	p->rows.items[row].bytes[VIEW_ALLOCATED] += w.bytes;
+	p->rows.items[row].count[VIEW_ALLOCATED] += w.count;
 	if (ev->address) {	/* 0 is nobody's block and cannot be released */
 		row_touch(p, row);
-		p->states.items[row].live_bytes += ev->size;
-		p->states.items[row].live_count++;
-		p->live_bytes += ev->size;
+		p->states.items[row].live_bytes += w.bytes;
+		p->states.items[row].live_count += w.count;
+		p->live_bytes += w.bytes;
 		note_growth(p, row);
 	}
 	if (p->live_bytes >= p->peak_bytes) {
@@ -247,10 +254,10 @@ static struct mt_error *allocate(struct pass *p, const struct capture_event *ev)
 		p->peak_epoch++;
 		v->peak_ticks = ev->ticks;
 	}
-	v->allocations++;
-	v->kind_count[ev->kind]++;
-	v->kind_bytes[ev->kind] += ev->size;
-	v->size_class[ev->size ? 64 - __builtin_clzll(ev->size) : 0]++;
+	v->allocations += w.count;
+	v->kind_count[ev->kind] += w.count;
+	v->kind_bytes[ev->kind] += w.bytes;
+	v->size_class[ev->size ? 64 - __builtin_clzll(ev->size) : 0] += w.count;
 	if (ev->size < v->min_size)
 		v->min_size = ev->size;
 	if (ev->size > v->max_size)
@@ -393,6 +400,7 @@ struct mt_error *views_compute(struct capture *cap, const struct view_options *o
 		return &mt_enomem;
 	v->min_size = UINT64_MAX;
 	struct pass p = { .cap = cap, .options = options, .v = v, .peak_epoch = 1 };
+	p.sample_rate = capture_meta_u64(cap, CAPTURE_META_SAMPLE, 0);
 	ranges_init(&p.ranges, capture_header(cap)->page_size);
 	/* A millisecond to begin with. */
 	p.point_ticks = capture_meta_u64(cap, CAPTURE_META_TSC_HZ, 0) / 1000;

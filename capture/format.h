@@ -21,6 +21,7 @@ enum capture_feature {		/* bits a reader must know are in the low half */
 	CAPTURE_FEATURE_NATIVE = 1 << 0,
 	CAPTURE_FEATURE_PYTHON = 1 << 1,
 	CAPTURE_FEATURE_SYMBOLS = 1 << 2,
+	CAPTURE_FEATURE_SAMPLED = 1 << 3,	/* numbers are wrong without the weights */
 };
 
 struct capture_file_header {
@@ -87,6 +88,8 @@ struct capture_end {		/* the last bytes of a whole file */
 #define CAPTURE_META_PYTHON_ALLOCATOR "python_allocator"
 #define CAPTURE_META_PYTHON_EVAL "python_eval"	/* "start-end,..." hex addresses of eval loops */
 #define CAPTURE_META_OPTIONS	"options"	/* "native,python" */
+#define CAPTURE_META_SAMPLE	"sample_bytes"	/* absent: every block; else a sample of blocks, one
+						 * every so many bytes: see analysis/weight.h */
 #define CAPTURE_META_MODE	"mode"		/* "attach" or "run" */
 #define CAPTURE_META_TOOL	"memtrace_version"
 #define CAPTURE_META_TSC_HZ	"ticks_per_second"	/* decimal, of event times */

@@ -348,12 +348,20 @@ struct wire_header {
 	uint64_t rules_offset;		/* struct wire_rule[] */
 	uint64_t call_stack_offset, call_stack_size;	/* stack of the borrowed thread */
 	uint32_t tid_offset;		/* of a thread's id in its control block, 0: unknown */
+	/* 0: every block is recorded; else one every so many bytes, on average. Mappings always are. */
+	uint64_t sample_rate;
+	uint64_t sample_offset;		/* T: filter, then buckets of live samples; zero at first */
 	uint64_t main_stack_end;	/* highest address of the main thread's stack, 0: unknown */
 	struct wire_python python;
 	uint64_t original[WIRE_FN_COUNT][WIRE_VARIANTS];
 };
 
 #define WIRE_OWNER_DIED 0x40000000u
+
+#define WIRE_SAMPLE_FILTER 32768u	/* counters of a byte */
+#define WIRE_SAMPLE_BUCKETS 32768u	/* of WIRE_SAMPLE_WAYS addresses, 0: free; one cache line */
+#define WIRE_SAMPLE_WAYS 8u
+#define WIRE_SAMPLE_SIZE (WIRE_SAMPLE_FILTER + WIRE_SAMPLE_BUCKETS * WIRE_SAMPLE_WAYS * 8u)
 
 /* ---- entry points of the tracer, called on a borrowed thread ------------------------------------
  * They return 0 or a negative errno.

@@ -61,6 +61,8 @@ struct mt_error *cmd_parse_pid(const char *text, int *ret) MT_MUST_CHECK;
 struct mt_error *cmd_parse_one_pid(const char *doc, int argc, char **argv, int *ret) MT_MUST_CHECK;
 /* "30", "30s", "500ms", "5m", "1h30m", "inf" (0) to nanoseconds. */
 struct mt_error *cmd_parse_duration(const char *text, uint64_t *ns_ret) MT_MUST_CHECK;
+/* "512KiB": 1 byte to 1024 GiB, powers of 1024. */
+struct mt_error *cmd_parse_size(const char *text, uint64_t *ret) MT_MUST_CHECK;
 /* True when colour may be used on fd (NO_COLOR, TERM=dumb, not a terminal). */
 bool cmd_color(int fd);
 /* Size of the terminal behind fd; false when there is none (the outputs stay). */

@@ -147,6 +147,27 @@ struct mt_error *cmd_parse_duration(const char *text, uint64_t *ns_ret)
 	return NULL;
 }
 
+struct mt_error *cmd_parse_size(const char *text, uint64_t *ret)
+{
+	static const struct {
+		const char *name;
+		unsigned shift;
+	} units[] = {
+		{ "", 0 }, { "B", 0 }, { "K", 10 }, { "KiB", 10 }, { "M", 20 }, { "MiB", 20 },
+		{ "G", 30 }, { "GiB", 30 },
+	};
+	char *end;
+	errno = 0;
+	unsigned long long value = isdigit((unsigned char)*text) ? strtoull(text, &end, 10) : 0;
+	for (size_t i = 0; value && !errno && i < sizeof(units) / sizeof(units[0]); i++)
+		if (!strcmp(end, units[i].name) && value <= (1ull << 40) >> units[i].shift) {
+			*ret = value << units[i].shift;
+			return NULL;
+		}
+	return mt_error_create(MT_ERROR_USAGE, "not a size of 1 to 1024GiB: '%s' (sizes look like"
+			       " 4096, 512KiB, 2MiB)", text);
+}
+
 bool cmd_color(int fd)
 {
 	const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");

@@ -227,6 +227,15 @@ static void print_meta_note(const struct capture *cap)
 		cmd_note("note: %s", clean);
 }
 
+static void say_sampled(const struct capture *cap)
+{
+	uint64_t rate = capture_meta_u64(cap, CAPTURE_META_SAMPLE, 0);
+	char text[MT_TEXT_MAX];
+	if (rate)
+		cmd_note("a sample, one block every %s of allocations: bytes and counts are estimates"
+			 " (mappings are exact)", mt_text_size(text, rate));
+}
+
 /* One line about names that were looked up now, and what could not be named. */
 static void say_resolved(const struct report *r)
 {
@@ -303,6 +312,10 @@ struct mt_error *open_report(struct open_args *args, struct report *ret)
 		.no_native = args->no_native,
 	};
 	struct mt_error *err = open_capture(args, &r.cap);
+	if (!err && r.view == VIEW_TEMPORARY && capture_meta_u64(r.cap, CAPTURE_META_SAMPLE, 0))
+		err = mt_error_hint(mt_error_create(MT_ERROR_OTHER,
+						    "a sample does not tell which blocks were temporary"),
+				    "record without --sample for this view");
 	if (!err)
 		err = compute(args, &r);
 	if (!err)
@@ -310,6 +323,7 @@ struct mt_error *open_report(struct open_args *args, struct report *ret)
 	if (err)
 		return err;
 	open_warn_damage(r.cap);
+	say_sampled(r.cap);
 	warn_dropped(r.cap);
 	print_meta_note(r.cap);
 	*ret = r;

@@ -29,6 +29,7 @@ static const struct argp_option session_rows[] = {
 	{ "duration", 'd', "TIME", 0, "stop after TIME: 30s, 500ms, 5m, 1h30m", 0 },
 	{ "no-native", 'n', NULL, 0, "Python frames only: no native stacks", 0 },
 	{ "on-overflow", 'w', "WHAT", 0, "a full buffer makes the thread \"wait\" (default) or \"drop\" events", 0 },
+	{ "sample", 'S', "BYTES", 0, "record a sample: one block every BYTES on average, like 512KiB; figures are estimates", 0 },
 	{ "trace-python-allocators", 'p', NULL, 0, "record pymalloc requests too (not there yet: an error)", 0 },
 	{ "force", 'f', NULL, 0, "overwrite FILE", 0 },
 	{ "quiet", 'q', NULL, 0, "print errors only", 0 },
@@ -56,6 +57,12 @@ static error_t parse_row(int key, char *arg, struct argp_state *state)
 			argp_error(state, "--on-overflow is wait or drop, not '%s'", arg);
 		o->drop = !strcmp(arg, "drop");
 		return 0;
+	case 'S': {
+		auto_error struct mt_error *err = cmd_parse_size(arg, &o->sample_rate);
+		if (err)
+			argp_error(state, "%s", err->message);
+		return 0;
+	}
 	case 'p':
 		argp_failure(state, EXIT_USAGE, 0, "--trace-python-allocators is not there yet: "
 			     "without it, what Python's own allocator asks of the system is recorded");
@@ -147,12 +154,14 @@ static struct mt_error *open_steps(struct session *s, bool overwrite)
 		err = refuse_second_capture(s);
 	if (!err)
 		err = injection_prepare(s->t, &(struct inject_options){ .no_native = s->options->no_native,
-									  .drop = s->options->drop },
+									  .drop = s->options->drop,
+									  .sample_rate = s->options->sample_rate },
 					&s->injection);
 	if (!err && s->options->signals_end && signals_end_asked())
 		err = mt_error_create(MT_ERROR_INTERRUPTED, "interrupted before the capture began");
 	uint32_t features = (s->options->no_native ? 0 : CAPTURE_FEATURE_NATIVE) |
-			    (!err && s->injection->python.known ? CAPTURE_FEATURE_PYTHON : 0);
+			    (!err && s->injection->python.known ? CAPTURE_FEATURE_PYTHON : 0) |
+			    (s->options->sample_rate ? CAPTURE_FEATURE_SAMPLED : 0);
 	/* The file comes last: a refused target leaves none behind. */
 	if (!err)
 		err = capture_writer_create(s->path, s->options->force || overwrite, features, &s->writer);
@@ -395,6 +404,9 @@ static struct mt_error *put_metadata(struct session *s)
 		err = put_python(s);
 	if (!err)
 		err = put_text(s, CAPTURE_META_OPTIONS, options);
+	snprintf(options, sizeof(options), "%llu", (unsigned long long)s->options->sample_rate);
+	if (!err && s->options->sample_rate)
+		err = put_text(s, CAPTURE_META_SAMPLE, options);
 	return err;
 }
 

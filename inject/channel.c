@@ -54,6 +54,8 @@ static void layout(struct wire_header *h, const struct channel_size *size)
 	h->call_stack_offset = at;
 	h->call_stack_size = CALL_STACK_SIZE;
 	at += CALL_STACK_SIZE;
+	h->sample_offset = at;
+	at += align_page(WIRE_SAMPLE_SIZE);
 	h->ring_size = RING_SIZE;
 	h->ring_data_offset = at;
 	at += size->rings * RING_SIZE;

@@ -304,6 +304,7 @@ static struct mt_error *fill_header(struct injection *in)
 	h->controller_pid = getpid();
 	h->controller_start = self.start_time;
 	h->target_pid = status.ns_tgid;
+	h->sample_rate = in->options.sample_rate;
 	h->options = WIRE_OPT_PYTHON | (in->options.no_native ? 0 : WIRE_OPT_NATIVE) |
 		     (in->options.drop ? WIRE_OPT_DROP : 0) | (in->filtered ? WIRE_OPT_NO_PROBE : 0);
 	h->python = in->python.known ? in->python.layout : (struct wire_python){ 0 };

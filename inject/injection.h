@@ -23,6 +23,7 @@
 struct inject_options {
 	bool no_native;		/* no native frames */
 	bool drop;		/* a full ring drops instead of waiting */
+	uint64_t sample_rate;	/* bytes from one recorded block to the next, 0: all are */
 };
 
 struct injection {

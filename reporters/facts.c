@@ -37,6 +37,7 @@ struct mt_error *facts_init(const struct capture *cap, uint64_t last_ticks, stru
 	f.has_counters = capture_counter(cap, CAPTURE_COUNTER_PRODUCED, &f.produced);
 	f.written = counter(cap, CAPTURE_COUNTER_WRITTEN);
 	f.dropped = counter(cap, CAPTURE_COUNTER_DROPPED);
+	f.sample_rate = capture_meta_u64(cap, CAPTURE_META_SAMPLE, 0);
 	f.nested = counter(cap, CAPTURE_COUNTER_NESTED);
 	f.waits = counter(cap, CAPTURE_COUNTER_WAITS);
 	f.wait_ticks = counter(cap, CAPTURE_COUNTER_WAIT_TICKS);

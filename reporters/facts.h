@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 struct facts {
+	uint64_t sample_rate;	/* bytes from one recorded block to the next, 0: all recorded */
 	char *command;		/* owned; clean, quoted for a shell; "" when unknown */
 	uint64_t pid, main_tid;			/* 0: unknown */
 	uint64_t start_ns, end_ns;		/* CLOCK_REALTIME; 0: unknown */

@@ -39,12 +39,16 @@ static struct mt_error *count_facts(struct flamegraph *g, const struct views *v,
 	struct mt_error *err = flamegraph_fact(g, "allocations", "%" PRIu64, v->allocations);
 	if (!err)
 		err = flamegraph_fact(g, "releases", "%" PRIu64, v->releases);
+	char text[MT_TEXT_MAX];
+	if (!err && facts->sample_rate)
+		err = flamegraph_note(g, false, "A sample, one block every %s of allocations: bytes and "
+				      "counts are estimates; mappings are exact.",
+				      mt_text_size(text, facts->sample_rate));
 	if (err || !facts->has_counters)
 		return err;
 	err = flamegraph_fact(g, "dropped", "%" PRIu64, facts->dropped);
 	if (err || !facts->dropped)
 		return err;
-	char text[MT_TEXT_MAX];
 	return flamegraph_note(g, true, "%s events were dropped: the target allocated faster than "
 			       "they could be written. All figures are too low.",
 			       mt_text_count(text, facts->dropped));

@@ -122,6 +122,7 @@ static const struct {
 	{ "Python", CAPTURE_META_PYTHON, "python_version" },
 	{ "Python allocator", CAPTURE_META_PYTHON_ALLOCATOR, "python_allocator" },
 	{ "Options", CAPTURE_META_OPTIONS, "options" },
+	{ "Sample, one every", CAPTURE_META_SAMPLE, "sample_bytes" },
 	{ "Mode", CAPTURE_META_MODE, "mode" },
 	{ "Ended by", CAPTURE_META_END_REASON, "end_reason" },
 	{ "Recorded with", CAPTURE_META_TOOL, "memtrace_version" },

@@ -167,7 +167,11 @@ static void json_metadata_more(struct mt_json *j, const struct stats *s)
 	mt_json_u64(j, "peak_count", v->total_count[VIEW_PEAK]);
 	mt_json_u64(j, "peak_time_ns", capture_ticks_to_ns(s->r->cap, v->peak_ticks));
 	json_bytes_count(j, "leaked", v, VIEW_LEAKS);
-	json_bytes_count(j, "temporary", v, VIEW_TEMPORARY);
+	if (!s->facts.sample_rate)
+		json_bytes_count(j, "temporary", v, VIEW_TEMPORARY);
+	mt_json_bool(j, "estimated", s->facts.sample_rate != 0);
+	if (s->facts.sample_rate)
+		mt_json_u64(j, "sample_bytes", s->facts.sample_rate);
 	mt_json_u64(j, "total_releases", v->releases);
 	mt_json_u64(j, "unknown_releases", v->unknown_releases);
 	if (s->facts.has_counters) {
@@ -253,7 +257,11 @@ static void text_totals(const struct stats *s, FILE *out)
 	text_total(out, "Allocated in all:", v, VIEW_ALLOCATED);
 	text_total(out, "Peak:", v, VIEW_PEAK);
 	text_total(out, "Live at the end:", v, VIEW_LEAKS);
-	text_total(out, "Temporary:", v, VIEW_TEMPORARY);
+	if (s->facts.sample_rate)
+		fprintf(out, "%-24s from a sample, one block every %s\n", "Estimated:",
+			mt_text_size(a, s->facts.sample_rate));
+	else
+		text_total(out, "Temporary:", v, VIEW_TEMPORARY);
 }
 
 static void text_bar(FILE *out, uint64_t value, uint64_t most)

@@ -54,11 +54,16 @@ static struct mt_error *print_head(const struct report *r, FILE *out)
 			mt_text_duration(a, capture_ticks_to_ns(r->cap, v->peak_ticks)));
 	fputc('\n', out);
 	print_live(out, "Live at end", v, VIEW_LEAKS);
-	fprintf(out, "\n%-12s %s in %s allocations, %s of them temporary\n", "Allocated",
+	fprintf(out, "\n%-12s %s in %s allocations", "Allocated",
 		mt_text_size(a, v->total_bytes[VIEW_ALLOCATED]),
-		mt_text_count(b, v->total_count[VIEW_ALLOCATED]),
-		mt_text_percent((char[MT_TEXT_MAX]){ 0 }, v->total_count[VIEW_TEMPORARY],
-				v->total_count[VIEW_ALLOCATED]));
+		mt_text_count(b, v->total_count[VIEW_ALLOCATED]));
+	if (f.sample_rate)
+		fprintf(out, "\n%-12s from a sample, one block every %s\n", "Estimated",
+			mt_text_size(a, f.sample_rate));
+	else
+		fprintf(out, ", %s of them temporary\n",
+			mt_text_percent(a, v->total_count[VIEW_TEMPORARY],
+					v->total_count[VIEW_ALLOCATED]));
 	if (f.dropped)
 		fprintf(out, "%-12s %s of %s events: the numbers are too low\n", "Dropped",
 			mt_text_count(a, f.dropped), mt_text_count(b, f.produced));

@@ -31,6 +31,7 @@ EXPORT long memtrace_start(struct wire_header *header)
 	tracer.codes = (struct wire_code *)(tracer.base + header->code_offset);
 	tracer.rules = (const struct wire_rule *)(tracer.base + header->rules_offset);
 	tracer.ring_size = header->ring_size;
+	tracer.sample_rate = header->sample_rate;
 	size_t threads_size = sizeof(struct local) + header->ring_count * sizeof(struct thread *);
 	tracer.tid_offset = header->tid_offset;
 	tracer.entry_mask = 2 * header->ring_count - 1;

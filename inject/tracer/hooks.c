@@ -104,6 +104,27 @@ static __attribute__((noinline)) void record_free(struct thread *t, uint8_t kind
 	hook_leave(t);
 }
 
+/* ---- samples ---- */
+
+/* Is this new block recorded? */
+static inline bool alloc_wanted(struct thread *t, const void *p, uint64_t size)
+{
+	if (likely(!tracer.sample_rate))
+		return true;
+	if (likely(!sample_hits(t, size)))
+		return false;
+	if (likely(sample_put(p)))
+		return true;
+	event_drop(t);
+	return false;
+}
+
+/* Is the end of this block recorded? Asked before the block is given back. */
+static inline bool free_wanted(const void *p)
+{
+	return likely(!tracer.sample_rate) || unlikely(sample_take(p));
+}
+
 /* ---- one body a function; `v` is which original ---- */
 
 #define FRAME ((const uint64_t *)__builtin_frame_address(0))
@@ -129,7 +150,7 @@ typedef void *(*fn_sbrk)(intptr_t);
 	struct thread *t = hook_enter(WIRE_IDLE);				\
 	void *p = call;								\
 	if (likely(t)) {							\
-		if (likely(p))							\
+		if (likely(p) && alloc_wanted(t, p, size))			\
 			record_alloc(t, WIRE_REC_##kind, p, size, frame);	\
 		hook_leave(t);							\
 	}									\
@@ -170,7 +191,7 @@ BODY int do_posix_memalign(int v, void **out, size_t align, size_t size, const u
 	struct thread *t = hook_enter(WIRE_IDLE);
 	int rc = ORIGINAL(POSIX_MEMALIGN, v, fn_memalign)(out, align, size);
 	if (likely(t)) {
-		if (likely(!rc && *out))
+		if (likely(!rc && *out) && alloc_wanted(t, *out, size))
 			record_alloc(t, WIRE_REC_POSIX_MEMALIGN, *out, size, frame);
 		hook_leave(t);
 	}
@@ -192,10 +213,35 @@ static __attribute__((noinline)) void record_moved(struct thread *t, uint64_t be
 	hook_leave(t);
 }
 
+/* Of a sample the two halves are independent: the old block's end is recorded when it was one,
+ * the new block when it is one. The old one is taken out before anyone else can get its address,
+ * and put back when the call failed. */
+static __attribute__((noinline)) void record_moved_sample(struct thread *t, uint64_t before,
+							   void *old, bool sampled, void *p,
+							   size_t size, const uint64_t *frame)
+{
+	bool failed = !p && size;
+	if (sampled && failed && sample_put(old))
+		sampled = false;	/* else others filled its bucket: it ends here */
+	if (p && !alloc_wanted(t, p, size))
+		p = NULL;
+	if (sampled)
+		event_write(t, WIRE_REC_REALLOC_FREE, before, (uint64_t)old, false, 0);
+	record_moved(t, before, NULL, p, size, frame);
+}
+
 #define REALLOC_BODY(call, size)					\
 	struct thread *t = hook_enter(WIRE_BUSY_CALLING);		\
 	if (unlikely(!t))						\
 		return call;						\
+	if (unlikely(tracer.sample_rate)) {				\
+		bool sampled = old && sample_take(old);			\
+		uint64_t before_it = sys_ticks();			\
+		void *new = call;					\
+		state_writing(t);					\
+		record_moved_sample(t, before_it, old, sampled, new, size, frame); \
+		return new;						\
+	}								\
 	uint64_t before = sys_ticks();					\
 	void *p = call;							\
 	state_writing(t);						\
@@ -215,8 +261,12 @@ BODY void *do_reallocarray(int v, void *old, size_t n, size_t size, const uint64
 /* Releases end in a jump to the original: no frame of ours stays below it. */
 #define FREE_BODY(call)						\
 	struct thread *t;					\
-	if (likely(p) && likely(t = hook_enter(WIRE_BUSY_WRITING)))	\
-		record_free(t, WIRE_REC_FREE, p);		\
+	if (likely(p) && likely(t = hook_enter(WIRE_BUSY_WRITING))) {	\
+		if (free_wanted(p))				\
+			record_free(t, WIRE_REC_FREE, p);	\
+		else						\
+			hook_leave(t);				\
+	}							\
 	call
 
 BODY void do_free(int v, void *p)

@@ -218,6 +218,7 @@ static void thread_reset(struct thread *t, struct wire_ring *ring, uint32_t slot
 	t->native_flags = t->py_flags = 0;
 	t->native_resync = t->py_resync = false;
 	__builtin_memset(t->py_index, 0, sizeof(t->py_index));
+	sample_begin(t);
 }
 
 static struct thread *thread_create(uint32_t slot)

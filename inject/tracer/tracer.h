@@ -67,6 +67,8 @@ struct thread {
 	uint8_t *data;		/* of the ring */
 	uint32_t slot;
 	uint32_t generation;	/* of the module list the caches are about */
+	int64_t sample_left;	/* bytes to the next sample */
+	uint64_t random;
 	bool impatient;		/* the controller stalled: drop until there is room again */
 
 	/* native stack, root first; the arrays are one mapping of `capacity` */
@@ -113,6 +115,7 @@ struct tracer {
 	struct wire_code *codes;
 	const struct wire_rule *rules;
 	uint64_t ring_size;
+	uint64_t sample_rate;	/* as in the header */
 	struct local *local;
 	size_t local_size;
 	struct thread_entry *entries;	/* in local; a power of two of them */
@@ -153,6 +156,22 @@ bool thread_grow_python(struct thread *t);
 uint8_t *ring_make_room(struct thread *t, uint32_t size);
 void event_drop(struct thread *t);
 void tracer_wake_controller(void);
+
+/* ---- sample.c ---- */
+void sample_begin(struct thread *t);
+/* This allocation is one of the sample. */
+void sample_next(struct thread *t);
+static inline bool sample_hits(struct thread *t, uint64_t size)
+{
+	if (likely((t->sample_left -= (int64_t)size) > 0) || !size)
+		return false;
+	sample_next(t);
+	return true;
+}
+/* Notes a live sample; false: no room, it cannot be recorded. */
+bool sample_put(const void *block);
+/* Takes it out before it is released; false: it is none. */
+bool sample_take(const void *block);
 
 /* ---- native.c, python.c: bring the reader's stack up to date with this thread's ---- */
 void native_capture(struct thread *t, const uint64_t *hook_frame);
