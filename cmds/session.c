@@ -531,6 +531,10 @@ static void print_closing(struct session *s, const struct recorder_counts *c, ui
 	mt_text_size(bytes, recorder_file_bytes(s->recorder));
 	fprintf(stderr, "memtrace: %s: %s events in %.1f s, %s (%s)\n", s->path, events,
 		(double)ns / 1e9, bytes, end_reasons[s->end]);
+	char waited[MT_TEXT_MAX];
+	if (c->waits)
+		cmd_note("threads of the process waited %s in all for memtrace to keep up, %s times",
+			 mt_text_duration(waited, c->wait_ns), mt_text_count(events, c->waits));
 	auto_free char *quoted = quote_for_shell(s->path);
 	if (quoted)
 		fprintf(stderr, "next: memtrace symbolize %s && memtrace flamegraph %s\n", quoted, quoted);

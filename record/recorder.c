@@ -471,6 +471,8 @@ void recorder_counts(const struct recorder *rec, struct recorder_counts *ret)
 		c.wait_ticks += atomic_load(&ring->wait_ticks);
 		c.damaged_rings += rec->readers[i].damaged;
 	}
+	uint64_t rate = clock_rate(rec->start, clock_pair_now());
+	c.wait_ns = rate ? (uint64_t)((double)c.wait_ticks * 1e9 / (double)rate) : 0;
 	c.produced += c.unringed;
 	c.dropped += c.unringed;
 	*ret = c;

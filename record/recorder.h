@@ -23,6 +23,7 @@ struct recorder;
 
 struct recorder_counts {
 	uint64_t produced, written, dropped, nested, waits, wait_ticks, unringed;
+	uint64_t wait_ns;	/* wait_ticks by the clock */
 	uint64_t threads;
 	uint64_t damaged_rings;
 };

@@ -35,8 +35,12 @@ static bool ring_has_room(const struct thread *t, uint64_t need)
 static bool ring_wait(struct thread *t, uint64_t need)
 {
 	struct wire_ring *ring = t->ring;
+	/* It was told when the ring became full; a call of the kernel for each event that is
+	 * dropped would cost the target more than the recording. */
+	if (t->impatient)
+		return false;
 	tracer_wake_controller();
-	if (tracer.header->options & WIRE_OPT_DROP || t->impatient)
+	if (tracer.header->options & WIRE_OPT_DROP)
 		return false;
 	__atomic_fetch_add((uint64_t *)&ring->waits, 1, __ATOMIC_RELAXED);
 	uint64_t begin = sys_ticks(), drained = 0;
