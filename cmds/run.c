@@ -15,7 +15,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define TURN_MS 5
+#define TURN_MS 10	/* also how late the end of the program may be seen */
 
 struct run_args {
 	struct session_options session;
@@ -161,7 +161,7 @@ static struct mt_error *run_loop(struct session *s, struct child *child,
 		}
 		forward_signals(child);
 		if (!s->t) {		/* the capture is over, the program goes on */
-			child_wait(child, TURN_MS * 10);
+			child_wait(child, TURN_MS * 3);
 			continue;
 		}
 		session_turn(s, TURN_MS);
