@@ -175,6 +175,9 @@ static inline void take_bytes(struct pass *p, uint32_t row, uint64_t bytes, uint
 static inline void note_temporary(struct pass *p, uint32_t row, uint32_t thread, uint64_t sequence,
 				  struct weight w)
 {
+	/* A sample does not tell how many allocations there were in between. */
+	if (p->sample_rate)
+		return;
 	/* The allocation itself is not a further one. */
 	if (p->sequence.items[thread] - sequence - 1 > p->options->temporary_threshold)
 		return;

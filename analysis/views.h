@@ -3,7 +3,8 @@
  *
  * peak: what was live at the last moment the live bytes were highest. leaks: what was live at
  * the end. allocated: all allocations. temporary: blocks freed before `threshold` + 1 further
- * allocations of their thread (threshold 1: at most one in between).
+ * allocations of their thread (threshold 1: at most one in between); none in a sampled capture, whose
+ * other figures are estimates (analysis/weight.h).
  *
  * Releases of blocks that were allocated before the capture are ignored. A mapping released in
  * part counts in part: bytes go down, the count when the last byte goes. Never sees a pid. */
