@@ -202,6 +202,21 @@ class Children(Clean):
             self.assertEqual(target.err, "")
 
 
+class LeftOver(Clean):
+    def test_descriptor_of_a_killed_attach(self):
+        """memtrace died between making its memory file in the target and closing it there."""
+        code = ("import os, sys\nfd = os.memfd_create('memtrace-data')\nprint('ready', flush=True)\n"
+                "sys.stdin.readline()\n"
+                "try:\n    os.fstat(fd)\n    sys.exit(1)\nexcept OSError:\n    sys.exit(4)\n")
+        with harness.start_target([harness.PYTHON, "-c", code], stdin=True, wait="^ready") as target:
+            self.assertRegex(harness.memtrace("status", target.pid, check=3).out,
+                             r"descriptors +1 ")
+            harness.memtrace("detach", target.pid)
+            self.check_clean(target.pid)
+            target.send("\n")
+            self.assertEqual(target.wait(), 4, target.err)
+
+
 class Suspended(Clean):
     def test_vfork_parent(self):
         """It sleeps in vfork() while its child uses its stack: nothing is run on it meanwhile."""
