@@ -56,6 +56,7 @@ help:
 	@echo "make check      install what the tests need, build, run all tests"
 	@echo "make deps       install the Debian packages that building and testing need"
 	@echo "make fault      memtrace killed and failing at every one of its steps (an hour)"
+	@echo "make soak N=... attach to many kinds of program N times, killing memtrace in a third of them"
 	@echo "make bench      measure; prints figures and the commands that made them"
 	@echo "make soak-events   a capture of a billion events, every one accounted for"
 	@echo "make check-includes check-headers lint   structure and static checks"

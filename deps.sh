@@ -13,7 +13,7 @@ test="libcmocka-dev clang libclang-rt-dev|libclang-rt-14-dev|libclang-rt-18-dev|
 	g++ gcc-multilib musl-tools gdb strace binutils dwz xz-utils git procps util-linux ca-certificates nodejs=node npm=npm chromium?
 	cppcheck clang-tidy man-db"
 real="gunicorn python3-django postgresql postgresql-contrib redis-server redis-tools
-	nginx-light|nginx wrk"
+	nginx-light|nginx wrk default-jdk-headless=javac rustc=rustc"
 bench="python3-numpy python3-django heaptrack"
 
 usage()

@@ -199,11 +199,11 @@ class Backend(Served):
 
 KINDS = {
     "c-registers": checked("regs", rest_us=200),
-    "c-waits": checked("waits", stable_fds=False),
+    "c-waits": checked("waits", stable_fds=False, moving_masks=True),
     "c-signals": checked("storm", rest_us=200, moving_masks=True),
     "c-timers": checked("timers", moving_masks=True),
     "c-malloc": checked("malloc"),
-    "c-threads": checked("churn", stable_threads=False),
+    "c-threads": checked("churn", stable_threads=False, moving_masks=True),
     "c-dlopen": checked("dlopen", rest_us=500, moving_modules=True, stable_fds=False),
     "c-deep": checked("deep"),
     "c-children": checked("children", moving_masks=True, rest_us=500),
@@ -218,4 +218,7 @@ KINDS = {
     "redis": served("test_redis", "Redis", "redis-server", stable_threads=False),
     "nginx": served("test_nginx", "Nginx", "nginx"),
     "node": served("test_node", "Node", "node"),
+    # The collector and the compiler start threads as they need them.
+    "java": served("test_java", "Java", "javac", stable_threads=False),
+    "rust": served("test_rust", "Rust", "rustc"),
 }

@@ -19,6 +19,7 @@ import os
 import random
 import resource
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -321,6 +322,9 @@ def main():
     unknown = [n for n in names if n not in KINDS]
     if unknown:
         parser.error(f"no such kind: {', '.join(unknown)}; there are {', '.join(KINDS)}")
+    # A shell's background jobs ignore SIGINT, and memtrace keeps what is ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     subprocess.run([harness.MEMTRACE, "--version"], check=True)
     soak = Soak(options, names)
     soak.run()
