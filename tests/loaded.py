@@ -62,6 +62,7 @@ class Server(unittest.TestCase):
     SYMBOL = None
     SYMBOL_VIEW = "allocated"
     seconds = SECONDS           # of the first capture; the load runs some longer
+    endless = False             # the load is ended by SIGINT instead (tests/soak)
 
     def setUp(self):
         self.stack = contextlib.ExitStack()
@@ -107,6 +108,8 @@ class Server(unittest.TestCase):
 
     def end_load(self, load):
         if load:
+            if self.endless:
+                load.signal(signal.SIGINT)
             code = load.wait(120)
             self.check_load(harness.Result(load.argv, code, "\n".join(load.lines),
                                            load.err + "\n" + "\n".join(self.facts), 0))

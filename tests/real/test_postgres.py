@@ -20,8 +20,6 @@ USER = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
 class Postgres(loaded.Server):
     SYMBOL = r"^(PostgresMain|exec_\w+|ExecutorRun|PortalRun|AllocSet\w+|MemoryContext\w+|palloc\w*) \("
 
-    endless = False             # the load runs until it is ended (tests/soak)
-
     def tool(self, name):
         found = sorted(glob.glob(f"/usr/lib/postgresql/*/bin/{name}"))
         if not found:
@@ -43,8 +41,8 @@ class Postgres(loaded.Server):
         harness.run([self.tool("pgbench"), *self.where(), "-i", "-s", "1", "-q", "postgres"],
                     check=0)
         self.pgbench = self.stack.enter_context(harness.start_target(
-            [self.tool("pgbench"), *self.where(), "-c", "1", "-T",
-             "100000" if self.endless else str(self.seconds + 6), "-M", "simple", "postgres"]))
+            [self.tool("pgbench"), *self.where(), "-c", "1", "-T", str(self.seconds + 6),
+             "-M", "simple", "postgres"]))
         return int(harness.wait_for(lambda: self.sql(
             "select pid from pg_stat_activity where application_name = 'pgbench' limit 1"), 20))
 

@@ -65,14 +65,14 @@ class Cycles:
                                      timeout=30).out[-3000:]
             proc.kill()
             proc.wait()
-            raise Tool(f"`memtrace {proc.args_text}` hung: {self.text(proc)}\n{proc.stack}") from None
+            raise Tool(f"`memtrace {proc.args_text}` hung: {self.text(proc)[-2000:]}\n{proc.stack}") from None
         if code not in codes:
-            raise Tool(f"`memtrace {proc.args_text}` ended with {code}: {self.text(proc)}")
+            raise Tool(f"`memtrace {proc.args_text}` ended with {code}: {self.text(proc)[-2000:]}")
         return code
 
     @staticmethod
     def text(proc):
-        return proc.log.read_text(errors="replace")[-2000:]
+        return proc.log.read_text(errors="replace")
 
     def memtrace(self, codes, *args):
         proc = self.begin(*args)

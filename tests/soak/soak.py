@@ -228,6 +228,8 @@ class Soak:
         elif kind == "broken" or data and not data.startswith("{'way'"):
             tally.harmed += 1
             self.problem(name, process, data, {})
+            if not tally.cycles and tally.harmed > 2:
+                tally.absent = "does not start"
 
     def problem(self, name, process, what, outcome):
         self.problems.append((name, what, process.keep))
