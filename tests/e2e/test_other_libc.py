@@ -24,7 +24,10 @@ def root_of(test, suite):
 
 def link_with(root):
     """tests/targets/rooms.c for the C library of that root, which has no compiler."""
-    libraries = root / "usr/lib/x86_64-linux-gnu"
+    # Debian 12 moved all of it to /usr.
+    libraries = next(folder for folder in (root / "lib/x86_64-linux-gnu",
+                                           root / "usr/lib/x86_64-linux-gnu")
+                     if (folder / "libc.so.6").exists())
     here = Path(harness.run(["gcc", "-print-file-name=crt1.o"], check=0).out.strip()).parent
     # Before glibc 2.34 threads have a library of their own, another file in each package.
     pthread = libraries / "libpthread.so.0"
