@@ -105,7 +105,12 @@ static __attribute__((noinline)) int deep(int depth, body run, long rounds)
 }
 
 /* The same with a frame pointer: two words of each frame are to be proved. */
-static __attribute__((noinline, optimize("no-omit-frame-pointer")))
+#ifdef __clang__	/* has no such attribute: there the path is the one without */
+#define WITH_FRAME_POINTER __attribute__((noinline))
+#else
+#define WITH_FRAME_POINTER __attribute__((noinline, optimize("no-omit-frame-pointer")))
+#endif
+static WITH_FRAME_POINTER
 int deep_fp(int depth, body run, long rounds)
 {
 	if (depth > 1) {
