@@ -14,6 +14,7 @@
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -66,6 +67,10 @@ struct capture_writer {
 
 static struct mt_error *writer_failed(const struct capture_writer *w)
 {
+	if (w->failed == ENOENT)	/* of no write: find_file() */
+		return mt_error_hint(mt_error_create(MT_ERROR_OTHER,
+						     "'%s' was deleted while it was written", w->path),
+				     "what was recorded is lost: record again");
 	struct mt_error *err = mt_error_os(w->failed, "cannot write '%s'", w->path);
 	if (w->failed == ENOSPC || w->failed == EDQUOT || w->failed == EFBIG)
 		return mt_error_hint(err, "free some space or choose another place with -o; what "
@@ -454,9 +459,38 @@ struct mt_error *capture_writer_event(struct capture_writer *w, const struct cap
 
 /* ---- flush and finish ---- */
 
+/* Is the file still where it was? One that is renamed, or whose directory is, has its new name from
+ * here on; one that nobody can open any more is an error, so that no capture goes on for nothing. */
+static struct mt_error *find_file(struct capture_writer *w)
+{
+	struct stat here, there;
+	char link[64], name[4096];
+	if (w->failed || fstat(w->fd, &here) < 0 ||
+	    (!stat(w->path, &there) && there.st_dev == here.st_dev && there.st_ino == here.st_ino))
+		return NULL;
+	if (!here.st_nlink) {
+		w->failed = ENOENT;
+		return writer_failed(w);
+	}
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", w->fd);
+	ssize_t n = readlink(link, name, sizeof(name));
+	if (n <= 0 || n == (ssize_t)sizeof(name))
+		return NULL;
+	name[n] = 0;
+	if (stat(name, &there) < 0 || there.st_dev != here.st_dev || there.st_ino != here.st_ino)
+		return NULL;
+	char *path = strdup(name);
+	if (!path)
+		return &mt_enomem;
+	free(w->path);
+	w->path = path;
+	return NULL;
+}
+
 struct mt_error *capture_writer_flush(struct capture_writer *w)
 {
-	return events_write(w);
+	struct mt_error *err = find_file(w);
+	return err ? err : events_write(w);
 }
 
 static struct mt_error *writer_put_end(struct capture_writer *w)
@@ -484,7 +518,9 @@ static struct mt_error *writer_put_end(struct capture_writer *w)
 
 struct mt_error *capture_writer_finish(struct capture_writer *w)
 {
-	struct mt_error *err = events_write(w);
+	struct mt_error *err = find_file(w);
+	if (!err)
+		err = events_write(w);
 	if (!err)
 		err = pending_write(w, CAPTURE_BLOCK_COUNTERS);
 	if (!err)
@@ -503,6 +539,11 @@ struct mt_error *capture_writer_finish(struct capture_writer *w)
 uint64_t capture_writer_bytes(const struct capture_writer *w)
 {
 	return w->size;
+}
+
+const char *capture_writer_path(const struct capture_writer *w)
+{
+	return w->path;
 }
 
 uint64_t capture_writer_events(const struct capture_writer *w)

@@ -9,7 +9,8 @@
  *
  * Errors of the disk (full, quota, I/O) are returned by the call that met them; the writer is
  * then failed: further puts return the same kind of error, destroy still closes. What was flushed
- * before stays readable. Not thread-safe. */
+ * before stays readable. A file deleted meanwhile is such an error, met by flush and finish.
+ * Not thread-safe. */
 #ifndef MT_CAPTURE_WRITER_H
 #define MT_CAPTURE_WRITER_H
 
@@ -120,6 +121,9 @@ struct mt_error *capture_writer_flush(struct capture_writer *w) MT_MUST_CHECK;
 struct mt_error *capture_writer_finish(struct capture_writer *w) MT_MUST_CHECK;
 uint64_t capture_writer_bytes(const struct capture_writer *w);	/* in the file so far */
 uint64_t capture_writer_events(const struct capture_writer *w);
+/* Where the file was at the last flush or finish: it may have been renamed. Borrowed until the next
+ * call. */
+const char *capture_writer_path(const struct capture_writer *w);
 
 /* For tools that copy or extend captures (symbolize). A raw block is packed and written as it is;
  * a stored block (head and payload, from capture_block()) is checked and written with a new

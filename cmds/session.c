@@ -527,15 +527,16 @@ static char *quote_for_shell(const char *path)
 static void print_closing(struct session *s, const struct recorder_counts *c, uint64_t ns)
 {
 	char events[MT_TEXT_MAX], bytes[MT_TEXT_MAX];
+	const char *path = recorder_file_path(s->recorder);
 	mt_text_count(events, c->written);
 	mt_text_size(bytes, recorder_file_bytes(s->recorder));
-	fprintf(stderr, "memtrace: %s: %s events in %.1f s, %s (%s)\n", s->path, events,
+	fprintf(stderr, "memtrace: %s: %s events in %.1f s, %s (%s)\n", path, events,
 		(double)ns / 1e9, bytes, end_reasons[s->end]);
 	char waited[MT_TEXT_MAX];
 	if (c->waits)
 		cmd_note("threads of the process waited %s in all for memtrace to keep up, %s times",
 			 mt_text_duration(waited, c->wait_ns), mt_text_count(events, c->waits));
-	auto_free char *quoted = quote_for_shell(s->path);
+	auto_free char *quoted = quote_for_shell(path);
 	if (quoted)
 		fprintf(stderr, "next: memtrace symbolize %s && memtrace flamegraph %s\n", quoted, quoted);
 }
@@ -565,8 +566,10 @@ struct mt_error *session_close(struct session *s, int *exit_code_ret)
 			print_closing(s, &counts, ns);
 		warn_lost(&counts);
 	} else {
-		err = mt_error_hint(mt_error_prefix(err, "the capture ended early"),
-				    "'%s' is readable up to there", s->path);
+		err = mt_error_prefix(err, "the capture ended early");
+		if (!err->hint)
+			err = mt_error_hint(err, "'%s' is readable up to there",
+					    recorder_file_path(s->recorder));
 	}
 	return err;
 }

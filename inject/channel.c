@@ -129,8 +129,12 @@ static struct mt_error *create_sized(struct borrow *b, int fd, int local,
 {
 	struct wire_header plan = { 0 };
 	layout(&plan, size);
-	if (ftruncate(local, (off_t)plan.file_size))
-		return mt_error_os(errno, "cannot size the shared memory");
+	if (ftruncate(local, (off_t)plan.file_size)) {
+		int errnum = errno;
+		struct mt_error *err = mt_error_os(errnum, "cannot size the shared memory");
+		return errnum != EFBIG ? err :
+			mt_error_hint(err, "memtrace's own limit of file sizes counts here: ulimit -f unlimited");
+	}
 	int64_t base;
 	struct mt_error *err = map_target(b, fd, plan.file_size, &base);
 	if (err)

@@ -483,6 +483,11 @@ uint64_t recorder_file_bytes(const struct recorder *rec)
 	return capture_writer_bytes(rec->writer);
 }
 
+const char *recorder_file_path(const struct recorder *rec)
+{
+	return capture_writer_path(rec->writer);
+}
+
 static struct mt_error *put_counters(struct recorder *rec)
 {
 	struct recorder_counts c;

@@ -48,5 +48,6 @@ void recorder_sleep(struct recorder *rec, int ms);
 struct mt_error *recorder_finish(struct recorder *rec, const char *reason) MT_MUST_CHECK;
 void recorder_counts(const struct recorder *rec, struct recorder_counts *ret);
 uint64_t recorder_file_bytes(const struct recorder *rec);
+const char *recorder_file_path(const struct recorder *rec);	/* capture_writer_path() */
 
 #endif

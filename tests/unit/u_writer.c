@@ -26,6 +26,7 @@
 #define capture_writer_finish own_finish
 #define capture_writer_bytes own_bytes
 #define capture_writer_events own_events
+#define capture_writer_path own_path
 #define capture_writer_put_events own_put_events
 #define capture_writer_raw_block own_raw_block
 #define capture_writer_copy_block own_copy_block
