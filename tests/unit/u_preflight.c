@@ -46,6 +46,15 @@ static const char *text(const char *fmt, ...)
 	return buf[turn];
 }
 
+static void wait_state(pid_t pid, char state, const char *comm)
+{
+	struct proc_status st = { .state = '?' };
+	while (st.state != state || strcmp(st.comm, comm)) {
+		usleep(1000);
+		assert_null(proc_status_read(pid, &st));
+	}
+}
+
 /* Returns when the program runs; -1: the kernel does not execute it. */
 static pid_t start_sleep(const char *path)
 {
@@ -60,8 +69,11 @@ static pid_t start_sleep(const char *path)
 	close(ends[1]);
 	bool runs = read(ends[0], &failed, 1) == 0;
 	close(ends[0]);
-	if (runs)
+	if (runs) {
+		/* The descriptor is closed in the middle of the exec. */
+		wait_state(pid, 'S', strrchr(path, '/') + 1);
 		return pid;
+	}
 	waitpid(pid, NULL, 0);
 	return -1;
 }
@@ -151,7 +163,7 @@ static void main_thread_gone(void **state)
 		pthread_create(&th, NULL, wait_here, &t);
 		pthread_exit(NULL);
 	}
-	usleep(100000);
+	wait_state(pid, 'Z', "headless");
 	refused(pid, MT_ERROR_REFUSED, text("the main thread of process %d 'headless' has exited",
 					    pid),
 		"the kernel then hides the memory of the process; memtrace cannot trace it");
@@ -163,7 +175,7 @@ static void stopped(void **state)
 	(void)state;
 	pid_t pid = start_sleep("/bin/sleep");
 	kill(pid, SIGSTOP);
-	usleep(20000);
+	wait_state(pid, 'T', "sleep");
 	refused(pid, MT_ERROR_REFUSED, text("process %d 'sleep' is stopped by job control", pid),
 		text("continue it with 'kill -CONT %d' first", pid));
 	struct proc_status st;
@@ -183,7 +195,11 @@ static void traced(void **state)
 		for (;;)
 			pause();
 	}
-	usleep(50000);
+	struct proc_status st = { 0 };
+	while (!st.tracer) {
+		usleep(1000);
+		assert_null(proc_status_read(pid, &st));
+	}
 	const char *want = text("process %d is already traced by process %d 'debugger'", pid, tracer);
 	refused(pid, MT_ERROR_REFUSED, want,
 		text("only one tracer at a time is possible; end or detach process %d first",
