@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #define WIRE_MAGIC 0x31656369776d746dull
-#define WIRE_VERSION 2u
+#define WIRE_VERSION 3u
 
 #define WIRE_MEMFD_DATA "memtrace-data"		/* names in /proc/PID/maps, for status and detach */
 #define WIRE_MEMFD_TRACER "memtrace-tracer"
@@ -21,7 +21,7 @@
 /* ---- allocation functions -------------------------------------------------------------------
  * One row a hooked function: enum name, symbol, record kind. The kind is also the allocator in
  * the capture file. A function that calls another hooked one inside libc is seen once: the hook
- * of the outer one is in progress. */
+ * of the outer one is in progress. The last is no symbol: it is reached by a field of a type. */
 #define WIRE_FUNCTIONS(X)					\
 	X(MALLOC,		"malloc")			\
 	X(FREE,			"free")				\
@@ -43,7 +43,8 @@
 	X(BRK,			"brk")				\
 	X(SBRK,			"sbrk")				\
 	X(DLOPEN,		"dlopen")			\
-	X(DLMOPEN,		"dlmopen")
+	X(DLMOPEN,		"dlmopen")			\
+	X(CODE_DEALLOC,		"PyCode_Type.tp_dealloc")
 
 enum wire_function {
 #define X(name, symbol) WIRE_FN_##name,

@@ -96,6 +96,9 @@ static struct mt_error *prepare_parts(struct injection *in)
 		err = mt_error_hint(mt_error_create(MT_ERROR_REFUSED,
 					"nothing to trace: no loaded object calls malloc through the loader"),
 				    "a program with its allocator linked into it cannot be traced yet");
+	if (!err && in->python.known)
+		err = slots_add_code_dealloc(in->t, &in->images, in->python.layout.code_type,
+					     in->python.layout.bytes_size, &in->slots);
 	return err;
 }
 

@@ -176,6 +176,41 @@ struct mt_error *slots_find(struct tracee *t, const struct images *images, const
 	return err;
 }
 
+/* ---- the type of Python's code objects ---- */
+
+/* In a type object, after ob_size: tp_name, tp_basicsize, tp_itemsize, tp_dealloc. */
+#define DEALLOC_AFTER_SIZE 32u
+/* Where ob_size lies: in usual builds, and in free-threaded ones or those that trace references. */
+static const uint32_t size_fields[] = { 16, 32 };
+
+struct mt_error *slots_add_code_dealloc(struct tracee *t, const struct images *images, uint64_t type,
+					uint32_t size_field, struct slots *slots)
+{
+	const uint64_t address = type + size_field + DEALLOC_AFTER_SIZE;
+	struct proc_maps maps = { 0 };
+	uint64_t value = 0;
+	struct mt_error *err = tracee_read(t, address, &value, sizeof(value));
+	if (!err)
+		err = proc_maps_read(tracee_pid(t), &maps);
+	if (err)
+		return err;
+	const struct proc_map *map = proc_maps_find(&maps, address);
+	const struct proc_map *code = proc_maps_find(&maps, value);
+	const struct image *img = images_find(images, address);
+	if (map && code && (code->prot & PROT_EXEC) && img && images_find(images, value)) {
+		struct slot slot = {
+			.address = address, .value = value, .original = value,
+			.module_start = img->start, .image = img->id,
+			.protection = (uint32_t)map->prot, .function = WIRE_FN_CODE_DEALLOC,
+		};
+		err = mt_array_push(&slots->list, slot) ? NULL : &mt_enomem;
+	} else {
+		slots->foreign++;
+	}
+	proc_maps_deinit(&maps);
+	return err;
+}
+
 struct each {
 	struct mt_error *(*fn)(uint64_t address, enum wire_function function, void *arg);
 	void *arg;
@@ -197,7 +232,12 @@ struct mt_error *slots_each(struct tracee *t, const struct images *images,
 	for (size_t i = 0; i < images->list.len; i++) {
 		if (!takes_part(images->list.items[i]))
 			continue;
+		struct image_symbol type;
 		struct mt_error *err = image_each_relocation(t, images->list.items[i], each_slot, &e);
+		bool found = !err && image_find_symbol(t, images->list.items[i], "PyCode_Type", &type);
+		for (size_t k = 0; found && !err && k < sizeof(size_fields) / sizeof(size_fields[0]); k++)
+			err = fn(type.address + size_fields[k] + DEALLOC_AFTER_SIZE,
+				 WIRE_FN_CODE_DEALLOC, arg);
 		if (err)
 			return err;
 	}

@@ -32,6 +32,10 @@ void slots_deinit(struct slots *slots);
 /* Appends the slots of all images not looked at before. */
 struct mt_error *slots_find(struct tracee *t, const struct images *images, const struct linkmap *map,
 			    struct slots *slots) MT_MUST_CHECK;
+/* Appends the field of PyCode_Type by which code objects are freed: `type` is its address,
+ * `size_field` where ob_size lies in an object. Nothing when it holds no function. */
+struct mt_error *slots_add_code_dealloc(struct tracee *t, const struct images *images, uint64_t type,
+					uint32_t size_field, struct slots *slots) MT_MUST_CHECK;
 /* Calls fn for every slot of every loaded image, whatever it holds. */
 struct mt_error *slots_each(struct tracee *t, const struct images *images,
 			    struct mt_error *(*fn)(uint64_t address, enum wire_function function,

@@ -466,6 +466,18 @@ BODY void *do_dlmopen(int v, long ns, const char *file, int mode, const uint64_t
 	return handle;
 }
 
+/* ---- Python's code objects ---- */
+
+BODY void do_code_dealloc(int v, void *code)
+{
+	struct thread *t = hook_enter(WIRE_IDLE);
+	if (likely(t)) {
+		python_code_gone((uint64_t)code);
+		hook_leave(t);
+	}
+	ORIGINAL(CODE_DEALLOC, v, fn_ptr)(code);
+}
+
 /* ---- the variants ---- */
 
 #define EACH_VARIANT(X) X(0) X(1) X(2) X(3)
@@ -499,7 +511,8 @@ BODY void *do_dlmopen(int v, long ns, const char *file, int mode, const uint64_t
 	static void *sbrk_##v(intptr_t n) { return do_sbrk(v, n, FRAME); }			\
 	static void *dlopen_##v(const char *f, int m) { return do_dlopen(v, f, m, FRAME); }	\
 	static void *dlmopen_##v(long n, const char *f, int m)					\
-	{ return do_dlmopen(v, n, f, m, FRAME); }
+	{ return do_dlmopen(v, n, f, m, FRAME); }						\
+	static void code_dealloc_##v(void *p) { do_code_dealloc(v, p); }
 EACH_VARIANT(VARIANT)
 
 #define ROW(fn, name) \
@@ -513,6 +526,6 @@ __attribute__((visibility("default"))) void *const memtrace_hooks[WIRE_FN_COUNT]
 	ROW(PVALLOC, pvalloc) ROW(CFREE, cfree) ROW(FREE_SIZED, free_sized)
 	ROW(FREE_ALIGNED_SIZED, free_aligned_sized) ROW(MMAP, mmap) ROW(MMAP64, mmap64)
 	ROW(MUNMAP, munmap) ROW(MREMAP, mremap) ROW(BRK, brk) ROW(SBRK, sbrk)
-	ROW(DLOPEN, dlopen) ROW(DLMOPEN, dlmopen)
+	ROW(DLOPEN, dlopen) ROW(DLMOPEN, dlmopen) ROW(CODE_DEALLOC, code_dealloc)
 };
 _Static_assert(WIRE_VARIANTS == 4, "EACH_VARIANT and ROW name the variants");

@@ -7,12 +7,17 @@
  * stack is kept, root first, and two words a frame are proved: the link to the older frame, which
  * is that frame's address, and the instruction, which lies inside the code. Where it is an index
  * into the code instead, the code is proved, too. A word of an older frame is read only after the
- * younger frame's link was proved. */
+ * younger frame's link was proved.
+ *
+ * Addresses prove nothing about a code object that was freed: the next of its size gets its place,
+ * and its frame and names theirs, so that every word is the same. Hence the type's tp_dealloc is
+ * hooked: what is known about a code object ends with it. */
 #include "inject/tracer/event.h"
 
 #define NAME_MAX_CHARS 4096u
 #define LINE_TABLE_MAX (1u << 20)
 #define CODE_PROBES 16u
+#define CODE_GONE 0ull		/* fingerprint of an entry whose code object was freed */
 #define CHUNK 2048u
 
 static inline uint64_t load64(uint64_t address)
@@ -124,8 +129,8 @@ static void describe_code(struct thread *t, uint64_t code, uint32_t id)
 	}
 }
 
-/* Code objects die and their addresses are reused: an entry is only good while what it was made
- * from is still there. */
+/* Where frees cannot be seen (the field was taken by somebody else), an entry is at least only good
+ * while what it was made from is still there. Never CODE_GONE. */
 static uint64_t code_fingerprint(uint64_t code)
 {
 	const struct wire_python *py = &tracer.header->python;
@@ -134,6 +139,11 @@ static uint64_t code_fingerprint(uint64_t code)
 	f = (f ^ f >> 29) * 0x9e3779b97f4a7c15ull + load64(code + py->code_linetable);
 	f = (f ^ f >> 29) * 0x9e3779b97f4a7c15ull + load32(code + py->code_firstlineno);
 	return f | 1;
+}
+
+static uint32_t code_hash(uint64_t code)
+{
+	return (uint32_t)((code >> 4) * 0x9e3779b1u);
 }
 
 static uint32_t code_new_id(struct thread *t, struct wire_code *slot, uint64_t code,
@@ -155,7 +165,7 @@ static uint32_t code_id(struct thread *t, uint64_t code)
 	if (load64(code + py->object_type) != py->code_type)
 		return WIRE_CODE_UNKNOWN;
 	uint64_t fingerprint = code_fingerprint(code);
-	uint32_t h = (uint32_t)((code >> 4) * 0x9e3779b1u);
+	uint32_t h = code_hash(code);
 	for (uint32_t i = 0; i < CODE_PROBES; i++) {
 		struct wire_code *slot = &tracer.codes[(h + i) % WIRE_CODE_SLOTS];
 		uint64_t address = __atomic_load_n(&slot->address, __ATOMIC_ACQUIRE);
@@ -180,6 +190,23 @@ static uint32_t code_id(struct thread *t, uint64_t code)
 		i--;			/* look again */
 	}
 	return WIRE_CODE_UNKNOWN;
+}
+
+void python_code_gone(uint64_t code)
+{
+	struct wire_code *first = tracer.codes;
+	uint32_t h = code_hash(code);
+	for (uint32_t i = 0; i < CODE_PROBES; i++) {
+		struct wire_code *slot = &first[(h + i) % WIRE_CODE_SLOTS];
+		uint64_t address = __atomic_load_n(&slot->address, __ATOMIC_ACQUIRE);
+		if (!address)
+			return;		/* never described: in no kept stack either */
+		if (address != code)
+			continue;
+		__atomic_store_n(&slot->fingerprint, CODE_GONE, __ATOMIC_RELEASE);
+		__atomic_add_fetch(&tracer.codes_gone, 1, __ATOMIC_RELEASE);
+		return;
+	}
 }
 
 /* ---- the frame chain ---- */
@@ -394,6 +421,12 @@ void python_capture(struct thread *t)
 	if (!py->version)
 		return;
 	struct py_walk w = { 0 };
+	uint32_t codes_gone = __atomic_load_n(&tracer.codes_gone, __ATOMIC_ACQUIRE);
+	if (unlikely(t->codes_gone != codes_gone)) {
+		t->codes_gone = codes_gone;
+		t->py_resync |= t->py_depth != 0;
+		t->py_depth = 0;
+	}
 	uint64_t frame = current_frame();
 	uint32_t top = t->py_depth - 1;
 	if (likely(t->py_depth && frame && !t->py_resync) && py_frame_is(&t->py_frames[top], frame) &&

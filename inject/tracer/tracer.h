@@ -87,6 +87,7 @@ struct thread {
 	uint32_t py_depth, py_capacity;
 	uint32_t py_flags;
 	bool py_resync;
+	uint32_t codes_gone;	/* as in `tracer` when the frames were kept */
 	uint32_t py_index[PY_INDEX_SIZE];	/* frame address -> index + 1 */
 
 	uint64_t pc_key;	/* counts module lists, above PC_BITS */
@@ -114,6 +115,7 @@ struct tracer {
 	struct wire_patch *patches;
 	struct wire_code *codes;
 	const struct wire_rule *rules;
+	uint32_t codes_gone;	/* counts described code objects that were freed */
 	uint64_t ring_size;
 	uint64_t sample_rate;	/* as in the header */
 	struct local *local;
@@ -176,6 +178,8 @@ bool sample_take(const void *block);
 /* ---- native.c, python.c: bring the reader's stack up to date with this thread's ---- */
 void native_capture(struct thread *t, const uint64_t *hook_frame);
 void python_capture(struct thread *t);
+/* A code object is about to be freed: its address will be another's. */
+void python_code_gone(uint64_t code);
 void native_forget(struct thread *t);
 
 /* ---- control.c ---- */

@@ -13,7 +13,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import harness  # noqa: E402
 
 TIMEOUT = 400
-SCRIPTS = [str(harness.TARGETS / name) for name in ("versions.py", "frames.py")]
+SCRIPTS = [str(harness.TARGETS / name) for name in ("versions.py", "frames.py", "codes.py")]
 
 
 # Programs that are PIE and one that is not; one with Py_DEBUG (such packages are large).
