@@ -53,6 +53,10 @@ void exec_guard_begin(const struct tracee *t, struct exec_guard *ret)
 
 void exec_guard_end(const struct exec_guard *g)
 {
-	sigprocmask(SIG_SETMASK, &g->mask, NULL);
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGCHLD);
+	if (sigismember(&g->mask, SIGCHLD))
+		sigprocmask(SIG_BLOCK, &set, NULL);
 	sigaction(SIGCHLD, &g->before, NULL);
 }

@@ -174,6 +174,7 @@ void stop_forget(struct tracee *t, struct tracee_thread *thread)
 	if (unlist(t->threads.items, &t->threads.len, thread) ||
 	    unlist(t->late.items, &t->late.len, thread))
 		free(thread);
+	job_stops_allow(t);
 }
 
 static struct tracee_thread *find_thread(const struct tracee *t, pid_t tid)
@@ -190,7 +191,9 @@ static struct tracee_thread *add_thread(struct tracee *t, pid_t tid)
 	if (!thread)
 		return NULL;
 	thread->tid = tid;
+	job_stops_put_off(t);
 	if (!mt_array_push(&t->threads, thread)) {
+		job_stops_allow(t);
 		free(thread);
 		return NULL;
 	}

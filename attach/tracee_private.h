@@ -17,6 +17,8 @@ struct tracee {
 	int lock_fd;		/* holds the lock of attach/lock.c, -1: not locked */
 	bool is_child;		/* our own child: its exit status is the caller's to collect */
 	pid_t owner;		/* the thread of ours that may use ptrace */
+	bool stops_put_off;	/* see attach/job_stops.c */
+	sigset_t mask_before;	/* then: ours before */
 	bool execed;		/* runs another program since tracee_open() */
 	MT_ARRAY(struct tracee_thread *) threads;
 	MT_ARRAY(struct tracee_thread *) late;	/* did not stop in time, to be let go */
@@ -57,6 +59,11 @@ struct exec_guard {
  * them finds it gone. */
 void exec_guard_begin(const struct tracee *t, struct exec_guard *ret);
 void exec_guard_end(const struct exec_guard *g);
+
+/* ---- attach/job_stops.c ---- */
+/* Before a thread is seized; and when one was let go, which counts when it was the last. */
+void job_stops_put_off(struct tracee *t);
+void job_stops_allow(struct tracee *t);
 
 void safepoint_destroy(struct safepoint *sp);	/* NULL accepted */
 
