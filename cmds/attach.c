@@ -53,9 +53,9 @@ static struct mt_error *attach_session(struct session *s)
 	tracee_set_cancel(s->t, NULL);	/* taking out is not given up */
 	if (err)
 		return err;
-	err = session_arm(s, b);
+	err = injection_load(s->injection, b);
 	borrow_release(b, false);
-	return err;
+	return err ? err : session_arm(s);
 }
 
 struct mt_error *cmd_attach(int argc, char **argv, int *exit_code_ret)

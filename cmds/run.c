@@ -93,6 +93,15 @@ static char **program_argv(const struct run_args *a)
 
 /* ---- one image of the program ---- */
 
+/* Before its first instruction runs, so that nothing is missed. */
+static struct mt_error *arm_or_undo(struct session *s, struct borrow *b)
+{
+	struct mt_error *err = session_arm(s);
+	if (err)
+		injection_undo(s->injection, b);
+	return err;
+}
+
 static struct mt_error *arm_at_entry(struct session *s, struct child *child)
 {
 	struct tracee_thread *thread = NULL;
@@ -103,7 +112,9 @@ static struct mt_error *arm_at_entry(struct session *s, struct child *child)
 	/* Stopped at its first instruction of its own: nothing can be half way. */
 	err = borrow_thread(s->t, thread, true, &b);
 	if (!err) {
-		err = session_arm(s, b);
+		err = injection_load(s->injection, b);
+		if (!err)
+			err = arm_or_undo(s, b);
 		borrow_release(b, true);
 	}
 	tracee_disown_thread(s->t, thread);

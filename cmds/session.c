@@ -424,9 +424,9 @@ static void tell_python(const struct session *s)
 		cmd_note("Python: %s: native stacks only", py->why_unknown);
 }
 
-struct mt_error *session_arm(struct session *s, struct borrow *b)
+struct mt_error *session_arm(struct session *s)
 {
-	struct mt_error *err = injection_arm(s->injection, b);
+	struct mt_error *err = injection_arm(s->injection);
 	if (err)
 		return err;
 	err = recorder_create(s->t, s->injection->channel.header, s->writer, &s->recorder);

@@ -3,7 +3,8 @@
  * `attach` and `run` share.
  *
  *	session_open(&s, pid, &options)		checks everything that can be checked untouched
- *	session_arm(&s, borrow)			the tracer is in and recording
+ *	injection_load(s.injection, borrow)	the tracer is in, still switched off
+ *	session_arm(&s)				and recording
  *	session_turn(&s)			one turn of the loop; sets s.end when it is over
  *	session_close(&s, ...)			tracer out, file finished, closing lines printed
  */
@@ -55,7 +56,8 @@ extern const struct argp session_argp;
 /* `overwrite`: replace the file even without -f (our own, of before an exec). */
 struct mt_error *session_open(struct session *s, pid_t pid, const struct session_options *options,
 			      bool overwrite) MT_MUST_CHECK;
-struct mt_error *session_arm(struct session *s, struct borrow *b) MT_MUST_CHECK;
+/* After injection_load(). On failure the tracer is still in: session_abort(), or injection_undo(). */
+struct mt_error *session_arm(struct session *s) MT_MUST_CHECK;
 /* One poll and one sleep of at most ms. */
 void session_turn(struct session *s, int ms);
 /* Takes the tracer out when the target lives. The error of the session, if any, is returned. */

@@ -272,7 +272,7 @@ static struct mt_error *publish_patches(struct injection *in)
 	return NULL;
 }
 
-/* ---- arming ---- */
+/* ---- loading and arming ---- */
 
 /* The kernel marks the word when this thread dies, however it dies. glibc's own robust list, for
  * mutexes that this program does not use, is replaced. */
@@ -339,7 +339,7 @@ static bool raise_descriptor_limit(pid_t pid, struct rlimit *saved)
 	return !prlimit(pid, RLIMIT_NOFILE, &more, NULL);
 }
 
-static struct mt_error *arm_steps(struct injection *in, struct borrow *b)
+static struct mt_error *load_steps(struct injection *in, struct borrow *b)
 {
 	struct mt_error *err = channel_create(in->t, b, &in->channel);
 	if (err)
@@ -356,19 +356,9 @@ static struct mt_error *arm_steps(struct injection *in, struct borrow *b)
 	h->tid_offset = loader_tid_offset(in->t, b);
 	err = load_tracer(in, b);
 	if (!err)
-		err = tables_compile(in->t, &in->images, &in->tables);	/* the tracer's own */
-	if (!err)
-		err = tables_publish(&in->channel, &in->images, &in->tables);
-	if (!err)
 		err = publish_patches(in);
 	if (!err)
 		err = call_tracer(in, b, WIRE_SYMBOL_START, h->base);
-	if (!err)
-		err = arm_mode(h);
-	if (err)
-		return err;
-	in->armed = true;
-	err = thunks_arm(in->t, &in->thunks, true);
 	/* Twice: what another thread bound meanwhile was missed the first time. */
 	for (int i = 0; i < 2 && !err; i++) {
 		err = call_tracer(in, b, WIRE_SYMBOL_APPLY, 0);
@@ -380,7 +370,15 @@ static struct mt_error *arm_steps(struct injection *in, struct borrow *b)
 	return err;
 }
 
-struct mt_error *injection_arm(struct injection *in, struct borrow *b)
+void injection_undo(struct injection *in, struct borrow *b)
+{
+	if (in->channel.header)
+		atomic_store(&in->channel.header->mode, 0);
+	in->armed = false;
+	auto_error struct mt_error *unused = removal_undo(in->t, b);
+}
+
+struct mt_error *injection_load(struct injection *in, struct borrow *b)
 {
 	struct proc_maps maps = { 0 };
 	struct mt_error *err = proc_maps_read(tracee_pid(in->t), &maps);
@@ -391,17 +389,27 @@ struct mt_error *injection_arm(struct injection *in, struct borrow *b)
 		return err;
 	struct rlimit saved;
 	bool raised = raise_descriptor_limit(tracee_pid(in->t), &saved);
-	err = arm_steps(in, b);
+	err = load_steps(in, b);
 	if (raised)
 		prlimit(tracee_pid(in->t), RLIMIT_NOFILE, &saved, NULL);
-	if (!err || err->code == MT_ERROR_GONE)
-		return err;
-	if (in->channel.header)
-		atomic_store(&in->channel.header->mode, 0);
-	in->armed = false;
 	/* The thread is still ours and at its safe point; nothing was left half way inside it. */
-	auto_error struct mt_error *undo = removal_undo(in->t, b);
+	if (err && err->code != MT_ERROR_GONE)
+		injection_undo(in, b);
 	return err;
+}
+
+struct mt_error *injection_arm(struct injection *in)
+{
+	/* Of the tracer itself, and of libraries that came since the first look. */
+	struct mt_error *err = tables_compile(in->t, &in->images, &in->tables);
+	if (!err)
+		err = tables_publish(&in->channel, &in->images, &in->tables);
+	if (!err)
+		err = arm_mode(in->channel.header);
+	if (err)
+		return err;
+	in->armed = true;
+	return thunks_arm(in->t, &in->thunks, true);
 }
 
 /* ---- libraries come and go ---- */

@@ -3,7 +3,10 @@
  *
  *	injection_prepare(t, &options, &in)	reads images, compiles tables; stops nothing but, for
  *						a moment each, threads with a seccomp filter
- *	injection_arm(in, borrow)		loads and arms the tracer on a borrowed thread
+ *	injection_load(in, borrow)		loads the tracer on a borrowed thread: slots lead to
+ *						it, through thunks that are still switched off
+ *	injection_arm(in)			unwind tables into the shared memory, then the switch:
+ *						the long part, for which nobody stands still
  *	injection_refresh(in, ...)		libraries came or went: tables and slots follow
  *	removal_run() (inject/removal.h)	the way back
  *	injection_destroy(in)			this side's memory; the target is not touched
@@ -45,7 +48,11 @@ struct injection {
 struct mt_error *injection_prepare(struct tracee *t, const struct inject_options *options,
 				   struct injection **ret) MT_MUST_CHECK;
 /* On failure everything that was done in the target is undone. */
-struct mt_error *injection_arm(struct injection *in, struct borrow *b) MT_MUST_CHECK;
+struct mt_error *injection_load(struct injection *in, struct borrow *b) MT_MUST_CHECK;
+/* On failure the tracer is still in the target: injection_undo(), or removal_run(). */
+struct mt_error *injection_arm(struct injection *in) MT_MUST_CHECK;
+/* Takes out what was loaded, as far as it can be on this thread. */
+void injection_undo(struct injection *in, struct borrow *b);
 /* Looks whether the loader's list changed (cheap), or in any case with `force`; answers waiting
  * dlopens of the target. *changed_ret (may be NULL): the images changed. */
 struct mt_error *injection_refresh(struct injection *in, bool force, bool *changed_ret)
