@@ -319,6 +319,7 @@ static struct mt_error *try_candidate(struct search *s, const struct safepoint_c
 {
 	struct tracee_thread *thread;
 	s->tries++;
+	safepoint_rehearse(s->sp, c);
 	struct mt_error *err = tracee_stop_thread(s->t, c->tid, &thread);
 	if (err) {
 		s->reasons[SAFEPOINT_NO_STOP]++;

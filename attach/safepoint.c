@@ -296,6 +296,14 @@ struct mt_error *safepoint_candidates(struct safepoint *sp, struct safepoint_can
 	return err;
 }
 
+void safepoint_rehearse(struct safepoint *sp, const struct safepoint_candidate *c)
+{
+	struct user_regs_struct regs = { .rip = c->pc, .rsp = c->sp };
+	enum backtrace_end end;
+	if (c->pc)
+		backtrace_walk(sp->backtrace, &regs, sp->frames, FRAMES_MAX, &end);
+}
+
 /* ---- one stopped thread ---- */
 
 /* Below the red zone there is room only if this is the thread's own stack: that of a goroutine or

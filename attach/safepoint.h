@@ -54,6 +54,9 @@ struct safepoint_candidate {
 struct mt_error *safepoint_candidates(struct safepoint *sp, struct safepoint_candidate *list,
 				      size_t max, size_t *count_ret,
 				      enum safepoint_reason *reason_ret) MT_MUST_CHECK;
+/* Unwinds a blocked thread from outside, as far as that goes without its registers: what is read
+ * and parsed for it now need not be while it stands still. */
+void safepoint_rehearse(struct safepoint *sp, const struct safepoint_candidate *c);
 
 /* Of a held thread. With `trusted` only what a call needs technically: a stack with `room` bytes
  * below the red zone, whose lowest usable address goes to *floor_ret. */
