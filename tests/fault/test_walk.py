@@ -86,6 +86,15 @@ class EveryNthStep(unittest.TestCase):
     def test_target_ends_while_attached(self):
         self.walk("target-attach", 110)
 
+    def test_run_is_killed(self):
+        self.walk("kill-run", 150)
+
+    def test_run_is_interrupted(self):
+        self.walk("signal-run", 300)
+
+    def test_program_of_run_ends(self):
+        self.walk("target-run", 300)
+
 
 if __name__ == "__main__":
     unittest.main()

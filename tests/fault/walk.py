@@ -45,6 +45,10 @@ WAYS = {
     "signal-detach": ("detach", lambda w, n: w.interrupt("detach", n, choose(SIGNALS, n), 1 + n % 2),
                       False),
     "target-attach": ("attach", lambda w, n: w.end_target("attach", n, choose(ENDS, n)), False),
+    "kill-run": ("run", lambda w, n: w.kill_run(n), False),
+    "fail-run": ("run", lambda w, n: w.fail_run(n, TURN), False),
+    "signal-run": ("run", lambda w, n: w.interrupt_run(n), False),
+    "target-run": ("run", lambda w, n: w.end_program(n), False),
 }
 TURN = 0
 

@@ -25,6 +25,7 @@ VIEW_MAGIC = 0x6d747661756c74
 MAGIC, TICKS, FAILED, STOP, EXECS = range(5)
 DURATION = "30ms"
 PATIENCE = 20
+RUN_CODE = 7         # of the program of `run`
 
 # What each call can be answered by a kernel that is short of something, or when the target, its
 # files or its rights go away. By step number, in turn.
@@ -179,7 +180,7 @@ class Walk:
         pid = self.target.pid if self.target else 0
         return {
             "attach": ["attach", pid, "--duration", DURATION, "-f", "-o", self.cap],
-            "run": ["run", "-f", "-o", self.cap, "--", "/bin/sh", "-c", "echo whole"],
+            "run": ["run", "-f", "-o", self.cap, "--", "/bin/sh", "-c", "echo whole; exit 7"],
             "detach": ["detach", pid],
             "status": ["status", pid],
         }[name] + list(options)
@@ -195,7 +196,7 @@ class Walk:
         """The steps of a run in which nothing happens: [text of step 1, ...]."""
         if name not in self.counts:
             result = self.faulty(name, None)
-            if result.code not in (0, 3):
+            if result.code not in (0, 3, RUN_CODE):
                 raise AssertionError(str(result))
             lines = self.log.read_text(errors="replace").splitlines()
             self.counts[name] = [line for line in lines if not line.startswith("end ")]
@@ -369,6 +370,51 @@ class Walk:
                 self.drop()
             self.check_file()
         return True
+
+    # ---- run: its program does all that it was to do, or nothing ----
+
+    def not_begun(self, number):
+        """Until its child is there, and while there is a breakpoint at the program's entry, the
+        program can end with memtrace: before its first own instruction."""
+        steps = [line.split() for line in self.steps("run")]
+        fork = next(i for i, s in enumerate(steps, 1) if s[1] == "fork")
+        pokes = [i for i, s in enumerate(steps, 1) if s[1:] == ["ptrace", "0x4"]]
+        return number <= fork or pokes[0] < number <= pokes[1]
+
+    def run_program(self, what, number, fault, codes):
+        """Waits for the program, too: it has the same pipe."""
+        self.drop()
+        with self.named(f"run {what}", number):
+            result = self.faulty("run", fault)
+            if result.out not in ("", "whole\n") or result.code not in codes[bool(result.out)]:
+                raise AssertionError(f"the program printed {result.out!r}\n{result}")
+            if result.code == 1 and not re.search(r"^memtrace: ", result.err, re.M):
+                raise AssertionError(f"no word about it\n{result}")
+            self.check_file()
+        return result
+
+    def kill_run(self, number):
+        codes = (-signal.SIGKILL,), (-signal.SIGKILL, RUN_CODE)
+        result = self.run_program("killed", number, f"kill:{number}", codes)
+        if not result.out and not self.not_begun(number):
+            raise AssertionError(f"run killed, step {number} ({self.at(number)}): the program died")
+
+    def fail_run(self, number, turn=0):
+        steps = self.steps("run")
+        call = steps[min(number, len(steps)) - 1].split()[1]
+        ways = FAILURES.get(call, OTHERWISE)
+        value = ways[(number + turn) % len(ways)]
+        self.run_program(f"fails by {errno.errorcode[value]}", number, f"fail:{number}:{value}",
+                         ((1,), (RUN_CODE,)))
+
+    def interrupt_run(self, number):
+        """A Ctrl-C that the program does not get: it is the terminal's to give."""
+        self.run_program("gets SIGINT", number, f"signal:{number}:{int(signal.SIGINT)}",
+                         ((), (RUN_CODE,)))
+
+    def end_program(self, number):
+        self.run_program("loses its program", number, f"target:{number}:{int(signal.SIGKILL)}",
+                         ((1, -signal.SIGKILL), (RUN_CODE, -signal.SIGKILL)))
 
     def check_exec(self, execs):
         """It became another program, as a whole, and nothing of memtrace is in it."""
