@@ -31,7 +31,7 @@ static NOINLINE void down(int depth, size_t n)
 
 static NOINLINE void deep(void)
 {
-	static const int depths[] = { 1, 2, 30, 253, 254, 255, 256, 257, 300, 3000, 30, 1 };
+	static const int depths[] = { 1, 2, 30, 253, 254, 255, 256, 257, 300, 3000, 12000, 30, 1 };
 	for (unsigned i = 0; i < sizeof(depths) / sizeof(depths[0]); i++) {
 		down(depths[i], 1000);
 		ledger_say("stack 1000 1 main;deep;down*%d;leaf\n", depths[i]);
@@ -59,6 +59,35 @@ static NOINLINE void alternate(void)
 	}
 	ledger_say("stack 1100 100 main;alternate;twin_a;leaf\n");
 	ledger_say("stack 1300 100 main;alternate;twin_b;leaf\n");
+}
+
+static NOINLINE void far_a(size_t n)
+{
+	down(40, n);
+	zero = 0;
+}
+
+static NOINLINE void far_b(size_t n)
+{
+	down(40, n);
+	zero = 1;
+}
+
+/* The young frames are the same to the last word; only an ancestor 41 frames further down was
+ * entered from elsewhere. */
+static NOINLINE void alternate_far(void)
+{
+	for (int i = 0; i < 5000; i++) {
+		if (i * 7919 % 13 < 6)
+			far_a(1);
+		else
+			far_b(3);
+	}
+	int a = 0;
+	for (int i = 0; i < 5000; i++)
+		a += i * 7919 % 13 < 6;
+	ledger_say("stack %d %d main;alternate_far;far_a;down*40;leaf\n", a, a);
+	ledger_say("stack %d %d main;alternate_far;far_b;down*40;leaf\n", 3 * (5000 - a), 5000 - a);
 }
 
 static NOINLINE void with_alloca(size_t n)
@@ -153,6 +182,22 @@ static NOINLINE void signaled(void)
 	ledger_say("stack 205 5 main;signaled;handler;handler_work;leaf\n");
 }
 
+static NOINLINE void signaled_aside(void)
+{
+	static char aside[65536];
+	stack_t alt = { .ss_sp = aside, .ss_size = sizeof(aside) }, off = { .ss_flags = SS_DISABLE };
+	struct sigaction act = { .sa_handler = handler, .sa_flags = SA_ONSTACK };
+	sigaltstack(&alt, NULL);
+	sigaction(SIGUSR2, &act, NULL);
+	for (int i = 0; i < 50; i++) {
+		raise(SIGUSR2);
+		leaf(43);
+	}
+	sigaltstack(&off, NULL);
+	ledger_say("stack 2050 50 main;signaled_aside;handler;handler_work;leaf\n");
+	ledger_say("stack 2150 50 main;signaled_aside;leaf\n");
+}
+
 static NOINLINE void *thread_body(void *arg)
 {
 	down(20, 51);
@@ -204,10 +249,12 @@ int main(void)
 	ledger_wait("ready");
 	deep();
 	alternate();
+	alternate_far();
 	variable_frames();
 	after_longjmp();
 	fibers();
 	signaled();
+	signaled_aside();
 	threaded();
 	realign();
 	through_libc();
