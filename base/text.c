@@ -4,6 +4,8 @@
  * Called by reporters/ and cmds/; calls base/ and libc. */
 #include "base/text.h"
 
+#include "base/cursor.h"
+
 #include <assert.h>
 #include <inttypes.h>
 #include <math.h>
@@ -312,6 +314,35 @@ char *mt_text_command(const char *args, size_t len)
 		i += n + 1;
 	}
 	return mt_buf_take_str(&buf);
+}
+
+static void put_utf8(struct mt_buf *out, uint32_t c)
+{
+	if (c >= 0xd800 && c < 0xe000)	/* lone surrogates stand for undecodable bytes */
+		c = 0xfffd;
+	if (c < 0x80) {
+		mt_buf_put_u8(out, (uint8_t)c);
+	} else if (c < 0x800) {
+		mt_buf_put_u8(out, (uint8_t)(0xc0 | c >> 6));
+		mt_buf_put_u8(out, (uint8_t)(0x80 | (c & 0x3f)));
+	} else if (c < 0x10000) {
+		mt_buf_put_u8(out, (uint8_t)(0xe0 | c >> 12));
+		mt_buf_put_u8(out, (uint8_t)(0x80 | (c >> 6 & 0x3f)));
+		mt_buf_put_u8(out, (uint8_t)(0x80 | (c & 0x3f)));
+	} else if (c < 0x110000) {
+		mt_buf_put_u8(out, (uint8_t)(0xf0 | c >> 18));
+		mt_buf_put_u8(out, (uint8_t)(0x80 | (c >> 12 & 0x3f)));
+		mt_buf_put_u8(out, (uint8_t)(0x80 | (c >> 6 & 0x3f)));
+		mt_buf_put_u8(out, (uint8_t)(0x80 | (c & 0x3f)));
+	}
+}
+
+void mt_text_put_unicode(struct mt_buf *out, const void *bytes, size_t size, unsigned width)
+{
+	width += !width;
+	struct mt_cursor c = mt_cursor_make(bytes, size);
+	while (mt_cursor_left(&c) >= width)
+		put_utf8(out, (uint32_t)mt_cursor_uint(&c, width));
 }
 
 /* ---- JSON ---------------------------------------------------------------------------------- */

@@ -34,6 +34,9 @@ char *mt_text_time(char buf[MT_TEXT_MAX], uint64_t realtime_ns);
 
 /* ---- foreign strings - */
 
+/* Characters of 0 (ASCII), 1, 2 or 4 bytes, little endian, as UTF-8; lone surrogates become U+FFFD. */
+void mt_text_put_unicode(struct mt_buf *out, const void *bytes, size_t size, unsigned width);
+
 enum mt_text_flags {
 	MT_TEXT_FOLDED = 1 << 0,	/* escape ';' and '\' too: a frame of a folded stack */
 	MT_TEXT_KEEP_NEWLINE = 1 << 1,	/* '\n' and '\t' pass */

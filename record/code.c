@@ -5,6 +5,7 @@
 #include "record/code.h"
 
 #include "base/cursor.h"
+#include "base/text.h"
 
 #define PAYLOAD_MAX (4u << 20)
 #define KIND_BYTES 255
@@ -14,35 +15,6 @@ void codes_deinit(struct codes *codes)
 	for (size_t i = 0; i < codes->open.len; i++)
 		mt_buf_deinit(&codes->open.items[i].bytes);
 	mt_array_deinit(&codes->open);
-}
-
-static void put_utf8(struct mt_buf *out, uint32_t c)
-{
-	if (c >= 0xd800 && c < 0xe000)	/* lone surrogates stand for undecodable bytes */
-		c = 0xfffd;
-	if (c < 0x80) {
-		mt_buf_put_u8(out, (uint8_t)c);
-	} else if (c < 0x800) {
-		mt_buf_put_u8(out, (uint8_t)(0xc0 | c >> 6));
-		mt_buf_put_u8(out, (uint8_t)(0x80 | (c & 0x3f)));
-	} else if (c < 0x10000) {
-		mt_buf_put_u8(out, (uint8_t)(0xe0 | c >> 12));
-		mt_buf_put_u8(out, (uint8_t)(0x80 | (c >> 6 & 0x3f)));
-		mt_buf_put_u8(out, (uint8_t)(0x80 | (c & 0x3f)));
-	} else if (c < 0x110000) {
-		mt_buf_put_u8(out, (uint8_t)(0xf0 | c >> 18));
-		mt_buf_put_u8(out, (uint8_t)(0x80 | (c >> 12 & 0x3f)));
-		mt_buf_put_u8(out, (uint8_t)(0x80 | (c >> 6 & 0x3f)));
-		mt_buf_put_u8(out, (uint8_t)(0x80 | (c & 0x3f)));
-	}
-}
-
-void code_text(const uint8_t *bytes, size_t size, unsigned kind, struct mt_buf *out)
-{
-	unsigned width = kind == 0 ? 1 : kind;
-	struct mt_cursor c = mt_cursor_make(bytes, size);
-	while (mt_cursor_left(&c) >= width)
-		put_utf8(out, (uint32_t)mt_cursor_uint(&c, width));
 }
 
 struct field {
@@ -72,8 +44,8 @@ static struct mt_error *put_code(struct codes *codes, uint32_t id, const uint8_t
 		return NULL;
 	}
 	auto_buf struct mt_buf file_text = MT_BUF_INIT, name_text = MT_BUF_INIT;
-	code_text((const uint8_t *)file.bytes, file.size, file.kind, &file_text);
-	code_text((const uint8_t *)name.bytes, name.size, name.kind, &name_text);
+	mt_text_put_unicode(&file_text, file.bytes, file.size, file.kind);
+	mt_text_put_unicode(&name_text, name.bytes, name.size, name.kind);
 	if (file_text.failed || name_text.failed)
 		return &mt_enomem;
 	code.file = (const char *)file_text.data;

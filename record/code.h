@@ -23,7 +23,5 @@ void codes_deinit(struct codes *codes);
 /* A chunk; the object goes to the capture when it is whole. */
 struct mt_error *codes_chunk(struct codes *codes, uint32_t id, uint64_t total, uint64_t offset,
 			     const uint8_t *bytes, size_t size) MT_MUST_CHECK;
-/* The text of a PyUnicode of 0 (ASCII), 1, 2 or 4 bytes a character as UTF-8. */
-void code_text(const uint8_t *bytes, size_t size, unsigned kind, struct mt_buf *out);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/u_ring_reader.c - decoding of rings and their order by time, over hand-made bytes. */
 #include "base/varint.h"
+#include "base/text.h"
 #include "record/merge.h"
 #include "record/ring_reader.h"
 
@@ -259,7 +260,7 @@ static void test_code_text(void **state)
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct mt_buf out = MT_BUF_INIT;
-		code_text((const uint8_t *)rows[i].bytes, rows[i].size, rows[i].kind, &out);
+		mt_text_put_unicode(&out, rows[i].bytes, rows[i].size, rows[i].kind);
 		char *text = mt_buf_take_str(&out);
 		assert_string_equal(text, rows[i].want);
 		free(text);
