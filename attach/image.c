@@ -135,14 +135,15 @@ static bool segments_are_mapped(const struct scan *s, const struct candidate *c)
 {
 	const Elf64_Phdr *dynamic = candidate_phdr(c, PT_DYNAMIC);
 	bool has_code = false, executable = false;
-	if (!dynamic)
+	/* Nothing else can be loaded without one than a static program. */
+	if (!dynamic && s->program_headers - c->map->start != c->ehdr.e_phoff)
 		return false;
 	for (unsigned i = 0; i < c->ehdr.e_phnum; i++) {
 		const Elf64_Phdr *p = &c->phdrs[i];
 		if (p->p_type != PT_LOAD || !p->p_filesz)
 			continue;
 		bool must = !image_page_down(p->p_offset) ||
-			    (dynamic->p_vaddr >= p->p_vaddr &&
+			    (dynamic && dynamic->p_vaddr >= p->p_vaddr &&
 			     dynamic->p_vaddr - p->p_vaddr < p->p_memsz);
 		has_code |= (p->p_flags & PF_X) != 0;
 		if (!segment_is_mapped(s, c, p, must, &executable))
@@ -276,9 +277,11 @@ static struct mt_error *take_dynamic(struct tracee *t, struct image *img,
 				     const struct candidate *c)
 {
 	const Elf64_Phdr *p = candidate_phdr(c, PT_DYNAMIC);
+	img->dynamic = p ? p->p_vaddr + c->bias : 0;
+	if (!p)
+		return NULL;
 	uint64_t size = p->p_memsz < DYNAMIC_MAX ? p->p_memsz : DYNAMIC_MAX;
 	uint64_t soname = UINT64_MAX;
-	img->dynamic = p->p_vaddr + c->bias;
 	auto_free uint8_t *data = malloc(size ? size : 1);
 	if (!data)
 		return &mt_enomem;
@@ -343,8 +346,8 @@ static struct image *find_known(const struct scan *s, const struct images *image
 	struct image *img = images_find(images, map->start);
 	if (!img || img->dev_inode != map_identity(map))
 		return NULL;
-	const struct proc_map *dynamic = proc_maps_find(&s->maps, img->dynamic);
-	return dynamic && same_file(dynamic, map) ? img : NULL;
+	const struct proc_map *own = proc_maps_find(&s->maps, img->dynamic ? img->dynamic : img->start);
+	return own && same_file(own, map) ? img : NULL;
 }
 
 static struct mt_error *scan_map(struct scan *s, struct images *images,

@@ -8,7 +8,7 @@
  * build-id (or inode).
  *
  * images_read() takes the maps and finds every mapping of an ELF header at file offset 0 whose
- * PT_DYNAMIC is loaded; images_refresh() does it again and keeps images that did not change, with
+ * PT_DYNAMIC is loaded, and a static program; images_refresh() does it again and keeps images that did not change, with
  * their ids. Images that left are marked unloaded and stay in the list. */
 #ifndef MT_ATTACH_IMAGE_H
 #define MT_ATTACH_IMAGE_H
@@ -37,7 +37,7 @@ struct image {
 	size_t build_id_size;
 	struct image_segment segments[16];
 	size_t segment_count;
-	/* From PT_DYNAMIC; addresses in the target, 0: absent */
+	/* From PT_DYNAMIC; addresses in the target, 0: absent. A static program has none of them. */
 	uint64_t dynamic, symtab, strtab, strsz, gnu_hash, sysv_hash;
 	uint64_t jmprel, jmprel_size, rela, rela_size, rela_count;
 	uint64_t relro_start, relro_end;

@@ -104,7 +104,8 @@ static bool map_files_path(struct tracee *t, const struct image *img, char *buf,
 {
 	struct proc_maps maps = { 0 };
 	struct mt_error *err = proc_maps_read(tracee_pid(t), &maps);
-	const struct proc_map *m = err ? NULL : proc_maps_find(&maps, img->dynamic);
+	const struct proc_map *m = err ? NULL : proc_maps_find(&maps, img->dynamic ? img->dynamic :
+									img->start);
 	mt_error_destroy(err);
 	if (m)
 		snprintf(buf, size, "/proc/%d/map_files/%llx-%llx", tracee_pid(t),

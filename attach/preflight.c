@@ -161,17 +161,22 @@ bool preflight_is_libc_path(const char *path)
 	       !strncmp(base, "ld-musl-", 8) || !strncmp(base, "libc.musl-", 10);
 }
 
-static struct mt_error *check_program(pid_t pid)
+static struct mt_error *check_machine(pid_t pid, struct exe_facts *exe)
 {
-	struct exe_facts exe = { 0 };
-	if (!read_exe(pid, &exe))
-		return NULL;	/* unreachable file: the maps decide below */
-	if (exe.elf && (!exe.elf64 || !exe.x86_64))
+	if (read_exe(pid, exe) && exe->elf && (!exe->elf64 || !exe->x86_64))
 		return mt_error_hint(mt_error_create(MT_ERROR_REFUSED,
 			"process %d is not a 64-bit x86 program", (int)pid),
 			"memtrace traces 64-bit x86 programs only");
-	struct proc_maps maps;
-	struct mt_error *err = proc_maps_read(pid, &maps);
+	return NULL;	/* an unreachable file decides nothing */
+}
+
+static struct mt_error *check_program(pid_t pid)
+{
+	struct exe_facts exe = { 0 };
+	struct proc_maps maps = { 0 };
+	struct mt_error *err = check_machine(pid, &exe);
+	if (!err)
+		err = proc_maps_read(pid, &maps);
 	if (err)
 		return err;
 	bool libc = false;
@@ -247,7 +252,7 @@ static struct mt_error *check_state(pid_t pid, const struct proc_status *st)
 	return NULL;
 }
 
-struct mt_error *preflight(pid_t pid, struct proc_status *status_ret)
+struct mt_error *preflight_stop(pid_t pid, struct proc_status *status_ret)
 {
 	memset(status_ret, 0, sizeof(*status_ret));
 	struct mt_error *err = NULL;
@@ -264,6 +269,13 @@ struct mt_error *preflight(pid_t pid, struct proc_status *status_ret)
 		err = check_tracer(pid, status_ret);
 	if (!err)
 		err = check_permission(pid, status_ret);
+	struct exe_facts exe = { 0 };
+	return err ? err : check_machine(pid, &exe);
+}
+
+struct mt_error *preflight(pid_t pid, struct proc_status *status_ret)
+{
+	struct mt_error *err = preflight_stop(pid, status_ret);
 	if (!err)
 		err = check_state(pid, status_ret);
 	if (!err)

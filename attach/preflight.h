@@ -13,6 +13,9 @@
 
 /* NULL when tracing may be tried; fills the status either way it could be read. */
 struct mt_error *preflight(pid_t pid, struct proc_status *status_ret) MT_MUST_CHECK;
+/* What forbids even to stop its threads and look: job control, a static program and a missing libc do
+ * not. */
+struct mt_error *preflight_stop(pid_t pid, struct proc_status *status_ret) MT_MUST_CHECK;
 /* Explains an errno of PTRACE_SEIZE on the pid (EPERM: why). */
 struct mt_error *preflight_explain_seize(pid_t pid, int errnum) MT_MUST_CHECK;
 

@@ -44,6 +44,13 @@ struct mt_error *tracee_open(pid_t pid, struct tracee **ret)
 	return err ? err : open_known(pid, st, ret);
 }
 
+struct mt_error *tracee_open_to_stop(pid_t pid, struct tracee **ret)
+{
+	struct proc_status st;
+	struct mt_error *err = preflight_stop(pid, &st);
+	return err ? err : open_known(pid, st, ret);
+}
+
 struct mt_error *tracee_open_to_read(pid_t pid, struct tracee **ret)
 {
 	struct proc_status st;

@@ -25,6 +25,8 @@
 struct tracee;
 
 struct mt_error *tracee_open(pid_t pid, struct tracee **ret) MT_MUST_CHECK;
+/* To stop threads and read, not to call or change anything: a stopped or static one is opened too. */
+struct mt_error *tracee_open_to_stop(pid_t pid, struct tracee **ret) MT_MUST_CHECK;
 /* Only to look: a process that may not be stopped (traced by somebody, stopped) is opened too. */
 struct mt_error *tracee_open_to_read(pid_t pid, struct tracee **ret) MT_MUST_CHECK;
 void tracee_close(struct tracee *t);	/* NULL accepted */

@@ -4,7 +4,7 @@
  * Called by inject/removal.c; calls attach/. The proof is in outside.h. */
 #include "inject/outside.h"
 
-#include "attach/backtrace.h"
+#include "attach/snapshot.h"
 #include "base/hash.h"
 #include "capture/wire.h"
 #include "inject/thunk.h"
@@ -16,10 +16,8 @@
 
 #define PAUSE_MIN_NS 200000l	/* between two rounds over the threads that were inside */
 #define PAUSE_MAX_NS 10000000l
-#define RED_ZONE 256u		/* with room to spare */
 #define OWN_MAX (64ull << 20)	/* of a thread's own stack */
 #define ASLEEP_MAX (1u << 20)	/* of a stack whose owner is not known */
-#define FOREIGN_MAX (256u << 10)	/* of one that is no thread's own: coroutines, alternate stacks */
 #define FRAMES_MAX 1024
 #define SAVED_MAX 4		/* stacks below signal handlers that are followed */
 
@@ -84,7 +82,7 @@ static bool inside_below_handlers(struct watch *w, uint64_t base, size_t count)
 			saved[n++] = sp;
 	}
 	for (size_t i = 0; i < n; i++) {
-		size_t got = copy_stack(w, saved[i], saved[i] + FOREIGN_MAX);
+		size_t got = copy_stack(w, saved[i], saved[i] + STACK_FOREIGN_MAX);
 		if (any_inside(w->where, w->words, got))
 			return true;
 	}
@@ -135,34 +133,19 @@ static bool asleep_outside(struct watch *w, pid_t tid)
 	return !err && after == before && (state == 'S' || state == 'D');
 }
 
-/* Where the stack of a stopped thread ends: its own at the thread control block, which lies on top,
- * or at the end of the main thread's. */
-static uint64_t stack_end(const struct watch *w, const struct user_regs_struct *regs)
-{
-	const struct proc_map *m = proc_maps_find(&w->maps, regs->rsp);
-	uint64_t end = m ? m->end : regs->rsp + FOREIGN_MAX, max = FOREIGN_MAX;
-	if (m && regs->fs_base > regs->rsp && regs->fs_base < m->end) {
-		end = regs->fs_base & ~7ull;
-		max = OWN_MAX;
-	} else if (m && !strcmp(m->path, "[stack]")) {
-		max = OWN_MAX;
-	}
-	return end - regs->rsp > max ? regs->rsp + max : end;
-}
-
 static bool stopped_outside(struct watch *w, struct tracee_thread *thread)
 {
 	struct user_regs_struct regs;
 	auto_error struct mt_error *err = tracee_regs(w->t, thread, &regs);
-	uint64_t base = (regs.rsp - RED_ZONE) & ~7ull;
-	size_t count = err ? 0 : copy_stack(w, base, stack_end(w, &regs));
+	uint64_t base = (regs.rsp - STACK_RED_ZONE) & ~7ull;
+	size_t count = err ? 0 : copy_stack(w, base, stack_end(&w->maps, &regs, OWN_MAX));
 	tracee_release_thread(w->t, thread);
 	if (err)
 		return err->code == MT_ERROR_GONE;
-	if (is_inside(w->where, regs.rip) || on_our_stack(w->where, regs.rsp) || count <= RED_ZONE / 8)
+	if (is_inside(w->where, regs.rip) || on_our_stack(w->where, regs.rsp) || count <= STACK_RED_ZONE / 8)
 		return false;
 	/* Return addresses lie above the stack pointer; the red zone holds none. */
-	size_t red = RED_ZONE / 8;
+	size_t red = STACK_RED_ZONE / 8;
 	if (any_inside(w->where, w->words + red, count - red) &&
 	    !unwinds_outside(w, &regs, base, count))
 		return false;
