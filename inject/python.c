@@ -5,7 +5,6 @@
 #include "inject/python.h"
 
 #include "inject/cold_part.h"
-#include "inject/python_layout.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -104,6 +103,8 @@ static void fill_layout(struct tracee *t, struct image *img, struct python *py)
 	py->layout.code_type = type.address;
 	py->layout.runtime = py->layout.runtime_current != WIRE_NO_FIELD ? runtime : 0;
 	py->known = true;
+	if (python_lists(&build, &py->lists))
+		py->runtime = runtime;
 }
 
 struct mt_error *python_probe(struct tracee *t, const struct images *images, struct python *ret)

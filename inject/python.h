@@ -10,6 +10,7 @@
 #include "attach/image.h"
 #include "base/buf.h"
 #include "capture/wire.h"
+#include "inject/python_layout.h"
 
 struct python {
 	bool present, known;
@@ -18,6 +19,8 @@ struct python {
 	struct wire_python layout;
 	struct mt_buf eval_ranges;	/* "start-end,..." hex addresses, of eval loops */
 	const struct image *image;
+	uint64_t runtime;		/* address of _PyRuntime; 0: not found */
+	struct python_lists lists;	/* with a runtime and when it is known */
 };
 
 struct mt_error *python_probe(struct tracee *t, const struct images *images, struct python *ret)

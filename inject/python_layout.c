@@ -212,3 +212,61 @@ bool python_layout(const struct python_build *b, struct wire_python *ret, const 
 	*why = version ? "this version is not known" : "its version cannot be told";
 	return false;
 }
+
+/* ---- the lists of thread states ---- */
+
+static const struct {
+	uint32_t version;
+	struct python_lists lists;
+} lists_table[] = {
+	{ 0x0307, { 24, 0, 8, 8, 176 } },
+	{ 0x0308, { 32, 0, 8, 8, 176 } },
+	{ 0x0309, { 32, 0, 8, 8, 176 } },
+	{ 0x030a, { 32, 0, 8, 8, 176 } },
+	{ 0x030b, { 40, 0, 16, 8, 152 } },
+	{ 0x030c, { 40, 0, 72, 8, 136 } },
+};
+
+/* Words of struct _Py_DebugOffsets; the first three are where they are since 3.13. */
+enum { WORD_INTERPRETERS = 5, WORD_INTERPRETER_NEXT = 8, WORD_INTERPRETER_THREADS = 9 };
+static const struct {
+	uint32_t version;
+	uint8_t tstate_next, tstate_thread;
+} lists_words[] = {
+	{ 0x030d, 21, 24 },
+	{ 0x030e, 24, 27 },
+	{ 0x030f, 24, 30 },
+};
+
+static bool lists_told(const struct python_build *b, unsigned tstate_next, unsigned tstate_thread,
+		       struct python_lists *ret)
+{
+	const unsigned words[5] = { WORD_INTERPRETERS, WORD_INTERPRETER_NEXT, WORD_INTERPRETER_THREADS,
+				    tstate_next, tstate_thread };
+	uint16_t v[5];
+	for (int i = 0; i < 5; i++) {
+		if (word_at(b, words[i]) > UINT16_MAX)
+			return false;
+		v[i] = (uint16_t)word_at(b, words[i]);
+	}
+	*ret = (struct python_lists){ v[0], v[1], v[2], v[3], v[4] };
+	return true;
+}
+
+bool python_lists(const struct python_build *b, struct python_lists *ret)
+{
+	struct wire_python py;
+	const char *why;
+	if (!python_layout(b, &py, &why))
+		return false;
+	for (size_t i = 0; i < sizeof(lists_table) / sizeof(lists_table[0]); i++)
+		if (lists_table[i].version == py.version) {
+			*ret = lists_table[i].lists;
+			return true;
+		}
+	for (size_t i = 0; i < sizeof(lists_words) / sizeof(lists_words[0]); i++)
+		if (lists_words[i].version == py.version)
+			return lists_told(b, lists_words[i].tstate_next, lists_words[i].tstate_thread,
+					  ret);
+	return false;
+}

@@ -20,6 +20,16 @@ struct python_build {
 	size_t debug_offsets_size;
 };
 
+/* How the interpreters and their thread states hang together, for whoever looks from outside. */
+struct python_lists {
+	uint16_t runtime_interpreters;	/* _PyRuntime: pointer to the first interpreter */
+	uint16_t interpreter_next, interpreter_threads;
+	uint16_t tstate_next;
+	uint16_t tstate_thread;		/* pthread_t */
+};
+/* For a build that python_layout() knows; false otherwise. */
+bool python_lists(const struct python_build *build, struct python_lists *ret);
+
 #define PYTHON_DEBUG_OFFSETS_MAX 1024u	/* bytes to give */
 
 /* False, with a reason for a person, when the frames of this build cannot be read: unknown version,

@@ -155,12 +155,47 @@ static void test_old_versions(void **state)
 	}
 }
 
+static void test_lists(void **state)
+{
+	(void)state;
+	static const struct {
+		uint32_t hex;
+		struct word words[5];	/* interpreters, next, threads, next of a state, its pthread_t */
+		struct python_lists want;
+	} told[] = {
+		{ 0x03070000, { { 0 } }, { 24, 0, 8, 8, 176 } },
+		{ 0x030b0000, { { 0 } }, { 40, 0, 16, 8, 152 } },
+		{ 0x030c0000, { { 0 } }, { 40, 0, 72, 8, 136 } },
+		{ 0x030d0ff0, { { 5, 632 }, { 8, 7264 }, { 9, 7344 }, { 21, 8 }, { 24, 152 } },
+		  { 632, 7264, 7344, 8, 152 } },
+		{ 0x030e08f0, { { 5, 808 }, { 8, 7264 }, { 9, 7344 }, { 24, 8 }, { 27, 152 } },
+		  { 808, 7264, 7344, 8, 152 } },
+		{ 0x030f00f0, { { 5, 936 }, { 8, 7256 }, { 9, 7336 }, { 24, 8 }, { 30, 176 } },
+		  { 936, 7256, 7336, 8, 176 } },
+	};
+	for (size_t i = 0; i < sizeof(told) / sizeof(told[0]); i++) {
+		uint64_t words[PYTHON_DEBUG_OFFSETS_MAX / 8];
+		struct python_build b = { .hex = told[i].hex };
+		struct python_lists got = { 0 };
+		for (size_t k = 0; k < ROWS; k++)
+			if (rows[k].hex == told[i].hex && !rows[k].free_threaded)
+				b = make(&rows[k], words);
+		for (size_t k = 0; k < 5 && told[i].words[0].word; k++)
+			words[told[i].words[k].word] = told[i].words[k].offset;
+		assert_true(python_lists(&b, &got));
+		assert_memory_equal(&got, &told[i].want, sizeof(got));
+	}
+	struct python_lists got;
+	assert_false(python_lists(&(struct python_build){ .hex = 0x03060000 }, &got));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_told_layouts),
 		cmocka_unit_test(test_refusals),
 		cmocka_unit_test(test_old_versions),
+		cmocka_unit_test(test_lists),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
