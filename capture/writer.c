@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -177,14 +178,17 @@ static struct mt_error *writer_put_header(struct capture_writer *w)
 	return err;
 }
 
-struct mt_error *capture_writer_create(const char *path, bool overwrite, uint32_t features,
-				       struct capture_writer **ret)
+/* Takes fd. */
+static struct mt_error *writer_begin(int fd, const char *path, uint32_t features,
+				     struct capture_writer **ret)
 {
-	struct capture_writer *w = calloc(1, sizeof(*w));
-	if (!w)
-		return &mt_enomem;
 	struct mt_error *err = &mt_enomem;
-	w->fd = -1;
+	struct capture_writer *w = calloc(1, sizeof(*w));
+	if (!w) {
+		close(fd);
+		return &mt_enomem;
+	}
+	w->fd = fd;
 	w->path = strdup(path);
 	if (!w->path || !column_writer_init(&w->columns))
 		goto fail;
@@ -199,18 +203,39 @@ struct mt_error *capture_writer_create(const char *path, bool overwrite, uint32_
 		.machine = THIS_MACHINE,
 		.page_size = (uint64_t)sysconf(_SC_PAGESIZE),
 	};
-	err = create_file(path, overwrite, &w->fd);
+	err = writer_put_header(w);
 	if (err)
 		goto fail;
-	err = writer_put_header(w);
-	if (err) {		/* a file without a header helps nobody */
-		unlink(path);
-		goto fail;
-	}
 	*ret = w;
 	return NULL;
 fail:
 	capture_writer_destroy(w);
+	return err;
+}
+
+struct mt_error *capture_writer_create(const char *path, bool overwrite, uint32_t features,
+				       struct capture_writer **ret)
+{
+	int fd = -1;
+	struct mt_error *err = create_file(path, overwrite, &fd);
+	if (err)
+		return err;
+	err = writer_begin(fd, path, features, ret);
+	if (err)
+		unlink(path);	/* a file without a header helps nobody */
+	return err;
+}
+
+struct mt_error *capture_writer_create_in_memory(uint32_t features, int *fd_ret,
+						 struct capture_writer **ret)
+{
+	auto_close int fd = memfd_create("memtrace-capture", MFD_CLOEXEC);
+	int own = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+	if (own < 0)
+		return mt_error_os(errno, "cannot make a file in memory");
+	struct mt_error *err = writer_begin(own, "file in memory", features, ret);
+	if (!err)
+		*fd_ret = take_fd(&fd);
 	return err;
 }
 

@@ -80,6 +80,9 @@ static inline bool capture_kind_has_size(unsigned kind)
 
 struct mt_error *capture_writer_create(const char *path, bool overwrite, uint32_t features,
 				       struct capture_writer **ret) MT_MUST_CHECK;
+/* Over a file that has no name; *fd_ret, the caller's, is to read it by (/proc/self/fd). */
+struct mt_error *capture_writer_create_in_memory(uint32_t features, int *fd_ret,
+						 struct capture_writer **ret) MT_MUST_CHECK;
 void capture_writer_destroy(struct capture_writer *w);	/* NULL accepted */
 MT_DEFINE_CLEANUP(capture_writer, struct capture_writer *, capture_writer_destroy)
 #define auto_capture_writer mt_auto(mt_cleanup_capture_writer)

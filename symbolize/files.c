@@ -206,6 +206,9 @@ enum file_found find_module_file(struct file_search *s, const struct capture_mod
 	if (!path)
 		return FILE_MISSING;
 	bool real = is_file_path(path);
+	int fd = s->open_module ? s->open_module(m, s->open_arg) : -1;
+	if (fd >= 0 && try_path(&w, format_path("%s%s", s->sysroot ? s->sysroot : "", path), fd, f, &state))
+		return state;
 	if (real && try_path(&w, format_path("%s%s", s->sysroot ? s->sysroot : "", path), -1, f,
 			     &state))
 		return state;

@@ -2,8 +2,8 @@
 /* symbolize/files.h - finds the file of a module, and the file with its debug information.
  *
  * The build-id decides: a file with another one is never used, and of a module without one a file
- * with other segments is not. Places, in this order: the path in
- * the capture (under the system root when one is given), the debug directories (by build-id, by
+ * with other segments is not. Places, in this order: what
+ * open_module() gives, the path in the capture (under the system root when one is given), the debug directories (by build-id, by
  * path, by name), the standard debug directory of the root and of this machine, debuginfod. */
 #ifndef MT_SYMBOLIZE_FILES_H
 #define MT_SYMBOLIZE_FILES_H
@@ -17,6 +17,8 @@ struct file_search {
 	const char *const *debug_dirs;	/* NULL-terminated, or NULL; borrowed */
 	const char *sysroot;		/* NULL: none; borrowed */
 	bool debuginfod;		/* may be asked */
+	int (*open_module)(const struct capture_module *m, void *arg);	/* asked first, or NULL */
+	void *open_arg;
 	uint16_t machine;		/* ELF e_machine of the capture; 0: any */
 	struct debuginfod *client;	/* made when first needed */
 };

@@ -20,6 +20,9 @@ struct symbolizer;
 struct symbolize_options {
 	const char *const *debug_dirs;	/* NULL-terminated, or NULL */
 	const char *sysroot;		/* NULL: "/" */
+	/* A module's own file as somebody else can open it, asked first; -1: not. May be NULL. */
+	int (*open_module)(const struct capture_module *m, void *arg);
+	void *open_arg;
 	bool no_debuginfod;
 	bool no_native;			/* leave native frames out of merged stacks */
 	bool again;			/* look up anew although the capture carries symbols */

@@ -146,6 +146,8 @@ struct mt_error *symbolizer_create(struct capture *cap, const struct symbolize_o
 	s->has_pyline = version && pyline_format_of(version, &s->pyline);
 	file_search_init(&s->search, options->debug_dirs, options->sysroot, !options->no_debuginfod);
 	s->search.machine = capture_header(cap)->machine;
+	s->search.open_module = options->open_module;
+	s->search.open_arg = options->open_arg;
 	*ret = take_ptr(&s);
 	return NULL;
 }
