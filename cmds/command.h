@@ -34,6 +34,7 @@ struct mt_error *cmd_attach(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_run(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_detach(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_status(int argc, char **argv, int *exit_code_ret);
+struct mt_error *cmd_stack(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_symbolize(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_flamegraph(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_table(int argc, char **argv, int *exit_code_ret);

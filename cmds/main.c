@@ -14,6 +14,7 @@ static const struct command commands[] = {
 	{ "run", "start a program and record its allocations", cmd_run },
 	{ "detach", "stop a capture, or remove what a killed memtrace left", cmd_detach },
 	{ "status", "what of memtrace is in a process now", cmd_status },
+	{ "stack", "the stacks of all threads of a process, native and Python", cmd_stack },
 	{ "symbolize", "give a capture its function names, files and lines", cmd_symbolize },
 	{ "flamegraph", "write a flame graph as one HTML page", cmd_flamegraph },
 	{ "table", "write all places that allocate as one HTML page", cmd_table },
