@@ -233,7 +233,9 @@ struct mt_error *capture_writer_create_in_memory(uint32_t features, int *fd_ret,
 	int own = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
 	if (own < 0)
 		return mt_error_os(errno, "cannot make a file in memory");
-	struct mt_error *err = writer_begin(own, "file in memory", features, ret);
+	char path[64];		/* the only name it has, for find_file() */
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", own);
+	struct mt_error *err = writer_begin(own, path, features, ret);
 	if (!err)
 		*fd_ret = take_fd(&fd);
 	return err;
