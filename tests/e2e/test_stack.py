@@ -78,8 +78,10 @@ def names(frames):
 
 
 def snapshot(pid):
-    """What must not change: maps, threads, descriptors, signal state."""
-    keep = ("SigBlk", "SigIgn", "SigCgt", "SigPnd", "ShdPnd", "TracerPid", "Threads", "State")
+    """What must not change: maps, threads, descriptors, signal state. Once it sleeps again: a thread
+    that was let go has to come back to its call first."""
+    harness.wait_for(lambda: harness.proc_state(pid) == "S")
+    keep = ("SigBlk", "SigIgn", "SigCgt", "SigPnd", "ShdPnd", "TracerPid", "Threads")
     status = harness.proc_status(pid)
     return (sorted(harness.threads(pid)), harness.fds(pid), {k: status.get(k) for k in keep},
             [line for line in harness.maps(pid)])
