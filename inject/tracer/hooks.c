@@ -101,6 +101,8 @@ static __attribute__((noinline)) void record_alloc(struct thread *t, uint8_t kin
 static __attribute__((noinline)) void record_free(struct thread *t, uint8_t kind, const void *p)
 {
 	event_write(t, kind, sys_ticks(), (uint64_t)p, false, 0);
+	if (unlikely(native_in_stack(t, (uint64_t)p)))
+		native_unmapped(t, (uint64_t)p, 1);
 	hook_leave(t);
 }
 
@@ -320,8 +322,10 @@ BODY int do_munmap(int v, void *p, size_t size)
 	uint64_t before = sys_ticks();
 	int rc = ORIGINAL(MUNMAP, v, fn_munmap)(p, size);
 	state_writing(t);
-	if (!rc)
+	if (!rc) {
+		native_unmapped(t, (uint64_t)p, size);
 		event_write(t, WIRE_REC_MUNMAP, before, (uint64_t)p, true, size);
+	}
 	hook_leave(t);
 	return rc;
 }
@@ -336,6 +340,7 @@ BODY void *do_mremap(int v, void *old, size_t old_size, size_t size, int flags, 
 	void *p = ORIGINAL(MREMAP, v, fn_mremap)(old, old_size, size, flags, at);
 	state_writing(t);
 	if (p != MAP_FAILED) {
+		native_unmapped(t, (uint64_t)old, old_size);
 		if (old_size)	/* 0 duplicates a shared mapping */
 			event_write(t, WIRE_REC_MREMAP_UNMAP, before, (uint64_t)old, true, old_size);
 		uint64_t now = sys_ticks();

@@ -488,6 +488,25 @@ static bool make_room(struct thread *t, struct walk *w)
 	return true;
 }
 
+void native_unmapped(struct thread *t, uint64_t start, uint64_t size)
+{
+	uint32_t now = __atomic_add_fetch(&tracer.unmaps, 1, __ATOMIC_RELEASE);
+	/* Other threads cannot tell what it was; this one mostly has nothing to do. */
+	if (t->unmaps == now - 1 && (start >= t->good_end || start + size <= t->good_start))
+		t->unmaps = now;
+}
+
+/* A stack is unmapped, or a part of it, and a smaller one may be used where it was: what was
+ * readable need not be, and what is kept of it must not be followed. */
+static __attribute__((noinline)) void forget_memory(struct thread *t, uint32_t unmaps)
+{
+	t->unmaps = unmaps;
+	t->good_start = t->good_end = 0;
+	t->plain = false;
+	t->native_resync |= t->depth != 0;
+	t->depth = 0;
+}
+
 void native_forget(struct thread *t)
 {
 	t->depth = 0;
@@ -508,7 +527,10 @@ void native_capture(struct thread *t, const uint64_t *hook_frame)
 		.sp = (uint64_t)(hook_frame + 2),
 		.rbp = hook_frame[0],
 	};
-	if (unlikely(w.sp - 8 - t->good_start >= t->good_end - t->good_start))
+	uint32_t unmaps = __atomic_load_n(&tracer.unmaps, __ATOMIC_ACQUIRE);
+	if (unlikely(t->unmaps != unmaps))
+		forget_memory(t, unmaps);
+	if (unlikely(!native_in_stack(t, w.sp - 8)))
 		good_range_move(t, w.sp);
 	if (likely(t->depth && !t->native_resync) && frame_is(&t->frames[t->depth - 1], &w) &&
 	    first_changed(t, t->depth - 1) < 0)

@@ -214,6 +214,7 @@ static void thread_reset(struct thread *t, struct wire_ring *ring, uint32_t slot
 	t->generation = 0;
 	t->impatient = t->plain = false;
 	t->good_start = t->good_end = 0;
+	t->unmaps = __atomic_load_n(&tracer.unmaps, __ATOMIC_ACQUIRE);
 	t->depth = t->py_depth = 0;
 	t->native_flags = t->py_flags = 0;
 	t->native_resync = t->py_resync = false;

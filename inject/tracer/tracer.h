@@ -80,6 +80,7 @@ struct thread {
 	uint32_t native_flags;
 	bool native_resync;	/* the reader's stack is not ours: send it whole */
 	uint64_t good_start, good_end;	/* stack memory known to be readable */
+	uint32_t unmaps;	/* as in `tracer` when it was */
 
 	/* Python stack, root first */
 	struct py_frame *py_frames, *py_scratch;
@@ -116,6 +117,7 @@ struct tracer {
 	struct wire_code *codes;
 	const struct wire_rule *rules;
 	uint32_t codes_gone;	/* counts described code objects that were freed */
+	uint32_t unmaps;	/* counts what went that may have been a stack */
 	uint64_t ring_size;
 	uint64_t sample_rate;	/* as in the header */
 	struct local *local;
@@ -181,6 +183,13 @@ void python_capture(struct thread *t);
 /* A code object is about to be freed: its address will be another's. */
 void python_code_gone(uint64_t code);
 void native_forget(struct thread *t);
+/* Memory is gone that some thread may have had a stack in. */
+void native_unmapped(struct thread *t, uint64_t start, uint64_t size);
+/* Is it in the stack memory of this thread? A block of malloc can be a coroutine's stack. */
+static inline bool native_in_stack(const struct thread *t, uint64_t address)
+{
+	return address - t->good_start < t->good_end - t->good_start;
+}
 
 /* ---- control.c ---- */
 long memtrace_apply_patches(void);

@@ -72,7 +72,7 @@ class Stacks(unittest.TestCase):
         with harness.tmpdir() as tmp:
             harness.memtrace("run", "-o", tmp / "cap.bin", "--", program)
             rows = harness.folded(tmp / "cap.bin", "--view", "allocated", "--metric", "count")
-            rows = [row for row in rows if not any(f.startswith("fiber ") for f in row[0])]
+            rows = [row for row in rows if not any(f.startswith(("fiber ", "diver ")) for f in row[0])]
             self.assertGreater(len(rows), 15)
             self.assertEqual(harness.folded_sum(rows, "truncated"), 0)
 

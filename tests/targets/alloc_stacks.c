@@ -8,7 +8,9 @@
 
 #include <alloca.h>
 #include <setjmp.h>
+#include <stdint.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <ucontext.h>
 
 static void *volatile sink;
@@ -161,6 +163,56 @@ static NOINLINE void fibers(void)
 	ledger_say("stack %d 60 fiber;fiber_step;leaf\n", 20 * (100 + 101 + 102));
 }
 
+/* The same leaf at the same place on a stack whose upper part is gone. */
+static void *deepest;
+
+static NOINLINE void dive(int n)
+{
+	if (n) {
+		dive(n - 1);
+	} else {
+		deepest = __builtin_frame_address(0);
+		leaf(61);
+	}
+	zero = 0;
+}
+
+static void diver(int n)
+{
+	dive(n);
+	swapcontext(&contexts[0], &home);
+}
+
+static NOINLINE void dive_on(char *stack, char *top, int n)
+{
+	getcontext(&contexts[0]);
+	contexts[0].uc_stack.ss_sp = stack;
+	contexts[0].uc_stack.ss_size = (size_t)(top - stack);
+	makecontext(&contexts[0], (void (*)(void))diver, 1, n);
+	swapcontext(&home, &contexts[0]);
+}
+
+static NOINLINE void shrunk(void)
+{
+	size_t size = 1 << 20;
+	char *stack = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *top = stack + size, *shallow;
+	dive_on(stack, top, 100);
+	shallow = deepest;
+	dive_on(stack, top, 101);
+	char *lower = top - 400 * (shallow - (char *)deepest);
+	char *cut = (char *)(((uintptr_t)lower + 4095) & ~(uintptr_t)4095);
+	dive_on(stack, top, 406);
+	munmap(cut, (size_t)(top - cut));
+	dive_on(stack, lower, 6);
+	munmap(stack, (size_t)(cut - stack));
+	ledger_say("stack 1048576 1 main;shrunk\n");
+	ledger_say("stack 61 1 diver;dive*101;leaf\n");
+	ledger_say("stack 61 1 diver;dive*102;leaf\n");
+	ledger_say("stack 61 1 diver;dive*407;leaf\n");
+	ledger_say("stack 61 1 diver;dive*7;leaf\n");
+}
+
 static NOINLINE void handler_work(void)
 {
 	leaf(41);
@@ -253,6 +305,7 @@ int main(void)
 	variable_frames();
 	after_longjmp();
 	fibers();
+	shrunk();
 	signaled();
 	signaled_aside();
 	threaded();
