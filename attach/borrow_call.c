@@ -23,18 +23,21 @@ struct run {
 	siginfo_t fault;		/* si_signo 0: none */
 };
 
-/* The thread cannot be driven on. If it is not dead it goes on by itself, from wherever it is. */
-static void give_up(struct borrow *b)
+/* The thread cannot be driven on. If it is not dead it goes on by itself, from wherever it is: at once
+ * where it is in a stop, of whatever kind. */
+static void give_up(struct borrow *b, bool stopped)
 {
 	struct tracee_thread *thread = b->thread;
 	b->thread = NULL;
-	if (thread)
-		tracee_release_thread(b->t, thread);
+	if (!thread)
+		return;
+	thread->held = stopped;
+	tracee_release_thread(b->t, thread);
 }
 
 static struct mt_error *lost(struct borrow *b)
 {
-	give_up(b);
+	give_up(b, true);
 	return stop_gone_error(b->t, b->tid);
 }
 
@@ -152,8 +155,7 @@ static struct mt_error *come_to_rest(struct run *r)
 static struct mt_error *abandon(struct run *r)
 {
 	struct borrow *b = r->b;
-	b->thread->held = false;
-	give_up(b);
+	give_up(b, false);
 	return mt_error_hint(mt_error_create(MT_ERROR_BUSY,
 		"a call in thread %d of process %d did not end in time", (int)b->tid, (int)b->t->pid),
 		"the thread finishes the call and goes on by itself");
@@ -195,7 +197,7 @@ static struct mt_error *wait_for_end(struct run *r)
 		case EVENT_SYSCALL:
 			err = at_end(r, &ended);
 			if (err)
-				give_up(b);
+				give_up(b, true);
 			if (err || ended)
 				return err;
 			break;

@@ -229,6 +229,7 @@ static enum session_end how_gone(struct session *s)
 
 /* ---- taking the tracer out ---- */
 
+#define CALLS_END_MS 300
 #define REMOVAL_TRIES 4
 #define REMOVAL_PAUSE_NS 20000000l
 
@@ -266,14 +267,24 @@ static void take_out(struct session *s, int *exit_code)
 	fprintf(stderr, "hint: `memtrace detach %d` removes it later\n", s->pid);
 }
 
+/* A thread given up in the middle of a system call still makes what it was to make. Stopped once
+ * more and let go, it has, and is seen. */
+static void let_calls_end(struct session *s)
+{
+	mt_error_destroy(tracee_stop_all(s->t, CALLS_END_MS));
+	tracee_release_all(s->t);
+}
+
 /* Also where the thread that was to load it is lost, and what it did is still in the target. */
 void session_abort(struct session *s)
 {
 	int unused;
 	if (s->injection && s->injection->channel.header)
 		atomic_store(&s->injection->channel.header->mode, 0);
-	if (s->injection)
+	if (s->injection) {
+		let_calls_end(s);
 		take_out(s, &unused);
+	}
 	session_drop(s, true);
 }
 
