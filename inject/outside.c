@@ -182,7 +182,7 @@ static struct mt_error *look_at(struct watch *w, pid_t tid, bool *outside_ret)
 /* *left_ret: threads of which nothing is known yet; *found_ret: any that were not known before. */
 static struct mt_error *look_at_all(struct watch *w, size_t *left_ret, bool *found_ret)
 {
-	struct proc_tids tids;
+	struct proc_tids tids = { 0 };
 	struct mt_error *err = proc_tids_read(tracee_pid(w->t), &tids);
 	*left_ret = 0;
 	*found_ret = false;

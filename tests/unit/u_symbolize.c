@@ -524,8 +524,9 @@ static void check_place(const struct place *p)
 	   p->commands);
 	struct session s = { 0 };
 	const char *const dirs[] = { debug_dir, NULL };
-	struct symbolize_options options = { p->debug_dir ? dirs : NULL, p->sysroot ? sysroot : NULL,
-					     true, false, false };
+	struct symbolize_options options = { .debug_dirs = p->debug_dir ? dirs : NULL,
+					     .sysroot = p->sysroot ? sysroot : NULL,
+					     .no_debuginfod = true };
 	snprintf(s.path, sizeof(s.path), "%s/p.bin", dir);
 	write_capture(s.path, module, p->build_id);
 	open_session(&s, &options);
