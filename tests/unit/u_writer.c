@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #define capture_writer_create own_create
+#define capture_writer_create_in_memory own_create_in_memory
 #define capture_writer_destroy own_destroy
 #define capture_writer_meta own_meta
 #define capture_writer_module own_module
