@@ -275,6 +275,13 @@ class JobControl(Clean):
             if select.select([self.master], [], [], 0.1)[0]:
                 self.text += os.read(self.master, 4096).decode(errors="replace")
 
+    def foreground(self, pid):
+        """A key that comes before the terminal is the job's would be the shell's, and would take
+        what was typed before along."""
+        self.type("fg\n")
+        harness.wait_for(lambda: os.tcgetpgrp(self.master) == pid, 20)
+        harness.wait_for(lambda: harness.proc_state(pid) in "RS", 5)
+
     def test_stop_and_continue(self):
         (self.tmp / "job.py").write_text(
             "import os, time\nprint('pid', os.getpid(), flush=True)\n"
@@ -294,8 +301,7 @@ class JobControl(Clean):
         result = harness.memtrace(*attach, check=(0, 1))
         self.assertIn("stopped" if result.code else "", result.err)
         self.assertEqual(harness.proc_state(pid), "T")
-        self.type("fg\n")
-        harness.wait_for(lambda: harness.proc_state(pid) in "RS", 5)
+        self.foreground(pid)
         harness.memtrace(*attach)
         self.check_clean(pid)
         self.type("\x1a")
@@ -304,8 +310,7 @@ class JobControl(Clean):
         harness.wait_for(lambda: harness.proc_state(pid) in "RS", 5)
         harness.memtrace(*attach)
         self.check_clean(pid)
-        self.type("fg\n")
-        self.expect("fg")
+        self.foreground(pid)
         self.type("\x03")
         self.expect("KeyboardInterrupt")
         harness.wait_for(lambda: harness.proc_state(pid) is None, 10)
