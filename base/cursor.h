@@ -21,7 +21,8 @@ struct mt_cursor {
 
 static inline struct mt_cursor mt_cursor_make(const void *data, size_t len)
 {
-	const uint8_t *p = data;
+	/* C has no NULL + 0; data may be NULL when len is 0. */
+	const uint8_t *p = data ? data : (const uint8_t *)"";
 	return (struct mt_cursor){ p, p, p + len, false };
 }
 
