@@ -57,6 +57,7 @@ class Reader(Endings):
         pid, fd = pty.fork()
         if not pid:
             try:
+                os.chdir(self.cap.parent)       # nohup writes a file
                 os.execv(argv[0], [str(a) for a in argv])
             finally:
                 os._exit(127)
