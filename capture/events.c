@@ -10,16 +10,24 @@
 
 #define THREAD_LIMIT (1u << 27)	/* analysis/ keeps thread, stack and kind in one word */
 
-struct pass {
+enum place {			/* in the file */
+	BETWEEN_BLOCKS,
+	IN_RECORDS,
+	IN_COLUMNS,
+};
+
+struct capture_pass {
 	struct capture *cap;
-	capture_event_fn fn;
-	void *arg;
+	struct block_reader blocks;
+	size_t next_block;
+	enum place place;
 	struct capture_event batch[BATCH];
 	size_t batch_len;
 	struct column_reader columns;
 	/* state of the block */
 	uint32_t next_frame, next_node, next_stack;
 	/* the same of version 1 */
+	struct mt_cursor records;
 	uint64_t ticks, address;
 	uint32_t stack, thread;
 };
@@ -42,7 +50,7 @@ static bool ids_possible(const struct capture *cap, uint64_t id, size_t known)
 		ok_;						\
 	})
 
-static struct mt_error *begin_tables(struct pass *p, struct mt_cursor *c)
+static struct mt_error *begin_tables(struct capture_pass *p, struct mt_cursor *c)
 {
 	uint64_t frame = mt_cursor_varint(c), node = mt_cursor_varint(c), stack = mt_cursor_varint(c);
 	if (!ids_possible(p->cap, frame, p->cap->frames.len) ||
@@ -62,7 +70,7 @@ static struct mt_error *begin_tables(struct pass *p, struct mt_cursor *c)
 	return NULL;
 }
 
-static bool put_frame(struct pass *p, struct mt_cursor *c, bool python)
+static bool put_frame(struct capture_pass *p, struct mt_cursor *c, bool python)
 {
 	uint64_t a = mt_cursor_varint(c), b = mt_cursor_varint(c);
 	uint32_t id = p->next_frame++;
@@ -80,7 +88,7 @@ static bool put_frame(struct pass *p, struct mt_cursor *c, bool python)
 	return mt_array_push(&p->cap->frames, f);
 }
 
-static bool put_node(struct pass *p, struct mt_cursor *c)
+static bool put_node(struct capture_pass *p, struct mt_cursor *c)
 {
 	uint64_t parent = mt_cursor_varint(c), frame = mt_cursor_varint(c);
 	uint32_t id = p->next_node++;
@@ -98,7 +106,7 @@ static bool put_node(struct pass *p, struct mt_cursor *c)
 	return mt_array_push(&p->cap->nodes, n);
 }
 
-static bool put_stack(struct pass *p, struct mt_cursor *c)
+static bool put_stack(struct capture_pass *p, struct mt_cursor *c)
 {
 	uint64_t native = mt_cursor_varint(c), python = mt_cursor_varint(c), flags = mt_cursor_varint(c);
 	uint32_t id = p->next_stack++;
@@ -116,7 +124,7 @@ static bool put_stack(struct pass *p, struct mt_cursor *c)
 	return mt_array_push(&p->cap->stacks, s);
 }
 
-static bool put_table(struct pass *p, struct mt_cursor *c, uint8_t tag)
+static bool put_table(struct capture_pass *p, struct mt_cursor *c, uint8_t tag)
 {
 	switch (tag) {
 	case CAPTURE_REC_FRAME_NATIVE:
@@ -132,18 +140,11 @@ static bool put_table(struct pass *p, struct mt_cursor *c, uint8_t tag)
 	}
 }
 
-static struct mt_error *flush_batch(struct pass *p)
-{
-	size_t n = p->batch_len;
-	p->batch_len = 0;
-	return n && p->fn ? p->fn(p->batch, n, p->arg) : NULL;
-}
-
 /* ---- blocks of version 1: records in order ---- */
 
 /* Threads are numbered as they appear; a number that no file of this size can have reached is
  * damage, since tables are as long as it is high. */
-static void put_thread(struct pass *p, struct mt_cursor *c)
+static void put_thread(struct capture_pass *p, struct mt_cursor *c)
 {
 	uint64_t thread = mt_cursor_varint(c);
 	if (thread >= THREAD_LIMIT || thread / 64 > p->cap->size)
@@ -152,7 +153,7 @@ static void put_thread(struct pass *p, struct mt_cursor *c)
 		p->thread = (uint32_t)thread;
 }
 
-static inline void take_event(struct pass *p, struct mt_cursor *c, uint8_t tag)
+static inline void take_event(struct capture_pass *p, struct mt_cursor *c, uint8_t tag)
 {
 	uint8_t kind = tag & WIRE_TAG_MASK;
 	struct capture_event *ev = &p->batch[p->batch_len];
@@ -177,31 +178,40 @@ static bool is_event(uint8_t kind)
 	return kind >= WIRE_REC_MALLOC && kind < WIRE_REC_LIMIT;
 }
 
-static struct mt_error *read_records(struct pass *p, const uint8_t *raw, size_t size, bool *good_ret)
+static struct mt_error *begin_records(struct capture_pass *p, const uint8_t *raw, size_t size)
 {
-	struct mt_cursor c = mt_cursor_make(raw, size);
-	struct mt_error *err = begin_tables(p, &c);
-	p->ticks = mt_cursor_varint(&c);
-	mt_cursor_varint(&c);		/* event count */
+	p->records = mt_cursor_make(raw, size);
+	p->place = IN_RECORDS;
+	struct mt_error *err = begin_tables(p, &p->records);
+	p->ticks = mt_cursor_varint(&p->records);
+	mt_cursor_varint(&p->records);		/* event count */
 	p->address = p->stack = p->thread = 0;
-	while (!err && !c.failed && c.pos < c.end) {
-		uint8_t tag = *c.pos++;
-		if (is_event(tag & WIRE_TAG_MASK))
-			take_event(p, &c, tag);
-		else if (tag == CAPTURE_REC_THREAD)
-			put_thread(p, &c);
-		else if (!put_table(p, &c, tag))
-			err = &mt_enomem;
-		if (!err && p->batch_len == BATCH)
-			err = flush_batch(p);
-	}
-	*good_ret = !c.failed;
 	return err;
+}
+
+/* Up to a full batch or the end of the block; *good_ret: what was there was whole. */
+static struct mt_error *read_records(struct capture_pass *p, bool *good_ret)
+{
+	struct mt_cursor *c = &p->records;
+	while (!c->failed && c->pos < c->end && p->batch_len < BATCH) {
+		uint8_t tag = *c->pos++;
+		if (is_event(tag & WIRE_TAG_MASK))
+			take_event(p, c, tag);
+		else if (tag == CAPTURE_REC_THREAD)
+			put_thread(p, c);
+		else if (!put_table(p, c, tag))
+			return &mt_enomem;
+	}
+	*good_ret = !c->failed;
+	if (c->failed || c->pos >= c->end)
+		p->place = BETWEEN_BLOCKS;
+	return NULL;
 }
 
 /* ---- blocks of columns ---- */
 
-static struct mt_error *read_columns(struct pass *p, const uint8_t *raw, size_t size, bool *good_ret)
+static struct mt_error *begin_columns(struct capture_pass *p, const uint8_t *raw, size_t size,
+				      bool *good_ret)
 {
 	struct mt_cursor c = mt_cursor_make(raw, size);
 	struct mt_error *err = begin_tables(p, &c);
@@ -217,15 +227,18 @@ static struct mt_error *read_columns(struct pass *p, const uint8_t *raw, size_t 
 	if (tables->failed)
 		return NULL;
 	p->columns.stack_limit = p->next_stack;
-	for (bool good = true; good && p->columns.left && !err;) {
+	p->place = IN_COLUMNS;
+	*good_ret = true;
+	return NULL;
+}
+
+static void read_columns(struct capture_pass *p, bool *good_ret)
+{
+	if (p->columns.left)
 		p->batch_len += column_reader_next(&p->columns, p->batch + p->batch_len,
-						   BATCH - p->batch_len, &good);
-		if (p->batch_len == BATCH)
-			err = flush_batch(p);
-		*good_ret = good;
-	}
-	*good_ret |= !p->columns.left;
-	return err;
+						   BATCH - p->batch_len, good_ret);
+	if (!p->columns.left || !*good_ret)
+		p->place = BETWEEN_BLOCKS;
 }
 
 /* ---- passes ---- */
@@ -244,50 +257,96 @@ static uint64_t event_bytes(const struct capture *cap)
 	return total;
 }
 
-static struct mt_error *run_pass(struct pass *p, struct block_reader *reader)
+static struct mt_error *begin_block(struct capture_pass *p, bool *good_ret)
 {
-	struct capture *cap = p->cap;
-	for (size_t i = 0; i < cap->blocks.len; i++) {
-		struct block_ref *ref = &cap->blocks.items[i];
-		const uint8_t *raw;
-		size_t size;
-		bool good = true;
-		if (!has_events(ref->type))
-			continue;
-		struct mt_error *err = block_reader_unpack(reader, cap, ref, &raw, &size);
-		if (!err && raw)
-			err = ref->type == CAPTURE_BLOCK_COLUMNS ? read_columns(p, raw, size, &good) :
-								   read_records(p, raw, size, &good);
-		if (err)
-			return err;
-		if (!good && !cap->tables_complete)
-			capture_note_damage(cap, ref->offset, "the content of a block is damaged");
-		cap->progress_done += ref->stored_size;
+	struct block_ref *ref = &p->cap->blocks.items[p->next_block++];
+	const uint8_t *raw;
+	size_t size;
+	if (!has_events(ref->type))
+		return NULL;
+	p->cap->progress_done += ref->stored_size;
+	struct mt_error *err = block_reader_unpack(&p->blocks, p->cap, ref, &raw, &size);
+	if (err || !raw)
+		return err;
+	return ref->type == CAPTURE_BLOCK_COLUMNS ? begin_columns(p, raw, size, good_ret) :
+						    begin_records(p, raw, size);
+}
+
+/* A step forward: into the next block, or through some of this one. */
+static struct mt_error *pass_step(struct capture_pass *p)
+{
+	struct mt_error *err = NULL;
+	bool good = true;
+	switch (p->place) {
+	case BETWEEN_BLOCKS:
+		err = begin_block(p, &good);
+		break;
+	case IN_RECORDS:
+		err = read_records(p, &good);
+		break;
+	case IN_COLUMNS:
+		read_columns(p, &good);
+		break;
 	}
-	return flush_batch(p);
+	if (!good && !p->cap->tables_complete)
+		capture_note_damage(p->cap, p->cap->blocks.items[p->next_block - 1].offset,
+				    "the content of a block is damaged");
+	return err;
+}
+
+struct mt_error *capture_pass_begin(struct capture *cap, struct capture_pass **ret)
+{
+	struct capture_pass *p = calloc(1, sizeof(*p));
+	/* Entry 0 of each table is the empty one. */
+	if (!p || !TABLE_FILL(&cap->frames, 1) || !TABLE_FILL(&cap->nodes, 1) ||
+	    !TABLE_FILL(&cap->stacks, 1)) {
+		free(p);
+		return &mt_enomem;
+	}
+	p->cap = cap;
+	cap->progress_done = 0;
+	cap->progress_total = event_bytes(cap);
+	*ret = p;
+	return NULL;
+}
+
+void capture_pass_end(struct capture_pass *p)
+{
+	if (!p)
+		return;
+	block_reader_deinit(&p->blocks);
+	column_reader_deinit(&p->columns);
+	free(p);
+}
+
+struct mt_error *capture_pass_next(struct capture_pass *p, const struct capture_event **ret,
+				   size_t *count_ret)
+{
+	struct mt_error *err = NULL;
+	p->batch_len = 0;
+	while (!err && p->batch_len < BATCH &&
+	       (p->place != BETWEEN_BLOCKS || p->next_block < p->cap->blocks.len))
+		err = pass_step(p);
+	if (err)
+		return err;
+	if (!p->batch_len)
+		p->cap->tables_complete = true;
+	*ret = p->batch;
+	*count_ret = p->batch_len;
+	return NULL;
 }
 
 struct mt_error *capture_events(struct capture *cap, capture_event_fn fn, void *arg)
 {
-	struct pass *p = calloc(1, sizeof(*p));
-	struct block_reader reader = { 0 };
-	if (!p)
-		return &mt_enomem;
-	p->cap = cap;
-	p->fn = fn;
-	p->arg = arg;
-	cap->progress_done = 0;
-	cap->progress_total = event_bytes(cap);
-	/* Entry 0 of each table is the empty one. */
-	struct mt_error *err = TABLE_FILL(&cap->frames, 1) && TABLE_FILL(&cap->nodes, 1) &&
-			TABLE_FILL(&cap->stacks, 1) ? NULL : &mt_enomem;
-	if (!err)
-		err = run_pass(p, &reader);
-	if (!err)
-		cap->tables_complete = true;
-	block_reader_deinit(&reader);
-	column_reader_deinit(&p->columns);
-	free(p);
+	auto_capture_pass struct capture_pass *p = NULL;
+	const struct capture_event *events;
+	size_t count = 1;
+	struct mt_error *err = capture_pass_begin(cap, &p);
+	while (!err && count) {
+		err = capture_pass_next(p, &events, &count);
+		if (!err && count && fn)
+			err = fn(events, count, arg);
+	}
 	return err;
 }
 

@@ -96,6 +96,15 @@ typedef struct mt_error *(*capture_event_fn)(const struct capture_event *events,
 					     void *arg);
 struct mt_error *capture_events(struct capture *cap, capture_event_fn fn, void *arg)
 	MT_MUST_CHECK;
+/* The same, asked for batch by batch: none is left when *count_ret is 0. Passes of one capture may
+ * overlap. The events are borrowed until the next call. */
+struct capture_pass;
+struct mt_error *capture_pass_begin(struct capture *cap, struct capture_pass **ret) MT_MUST_CHECK;
+struct mt_error *capture_pass_next(struct capture_pass *p, const struct capture_event **ret,
+				   size_t *count_ret) MT_MUST_CHECK;
+void capture_pass_end(struct capture_pass *p);	/* NULL accepted */
+MT_DEFINE_CLEANUP(capture_pass, struct capture_pass *, capture_pass_end)
+#define auto_capture_pass mt_auto(mt_cleanup_capture_pass)
 /* Share of the current pass done, 0..1, for progress bars. */
 double capture_progress(const struct capture *cap);
 /* Makes the tables complete (a pass over the events when none was made yet). */
