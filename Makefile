@@ -13,6 +13,10 @@ ROOMS := base capture attach inject record symbolize analysis reporters cmds
 SOURCES := $(foreach room,$(ROOMS),$(wildcard $(room)/*.c)) attach/arch/x86_64.c
 ASM := $(foreach room,$(ROOMS),$(wildcard $(room)/*.S))
 OBJECTS := $(SOURCES:%.c=$(O)/%.o) $(ASM:%.S=$(O)/%.o)
+# libmemtrace.so: these rooms and lib/, where the public header is.
+LIBRARY_ROOMS := base capture symbolize analysis
+LIBRARY_OBJECTS := $(filter $(LIBRARY_ROOMS:%=$(O)/%/%.o),$(OBJECTS)) \
+	$(patsubst %.c,$(O)/%.o,$(wildcard lib/*.c))
 TRACER_SOURCES := $(wildcard inject/tracer/*.c)
 WEB_ASSETS := $(wildcard reporters/web/*)
 
@@ -47,7 +51,7 @@ TRACER_LDFLAGS := -shared -nostdlib -Wl,-z,defs -Wl,-z,now -Wl,-z,relro -Wl,-z,n
 	-Wl,--hash-style=gnu -Wl,-soname,memtrace-tracer.so -Wl,--build-id=sha1
 
 .PHONY: all help clean deps demo bench install
-all: $(O)/memtrace $(if $(FAULT),$(O)/fault/memtrace)
+all: $(O)/memtrace $(if $(ASAN),,$(O)/libmemtrace.so) $(if $(FAULT),$(O)/fault/memtrace)
 comma := ,
 
 help:
@@ -66,6 +70,17 @@ help:
 $(O)/memtrace: $(OBJECTS)
 	@echo "  LINK    $@"
 	$(Q)$(CC) $(ALL_CFLAGS) -o $@ $(OBJECTS) $(LDFLAGS) $(LIBS)
+
+# Programs that use it run with any libmemtrace.so.1: lib/memtrace.map says what that promises.
+LIBRARY_LIBS := -ldw -lelf -lzstd -lz -liberty -lpthread -lm
+$(LIBRARY_OBJECTS): ALL_CFLAGS += -fPIC -fvisibility=hidden
+$(O)/libmemtrace.so.1: $(LIBRARY_OBJECTS) lib/memtrace.map
+	@echo "  LINK    $@"
+	$(Q)$(CC) $(ALL_CFLAGS) -shared -o $@ $(LIBRARY_OBJECTS) -Wl,-soname,libmemtrace.so.1 \
+		-Wl,--version-script=lib/memtrace.map -Wl,-z,defs -Wl,-z,relro -Wl,-z,now \
+		-Wl,--exclude-libs,ALL $(LDFLAGS) $(LIBRARY_LIBS)
+$(O)/libmemtrace.so: $(O)/libmemtrace.so.1
+	$(Q)ln -sf $(<F) $@
 
 # The same objects with their calls led through tests/fault/fault.c: a program that a test can kill,
 # or let fail, at every step. FAULT=1 builds it too; never installed.
@@ -106,7 +121,7 @@ $(O)/memtrace-tracer.so $(O)/memtrace-tracer-mapped.so:
 $(O)/inject/tracer_blob.o: $(O)/memtrace-tracer.so $(O)/memtrace-tracer-mapped.so
 $(O)/reporters/assets.o: $(WEB_ASSETS)
 
--include $(OBJECTS:.o=.d) $(wildcard $(O)/tracer/*.d $(O)/tracer-mapped/*.d)
+-include $(OBJECTS:.o=.d) $(LIBRARY_OBJECTS:.o=.d) $(wildcard $(O)/tracer/*.d $(O)/tracer-mapped/*.d)
 
 clean:
 	rm -rf $(O)
@@ -158,6 +173,9 @@ PREFIX ?= /usr/local
 MAN_PAGES := $(wildcard docs/man/*.[1-8])
 install: all
 	install -D -m 755 $(O)/memtrace $(DESTDIR)$(PREFIX)/bin/memtrace
+	install -D -m 755 $(O)/libmemtrace.so.1 $(DESTDIR)$(PREFIX)/lib/libmemtrace.so.1
+	ln -sf libmemtrace.so.1 $(DESTDIR)$(PREFIX)/lib/libmemtrace.so
+	install -D -m 644 lib/memtrace.h $(DESTDIR)$(PREFIX)/include/memtrace.h
 	install -D -m 644 docs/completion/memtrace.bash \
 		$(DESTDIR)$(PREFIX)/share/bash-completion/completions/memtrace
 	for page in $(MAN_PAGES); do install -D -m 644 $$page \

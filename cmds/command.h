@@ -10,12 +10,11 @@
 #define MT_CMDS_COMMAND_H
 
 #include "base/error.h"
+#include "base/version.h"
 
 #include <argp.h>
 #include <stdbool.h>
 #include <stdint.h>
-
-#define MT_VERSION "0.1.0"
 
 enum exit_code {
 	EXIT_DONE = 0,

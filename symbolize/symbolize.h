@@ -72,6 +72,12 @@ struct mt_error *symbolizer_stack(struct symbolizer *s, uint32_t stack,
 				  const struct symbol_frame **ret, size_t *count_ret)
 	MT_MUST_CHECK;
 
+/* The same, or one kind of its frames alone; native ones are then all there are, eval loops too. */
+enum stack_part { STACK_MERGED, STACK_NATIVE, STACK_PYTHON };
+struct mt_error *symbolizer_stack_part(struct symbolizer *s, uint32_t stack, enum stack_part part,
+				       const struct symbol_frame **ret, size_t *count_ret)
+	MT_MUST_CHECK;
+
 /* The payload of a CAPTURE_BLOCK_SYMBOLS block for everything resolved. The caller frees. */
 struct mt_error *symbolizer_encode(struct symbolizer *s, void **ret, size_t *size_ret)
 	MT_MUST_CHECK;

@@ -503,6 +503,12 @@ static struct mt_error *put_items(struct symbolizer *s, size_t count)
 struct mt_error *symbolizer_stack(struct symbolizer *s, uint32_t stack,
 				  const struct symbol_frame **ret, size_t *count_ret)
 {
+	return symbolizer_stack_part(s, stack, STACK_MERGED, ret, count_ret);
+}
+
+struct mt_error *symbolizer_stack_part(struct symbolizer *s, uint32_t stack, enum stack_part part,
+				       const struct symbol_frame **ret, size_t *count_ret)
+{
 	struct capture_stack st = { 0 };
 	if (stack < s->tables.stack_count)
 		st = s->tables.stacks[stack];
@@ -517,6 +523,10 @@ struct mt_error *symbolizer_stack(struct symbolizer *s, uint32_t stack,
 		.native_count = s->native_ids.len, .python_count = s->python_ids.len,
 		.truncated = st.flags != 0, .no_native = s->options.no_native,
 	};
+	if (part == STACK_PYTHON)
+		in.native_count = 0;
+	else if (part == STACK_NATIVE)
+		in.python_count = 0;
 	if (!mt_array_reserve(&s->items, 1 + in.native_count + in.python_count))
 		return &mt_enomem;
 	s->out.len = 0;

@@ -1,15 +1,17 @@
 # Tests and checks. `make check` installs what they need, builds everything and runs tests/run.py;
 # `make check T="u_buf e2e/test_attach"` runs those whose name contains one of the words.
 
-# Unit tests: every tests/unit/u_NAME.c is one cmocka program linked with all objects but main.
+# Unit tests: every tests/unit/u_NAME.c is one cmocka program linked with all objects but main
+# and with those of the library.
 
 UNIT_SOURCES := $(wildcard tests/unit/u_*.c)
 UNIT_PROGRAMS := $(UNIT_SOURCES:%.c=$(O)/%)
 
-$(O)/tests/unit/%: tests/unit/%.c $(filter-out $(O)/cmds/main.o,$(OBJECTS))
+UNIT_OBJECTS := $(filter-out $(O)/cmds/main.o,$(OBJECTS)) $(patsubst %.c,$(O)/%.o,$(wildcard lib/*.c))
+$(O)/tests/unit/%: tests/unit/%.c $(UNIT_OBJECTS)
 	@mkdir -p $(@D)
 	@echo "  CC [U]  $<"
-	$(Q)$(CC) $(ALL_CFLAGS) -MF $@.d -o $@ $< $(filter-out $(O)/cmds/main.o,$(OBJECTS)) $(LDFLAGS) $(LIBS) -lcmocka
+	$(Q)$(CC) $(ALL_CFLAGS) -MF $@.d -o $@ $< $(UNIT_OBJECTS) $(LDFLAGS) $(LIBS) -lcmocka
 
 -include $(UNIT_PROGRAMS:=.d)
 
