@@ -23,7 +23,7 @@ struct range_piece {
 struct range_owner {
 	uint64_t sequence, size;	/* size: bytes asked for, set by ranges_map() */
 	uint32_t row, thread;
-	uint32_t born_ms;
+	uint32_t born;
 	uint32_t pieces;
 	uint32_t next_free;
 };

@@ -13,6 +13,7 @@
 #include "analysis/weight.h"
 #include "base/array.h"
 
+#include <assert.h>
 #include <string.h>
 
 #define POINTS_MAX 10000u
@@ -41,6 +42,7 @@ struct pass {
 	uint64_t start_ticks, ms_ticks, ms_end;	/* ms_end: when `ms` is over */
 	uint32_t ms;				/* since the start */
 	struct growth *growth;			/* NULL: not asked for */
+	struct temporal *temporal;		/* NULL: not asked for */
 	bool no_memory;
 };
 
@@ -106,6 +108,8 @@ static void clock_next(struct pass *p, uint64_t ticks)
 		p->start_ticks = ticks;
 	p->ms = ms_of(p, ticks);
 	p->ms_end = p->start_ticks + (p->ms + 1ull) * p->ms_ticks;
+	if (p->temporal)
+		temporal_clock(p->temporal, p->ms, ticks, p->live_bytes);
 }
 
 static struct mt_error *point_next(struct pass *p, uint64_t ticks)
@@ -157,14 +161,23 @@ static inline void note_growth(struct pass *p, uint32_t row)
 		p->no_memory = true;
 }
 
-static inline void note_life(struct pass *p, uint32_t row, uint32_t born_ms)
+/* What `born` of a block or mapping says: growth and temporal are never both wanted. */
+static inline uint32_t born_now(const struct pass *p)
 {
-	if (p->growth && !p->no_memory)
-		growth_release(p->growth, row, p->ms - born_ms);
+	return p->temporal ? temporal_stamp(p->temporal) : p->ms;
 }
 
-static inline void take_bytes(struct pass *p, uint32_t row, uint64_t bytes, uint64_t count)
+static inline void note_life(struct pass *p, uint32_t row, uint32_t born)
 {
+	if (p->growth && !p->no_memory)
+		growth_release(p->growth, row, p->ms - born);
+}
+
+static inline void take_bytes(struct pass *p, uint32_t row, uint32_t born, uint64_t bytes,
+			      uint64_t count)
+{
+	if (p->temporal)
+		temporal_release(p->temporal, row, born, bytes, count);
 	row_touch(p, row);
 	p->states.items[row].live_bytes -= bytes;
 	p->states.items[row].live_count -= count;
@@ -189,8 +202,8 @@ static void end_block(struct pass *p, struct live_block *b)
 {
 	struct weight w = weight_of(p->sample_rate, b->size, b->address, b->sequence);
 	note_temporary(p, b->row, b->thread, b->sequence, w);
-	note_life(p, b->row, b->born_ms);
-	take_bytes(p, b->row, w.bytes, w.count);
+	note_life(p, b->row, b->born);
+	take_bytes(p, b->row, b->born, w.bytes, w.count);
 	live_remove(&p->live, b);
 }
 
@@ -200,9 +213,9 @@ static void range_released(const struct range_owner *owner, uint64_t bytes, bool
 	if (last) {	/* all parts went before, so the whole mapping was that short-lived */
 		note_temporary(p, owner->row, owner->thread, owner->sequence,
 			       (struct weight){ owner->size, 1 });
-		note_life(p, owner->row, owner->born_ms);
+		note_life(p, owner->row, owner->born);
 	}
-	take_bytes(p, owner->row, bytes, last);
+	take_bytes(p, owner->row, owner->born, bytes, last);
 }
 
 static bool kind_is_mapping(uint8_t kind)
@@ -215,7 +228,7 @@ static struct mt_error *place(struct pass *p, const struct capture_event *ev, ui
 {
 	if (kind_is_mapping(ev->kind)) {
 		struct range_owner owner = { .sequence = sequence, .row = row, .thread = ev->thread,
-					     .born_ms = p->ms };
+					     .born = born_now(p) };
 		return ranges_map(&p->ranges, ev->address, ev->size, &owner, range_released, p);
 	}
 	/* Still live: its release was not recorded. */
@@ -223,7 +236,7 @@ static struct mt_error *place(struct pass *p, const struct capture_event *ev, ui
 	if (old)
 		end_block(p, old);
 	struct live_block b = { .address = ev->address, .size = ev->size, .sequence = sequence,
-				.row = row, .thread = ev->thread, .born_ms = p->ms };
+				.row = row, .thread = ev->thread, .born = born_now(p) };
 	return live_add(&p->live, &b) ? NULL : &mt_enomem;
 }
 
@@ -257,6 +270,8 @@ static struct mt_error *allocate(struct pass *p, const struct capture_event *ev)
 		p->peak_epoch++;
 		v->peak_ticks = ev->ticks;
 	}
+	if (p->temporal)
+		temporal_heap(p->temporal, ev->ticks, p->live_bytes);
 	v->allocations += w.count;
 	v->kind_count[ev->kind] += w.count;
 	v->kind_bytes[ev->kind] += w.bytes;
@@ -329,7 +344,7 @@ static struct mt_error *take_batch(const struct capture_event *events, size_t co
 
 static void range_left(const struct range_owner *owner, uint64_t bytes, bool last, void *arg)
 {
-	growth_survivor(arg, owner->row, owner->born_ms, bytes, last);
+	growth_survivor(arg, owner->row, owner->born, bytes, last);
 }
 
 static struct mt_error *finish_growth(struct pass *p)
@@ -344,11 +359,32 @@ static struct mt_error *finish_growth(struct pass *p)
 	for (size_t i = 0; i < p->live.cap; i++) {
 		const struct live_block *b = &p->live.slots[i];
 		if (b->address)
-			growth_survivor(p->growth, b->row, b->born_ms, b->size, 1);
+			growth_survivor(p->growth, b->row, b->born, b->size, 1);
 	}
 	ranges_each(&p->ranges, range_left, p->growth);
 	p->v->growth = take_ptr(&p->growth);
 	return NULL;
+}
+
+static void range_stayed(const struct range_owner *owner, uint64_t bytes, bool last, void *arg)
+{
+	temporal_survivor(arg, owner->row, owner->born, bytes, last);
+}
+
+static void finish_temporal(struct pass *p)
+{
+	struct temporal *t = p->temporal;
+	temporal_end(t);
+	for (size_t i = 0; i < p->live.cap; i++) {
+		const struct live_block *b = &p->live.slots[i];
+		if (!b->address)
+			continue;
+		struct weight w = weight_of(p->sample_rate, b->size, b->address, b->sequence);
+		temporal_survivor(t, b->row, b->born, w.bytes, w.count);
+	}
+	ranges_each(&p->ranges, range_stayed, t);
+	if (!t->failed)
+		p->v->temporal = take_ptr(&p->temporal);
 }
 
 static void finish_rows(struct pass *p)
@@ -382,9 +418,17 @@ static void growth_destroy(struct growth *g)
 	free(g);
 }
 
+static void temporal_destroy(struct temporal *t)
+{
+	if (t)
+		temporal_deinit(t);
+	free(t);
+}
+
 static void pass_deinit(struct pass *p)
 {
 	growth_destroy(p->growth);
+	temporal_destroy(p->temporal);
 	free(p->rows.items);
 	free(p->points.items);
 	mt_array_deinit(&p->states);
@@ -419,10 +463,20 @@ struct mt_error *views_compute(struct capture *cap, const struct view_options *o
 		else
 			err = &mt_enomem;
 	}
+	if (options->temporal) {
+		assert(!options->growth);
+		p.temporal = malloc(sizeof(*p.temporal));
+		if (p.temporal)
+			temporal_init(p.temporal);
+		else
+			err = &mt_enomem;
+	}
 	if (!err)
 		err = capture_events(cap, take_batch, &p);
 	if (!err && p.growth)
 		err = finish_growth(&p);
+	if (!err && p.temporal)
+		finish_temporal(&p);
 	if (!err)
 		finish_rows(&p);
 	pass_deinit(&p);
@@ -439,6 +493,7 @@ void views_destroy(struct views *v)
 	free(v->rows);
 	free(v->points);
 	growth_destroy(v->growth);
+	temporal_destroy(v->temporal);
 	free(v);
 }
 

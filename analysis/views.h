@@ -12,6 +12,7 @@
 #define MT_ANALYSIS_VIEWS_H
 
 #include "analysis/growth.h"
+#include "analysis/temporal.h"
 #include "base/cleanup.h"
 #include "base/error.h"
 #include "capture/reader.h"
@@ -30,6 +31,7 @@ struct view_row {		/* one (stack, thread if split, kind) with something in it */
 struct view_options {
 	bool split_threads;
 	bool growth;			/* also views->growth; costs memory for every row */
+	bool temporal;			/* also views->temporal; not both */
 	uint32_t older_than_ms;		/* for growth */
 	uint32_t temporary_threshold;	/* default 1 */
 	void (*progress)(double, void *);
@@ -57,6 +59,7 @@ struct views {
 	struct view_point *points;	/* at most about 10,000, ascending */
 	size_t point_count;
 	struct growth *growth;		/* its rows are those of `rows`; NULL: not asked for */
+	struct temporal *temporal;	/* likewise; NULL too when memory ran out for it */
 };
 
 struct mt_error *views_compute(struct capture *cap, const struct view_options *options,

@@ -24,19 +24,26 @@ static const char doc[] =
 struct args {
 	struct open_args open;
 	bool inverted;
+	size_t max_points;
 };
 
-enum { KEY_INVERTED = 0x2000 };
+enum { KEY_INVERTED = 0x2000, KEY_NO_TEMPORAL, KEY_POINTS, KEY_AS_IT_IS };
 
 static const struct argp_option options[] = {
 	{ "inverted", KEY_INVERTED, NULL, 0,
 	  "Show the page inverted at first: the functions that allocate, below them their callers", 0 },
+	{ "no-temporal", KEY_NO_TEMPORAL, NULL, 0,
+	  "Leave out what was live when: a smaller page, without ranges of time", 0 },
+	{ "max-memory-records", KEY_POINTS, "N", 0,
+	  "Points of the chart of memory over time (default 2000)", 0 },
+	/* What a page of ours always is and has; known to those who come from Memray. */
+	{ "temporal", KEY_AS_IT_IS, NULL, OPTION_HIDDEN, NULL, 0 },
+	{ "no-web", KEY_AS_IT_IS, NULL, OPTION_HIDDEN, NULL, 0 },
 	{ 0 },
 };
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
-	(void)arg;
 	struct args *args = state->input;
 	switch (key) {
 	case ARGP_KEY_INIT:
@@ -44,6 +51,14 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_INVERTED:
 		args->inverted = true;
+		return 0;
+	case KEY_NO_TEMPORAL:
+		args->open.temporal = false;
+		return 0;
+	case KEY_POINTS:
+		args->max_points = cmd_number(state, arg, 2);
+		return 0;
+	case KEY_AS_IT_IS:
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -72,8 +87,13 @@ static struct mt_error *note_symbols(struct flamegraph *g, const struct symboliz
 static struct mt_error *write_page(const struct report *report, const struct args *args, FILE *out)
 {
 	auto_tree struct tree *tree = NULL;
-	struct tree_options tree_options = { report->split_threads, cmd_progress,
-					(void *)"building the tree" };
+	auto_free uint32_t *row_nodes = calloc(report->views->row_count + 1, sizeof(*row_nodes));
+	struct tree_options tree_options = {
+		.split_threads = report->split_threads, .row_nodes = row_nodes,
+		.progress = cmd_progress, .progress_arg = (void *)"building the tree",
+	};
+	if (!row_nodes)
+		return &mt_enomem;
 	struct mt_error *err = tree_build(report->cap, report->views, report->sym, &tree_options,
 					 &tree);
 	cmd_progress_end();
@@ -82,7 +102,9 @@ static struct mt_error *write_page(const struct report *report, const struct arg
 	struct flamegraph g = { .tree = tree, .view = report->view,
 				.by_count = report->metric == METRIC_COUNT,
 				.inverted = args->inverted };
-	err = flamegraph_describe(&g, report->cap, report->views);
+	err = flamegraph_describe(&g, report->cap, report->views, args->max_points);
+	if (!err)
+		err = flamegraph_temporal(&g, report->cap, report->views, row_nodes);
 	if (!err)
 		err = flamegraph_fact(&g, "temporary_threshold", "%" PRIu32,
 				      args->open.temporary_threshold);
@@ -110,7 +132,9 @@ static void args_deinit(struct args *args)
 struct mt_error *cmd_flamegraph(int argc, char **argv, int *exit_code_ret)
 {
 	(void)exit_code_ret;
-	mt_auto(args_deinit) struct args args = { .open = { .view = VIEW_PEAK } };
+	mt_auto(args_deinit) struct args args = {
+		.open = { .view = VIEW_PEAK, .temporal = true }, .max_points = 2000,
+	};
 	struct mt_error *err = cmd_parse_args(&argp, argc, argv, 0, &args);
 	if (err)
 		return err;

@@ -282,6 +282,7 @@ static struct mt_error *compute(struct open_args *args, struct report *r)
 		.split_threads = args->split_threads,
 		.temporary_threshold = args->temporary_threshold,
 		.growth = args->growth,
+		.temporal = args->temporal,
 		.older_than_ms = (uint32_t)(older_than < UINT32_MAX ? older_than : UINT32_MAX),
 		.progress = cmd_progress,
 		.progress_arg = (void *)"events",

@@ -34,6 +34,7 @@ struct open_args {
 	bool split_threads, no_native;
 	bool growth;			/* of every row; `older_than_ns` goes with it */
 	uint64_t older_than_ns;
+	bool temporal;			/* what was live when; not with growth */
 	MT_ARRAY(const char *) debug_dirs;
 	const char *sysroot;
 	bool no_debuginfod;

@@ -25,6 +25,7 @@
 	asset asset_page_js
 	.incbin "reporters/web/model.js"
 	.incbin "reporters/web/draw.js"
+	.incbin "reporters/web/chart.js"
 	.incbin "reporters/web/report.js"
 	.incbin "reporters/web/page.js"
 	asset_end asset_page_js

@@ -28,6 +28,8 @@ void flamegraph_deinit(struct flamegraph *g)
 	mt_array_deinit(&g->facts);
 	mt_array_deinit(&g->notes);
 	mt_array_deinit(&g->points);
+	mt_array_deinit(&g->instants);
+	mt_array_deinit(&g->lives);
 }
 
 struct mt_error *flamegraph_fact(struct flamegraph *g, const char *name, const char *fmt, ...)
@@ -163,7 +165,8 @@ static void put_view(struct mt_buf *out, const struct tree *t, const struct orde
 	}
 }
 
-static struct mt_error *put_nodes(struct mt_buf *out, const struct tree *t)
+/* place: filled in, where each node of the tree stands in the page. */
+static struct mt_error *put_nodes(struct mt_buf *out, const struct tree *t, uint32_t *place)
 {
 	uint32_t count;
 	const struct tree_node *nodes = tree_nodes(t, &count);
@@ -180,6 +183,9 @@ static struct mt_error *put_nodes(struct mt_buf *out, const struct tree *t)
 		html_put_leb(out, nodes[node[i]].frame);
 	for (unsigned v = 0; v < VIEW_COUNT; v++)
 		put_view(out, t, &o, v);
+	place[0] = 0;
+	for (uint32_t i = 0; i < o.count; i++)
+		place[o.node[i]] = i + 1;
 	return NULL;
 }
 
@@ -195,17 +201,84 @@ static void put_points(struct mt_buf *out, const struct flamegraph *g)
 		html_put_leb(out, p[i].rss);
 }
 
+static int by_life(const void *pa, const void *pb)
+{
+	const struct flamegraph_life *a = pa, *b = pb;
+	if (a->node != b->node)
+		return a->node < b->node ? -1 : 1;
+	if (a->born != b->born)
+		return a->born < b->born ? -1 : 1;
+	return (a->gone > b->gone) - (a->gone < b->gone);
+}
+
+/* In order of the page's nodes; rows that share a node are one. The number that is left. */
+static size_t order_lives(struct flamegraph_life *lives, size_t count, const uint32_t *place)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < count; i++)
+		lives[i].node = place[lives[i].node];
+	if (count)
+		qsort(lives, count, sizeof(*lives), by_life);
+	for (size_t i = 0; i < count; i++) {
+		if (n && !by_life(&lives[n - 1], &lives[i])) {
+			lives[n - 1].bytes += lives[i].bytes;
+			lives[n - 1].count += lives[i].count;
+		} else {
+			lives[n++] = lives[i];
+		}
+	}
+	return n;
+}
+
+static struct mt_error *put_temporal(struct mt_buf *out, const struct flamegraph *g,
+				     const uint32_t *place)
+{
+	size_t bytes = g->lives.len * sizeof(*g->lives.items);
+	auto_free struct flamegraph_life *l = malloc(bytes + 1);
+	if (!l)
+		return &mt_enomem;
+	if (bytes)
+		memcpy(l, g->lives.items, bytes);
+	size_t n = order_lives(l, g->lives.len, place);
+	const struct flamegraph_point *at = g->instants.items;
+	html_put_leb(out, g->instants.len);
+	for (size_t i = 0; i < g->instants.len; i++)
+		html_put_leb(out, at[i].ns - (i ? at[i - 1].ns : 0));
+	for (size_t i = 0; i < g->instants.len; i++)
+		html_put_leb(out, at[i].heap);
+	html_put_leb(out, n);
+	for (size_t i = 0; i < n; i++)
+		html_put_leb(out, l[i].node - (i ? l[i - 1].node : 0));
+	for (size_t i = 0; i < n; i++)
+		html_put_leb(out, i && l[i].node == l[i - 1].node ? l[i].born - l[i - 1].born :
+								    l[i].born);
+	for (size_t i = 0; i < n; i++)
+		html_put_leb(out, l[i].gone == TEMPORAL_NEVER ? 0 : l[i].gone - l[i].born);
+	for (size_t i = 0; i < n; i++)
+		html_put_leb(out, l[i].bytes);
+	for (size_t i = 0; i < n; i++)
+		html_put_leb(out, l[i].count);
+	return NULL;
+}
+
 static struct mt_error *encode(const struct flamegraph *g, struct mt_buf *out)
 {
 	auto_buf struct mt_buf raw = MT_BUF_INIT, packed = MT_BUF_INIT;
-	mt_buf_put(&raw, "MTFG\1", 5);
+	uint32_t nodes;
+	tree_nodes(g->tree, &nodes);
+	auto_free uint32_t *place = malloc(nodes * sizeof(*place));
+	if (!place)
+		return &mt_enomem;
+	mt_buf_put(&raw, "MTFG\2", 5);
 	put_facts(&raw, g);
 	put_frames(&raw, g->tree);
-	struct mt_error *err = put_nodes(&raw, g->tree);
+	struct mt_error *err = put_nodes(&raw, g->tree, place);
 	if (err)
 		return err;
 	put_points(&raw, g);
-	err = mt_buf_error(&raw);
+	err = put_temporal(&raw, g, place);
+	if (!err)
+		err = mt_buf_error(&raw);
 	if (!err)
 		err = html_gzip(raw.data, raw.len, &packed);
 	if (!err)

@@ -2,20 +2,23 @@
 /* reporters/flamegraph.h - one HTML page that holds a whole report and opens offline.
  *
  *	struct flamegraph g = { .tree = tree, ... };
- *	flamegraph_describe(&g, cap, views)	facts of the capture
+ *	flamegraph_describe(&g, cap, views, 2000)	facts of the capture
+ *	flamegraph_temporal(&g, cap, views, row_nodes)
  *	flamegraph_write(&g, FILE *)
  *	flamegraph_deinit(&g)			what describe gathered; the rest is borrowed
  *
  * The page's data is a gzip stream in base64, decoded by reporters/web/model.js; numbers LEB128,
  * texts a length and bytes:
- *	"MTFG" 1
+ *	"MTFG" 2
  *	facts: count, (name, value) texts
  *	notes: count, (level 0 information, 1 warning; text)
  *	strings: count, texts (string 0 is empty)
  *	frames: count; columns function, file, module (strings), line, kind | flags << 2
  *	nodes: count; pre-order without the root: levels back up before this node, column frame
  *	views, 4 times: entries; columns node (delta), bytes, count
- *	memory over time: points; columns ns (delta), heap, rss */
+ *	memory over time: points; columns ns (delta), heap, rss (0: not known)
+ *	temporal (analysis/temporal.h): instants; columns ns (delta), heap; entries by node, born, gone;
+ *		columns node (delta), born (delta within a node), 0 for never, else gone - born, bytes, count */
 #ifndef MT_REPORTERS_FLAMEGRAPH_H
 #define MT_REPORTERS_FLAMEGRAPH_H
 
@@ -39,6 +42,12 @@ struct flamegraph_point {
 	uint64_t ns, heap, rss;
 };
 
+struct flamegraph_life {	/* what one instant saw first and another saw gone */
+	uint32_t node;
+	uint16_t born, gone;
+	uint64_t bytes, count;
+};
+
 struct flamegraph {
 	const struct tree *tree;		/* borrowed */
 	enum view_kind view;			/* shown first */
@@ -46,7 +55,8 @@ struct flamegraph {
 	/* owned; filled by the calls below */
 	MT_ARRAY(struct flamegraph_fact) facts;
 	MT_ARRAY(struct flamegraph_note) notes;
-	MT_ARRAY(struct flamegraph_point) points;
+	MT_ARRAY(struct flamegraph_point) points, instants;	/* rss of instants: 0 */
+	MT_ARRAY(struct flamegraph_life) lives;
 };
 
 void flamegraph_deinit(struct flamegraph *g);
@@ -56,8 +66,13 @@ struct mt_error *flamegraph_fact(struct flamegraph *g, const char *name, const c
 	MT_PRINTF(3, 4) MT_MUST_CHECK;
 struct mt_error *flamegraph_note(struct flamegraph *g, bool warning, const char *fmt, ...)
 	MT_PRINTF(3, 4) MT_MUST_CHECK;
+/* At most about `max_points` points of memory over time. */
 struct mt_error *flamegraph_describe(struct flamegraph *g, struct capture *cap,
-				     const struct views *views) MT_MUST_CHECK;
+				     const struct views *views, size_t max_points) MT_MUST_CHECK;
+/* What lived when; `row_nodes` as tree_build() filled it in. */
+struct mt_error *flamegraph_temporal(struct flamegraph *g, struct capture *cap,
+				     const struct views *views, const uint32_t *row_nodes)
+	MT_MUST_CHECK;
 /* Writes the page; the stream is not flushed. */
 struct mt_error *flamegraph_write(const struct flamegraph *g, FILE *out) MT_MUST_CHECK;
 

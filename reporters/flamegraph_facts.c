@@ -9,8 +9,6 @@
 
 #include <inttypes.h>
 
-#define POINTS_MAX 2000		/* two a pixel of the widest chart */
-
 static struct mt_error *text_fact(struct flamegraph *g, struct capture *cap, const char *name,
 				  const char *key)
 {
@@ -68,29 +66,89 @@ static struct mt_error *note_facts(struct flamegraph *g, struct capture *cap)
 	return err;
 }
 
-/* At most about POINTS_MAX points: the highest of each run, so that no peak is lost. */
-static struct mt_error *point_facts(struct flamegraph *g, struct capture *cap,
-				    const struct views *v)
+/* Ascending even when the clock was set in between. */
+static bool push_point(struct flamegraph *g, struct flamegraph_point to)
 {
-	size_t step = v->point_count / POINTS_MAX + 1;
-	for (size_t i = 0; i < v->point_count; i += step) {
-		size_t best = i, end = i + step < v->point_count ? i + step : v->point_count;
-		for (size_t k = i + 1; k < end; k++)
-			if (v->points[k].heap > v->points[best].heap)
+	if (g->points.len && to.ns < g->points.items[g->points.len - 1].ns)
+		to.ns = g->points.items[g->points.len - 1].ns;
+	return mt_array_push(&g->points, to);
+}
+
+/* The size of the process between the events: a program that waits is measured, too. */
+static bool push_samples(struct flamegraph *g, struct capture *cap, size_t *next, uint64_t until)
+{
+	size_t count;
+	const struct capture_sample *s = capture_samples(cap, &count);
+	uint64_t heap = g->points.len ? g->points.items[g->points.len - 1].heap : 0;
+	bool good = true;
+	for (; good && *next < count && s[*next].ticks < until; ++*next)
+		good = push_point(g, (struct flamegraph_point){
+			capture_ticks_to_ns(cap, s[*next].ticks), heap, s[*next].rss });
+	return good;
+}
+
+/* The highest of each run of points, so that no peak is lost. */
+static void thin_points(struct flamegraph *g, size_t max_points)
+{
+	struct flamegraph_point *p = g->points.items;
+	size_t count = g->points.len, step = count / max_points + (count % max_points > 0), n = 0;
+	for (size_t i = 0; i < count; i += step) {
+		size_t best = i;
+		for (size_t k = i; k < count && k < i + step; k++)
+			if (p[k].heap > p[best].heap)
 				best = k;
-		const struct view_point *p = &v->points[best];
-		struct flamegraph_point to = { capture_ticks_to_ns(cap, p->ticks), p->heap, p->rss };
-		/* Ascending even when the clock was set in between. */
-		if (g->points.len && to.ns < g->points.items[g->points.len - 1].ns)
-			to.ns = g->points.items[g->points.len - 1].ns;
-		if (!mt_array_push(&g->points, to))
+		p[n++] = p[best];
+	}
+	g->points.len = n;
+}
+
+static struct mt_error *point_facts(struct flamegraph *g, struct capture *cap,
+				    const struct views *v, size_t max_points)
+{
+	size_t sample = 0;
+	bool good = true;
+	for (size_t i = 0; good && i < v->point_count; i++) {
+		const struct view_point *p = &v->points[i];
+		good = push_samples(g, cap, &sample, p->ticks) &&
+		       push_point(g, (struct flamegraph_point){ capture_ticks_to_ns(cap, p->ticks),
+								p->heap, p->rss });
+	}
+	good = good && push_samples(g, cap, &sample, UINT64_MAX);
+	if (good && max_points)
+		thin_points(g, max_points);
+	return good ? NULL : &mt_enomem;
+}
+
+struct mt_error *flamegraph_temporal(struct flamegraph *g, struct capture *cap,
+				     const struct views *views, const uint32_t *row_nodes)
+{
+	const struct temporal *t = views->temporal;
+	if (!t)
+		return NULL;
+	for (size_t i = 0; i < t->instants.len; i++) {
+		const struct temporal_instant *at = &t->instants.items[i];
+		struct flamegraph_point to = { capture_ticks_to_ns(cap, at->ticks), at->heap, 0 };
+		if (g->instants.len && to.ns < g->instants.items[g->instants.len - 1].ns)
+			to.ns = g->instants.items[g->instants.len - 1].ns;
+		if (!mt_array_push(&g->instants, to))
+			return &mt_enomem;
+	}
+	for (size_t i = 0; i < t->cap; i++) {
+		const struct temporal_entry *e = &t->entries[i];
+		if (!e->key)
+			continue;
+		struct flamegraph_life life = {
+			.node = row_nodes[temporal_row(e)], .born = (uint16_t)temporal_born(e),
+			.gone = (uint16_t)temporal_gone(e), .bytes = e->bytes, .count = e->count,
+		};
+		if (!mt_array_push(&g->lives, life))
 			return &mt_enomem;
 	}
 	return NULL;
 }
 
 struct mt_error *flamegraph_describe(struct flamegraph *g, struct capture *cap,
-				     const struct views *views)
+				     const struct views *views, size_t max_points)
 {
 	static const struct {
 		const char *name, *key;
@@ -116,6 +174,6 @@ struct mt_error *flamegraph_describe(struct flamegraph *g, struct capture *cap,
 	if (!err)
 		err = note_facts(g, cap);
 	if (!err)
-		err = point_facts(g, cap, views);
+		err = point_facts(g, cap, views, max_points);
 	return err;
 }

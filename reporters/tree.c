@@ -184,7 +184,8 @@ static struct mt_error *thread_node(struct tree *t, const struct capture *cap, u
 }
 
 static struct mt_error *add_row(struct tree *t, struct capture *cap, struct symbolizer *s,
-				const struct view_row *row, bool split, struct mt_map *leaves)
+				const struct view_row *row, bool split, struct mt_map *leaves,
+				uint32_t *node_ret)
 {
 	uint32_t top = 0, node;
 	struct mt_error *err = split ? thread_node(t, cap, row->thread, &top) : NULL;
@@ -194,7 +195,7 @@ static struct mt_error *add_row(struct tree *t, struct capture *cap, struct symb
 	uint64_t key = (uint64_t)top << 32 | row->stack;
 	uint64_t *known = mt_map_get(leaves, key);
 	if (known) {
-		tree_add_value(t, (uint32_t)*known, row->bytes, row->count);
+		tree_add_value(t, *node_ret = (uint32_t)*known, row->bytes, row->count);
 		return NULL;
 	}
 	const struct symbol_frame *frames;
@@ -206,7 +207,7 @@ static struct mt_error *add_row(struct tree *t, struct capture *cap, struct symb
 		return err;
 	if (!mt_map_put(leaves, key, node))
 		return &mt_enomem;
-	tree_add_value(t, node, row->bytes, row->count);
+	tree_add_value(t, *node_ret = node, row->bytes, row->count);
 	return NULL;
 }
 
@@ -218,7 +219,10 @@ struct mt_error *tree_build(struct capture *cap, const struct views *views,
 	struct mt_error *err = tree_create(&t);
 	struct mt_map leaves = MT_MAP_INIT;
 	for (size_t i = 0; !err && i < views->row_count; i++) {
-		err = add_row(t, cap, s, &views->rows[i], options->split_threads, &leaves);
+		uint32_t node = 0;
+		err = add_row(t, cap, s, &views->rows[i], options->split_threads, &leaves, &node);
+		if (options->row_nodes)
+			options->row_nodes[i] = node;
 		if (options->progress && !(i & 1023))
 			options->progress((double)i / (double)views->row_count,
 					  options->progress_arg);

@@ -39,6 +39,7 @@ struct tree;
 
 struct tree_options {
 	bool split_threads;		/* a frame for the thread at the root of each stack */
+	uint32_t *row_nodes;		/* filled in: the node of each row of the views; or NULL */
 	void (*progress)(double, void *);
 	void *progress_arg;
 };

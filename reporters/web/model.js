@@ -6,6 +6,7 @@
 
 const VIEWS = ['peak', 'leaks', 'allocated', 'temporary'];
 const KIND_NATIVE = 0, KIND_PYTHON = 1, KIND_MARK = 2;
+const NEVER = 511;		/* `gone` of what was live at the end */
 const FLAG_INLINED = 1, FLAG_INTERPRETER = 2, FLAG_IMPORT = 4, FLAG_THREAD = 128;
 
 /* ---- payload ---- */
@@ -54,7 +55,7 @@ async function inflate(base64) {
 class Model {
 	constructor(bytes) {
 		const r = new Reader(bytes), decoder = new TextDecoder();
-		if (decoder.decode(bytes.subarray(0, 4)) !== 'MTFG' || bytes[4] !== 1)
+		if (decoder.decode(bytes.subarray(0, 4)) !== 'MTFG' || bytes[4] !== 2)
 			throw new Error('the data of this page is of another version');
 		r.at = 5;
 		this.facts = Object.create(null);
@@ -72,11 +73,79 @@ class Model {
 		this.readNodes(r);
 		this.readViews(r);
 		this.points = r.number();
-		this.time = r.column(new Float64Array(this.points));
-		for (let i = 1; i < this.points; i++)
-			this.time[i] += this.time[i - 1];
+		this.time = running(r.column(new Float64Array(this.points)));
 		this.heap = r.column(new Float64Array(this.points));
 		this.rss = r.column(new Float64Array(this.points));
+		this.readTemporal(r);
+		this.endNs = Math.max(Number(this.facts.duration_ns || 0), this.points ? this.time[this.points - 1] : 0, 1);
+	}
+	readTemporal(r) {
+		const n = this.instants = r.number();
+		this.instantNs = running(r.column(new Float64Array(n)));
+		this.instantHeap = r.column(new Float64Array(n));
+		const count = r.number();
+		const node = running(r.column(new Uint32Array(count)));
+		const born = r.column(new Uint16Array(count)), gone = r.column(new Uint16Array(count));
+		for (let i = 0; i < count; i++) {
+			if (i && node[i] === node[i - 1])
+				born[i] += born[i - 1];
+			gone[i] = gone[i] ? born[i] + gone[i] : NEVER;
+		}
+		this.lives = { node, born, gone, bytes: r.column(new Float64Array(count)), count: r.column(new Float64Array(count)) };
+	}
+
+	/* ---- ranges of time: from instant a (-1: the start) to instant b (the number of instants: the
+	 * end) ---- */
+
+	rangeNs(instant) {
+		return instant < 0 ? 0 : instant >= this.instants ? this.endNs : this.instantNs[instant];
+	}
+	/* The range that is nearest to two times; null for the whole capture. */
+	rangeOf(fromNs, toNs) {
+		const nearest = (ns, least) => {
+			let best = least;
+			for (let i = least; i <= this.instants; i++)
+				if (Math.abs(this.rangeNs(i) - ns) < Math.abs(this.rangeNs(best) - ns))
+					best = i;
+			return best;
+		};
+		const a = Math.min(nearest(Math.min(fromNs, toNs), -1), this.instants - 1);
+		const b = nearest(Math.max(fromNs, toNs), a + 1);
+		return a < 0 && b >= this.instants ? null : [a, b];
+	}
+	/* The highest instant of a range, the last of equals; -1 when there is none. */
+	peakInstant([a, b]) {
+		let best = -1;
+		for (let i = Math.max(0, a); i <= Math.min(b, this.instants - 1); i++)
+			if (best < 0 || this.instantHeap[i] >= this.instantHeap[best])
+				best = i;
+		return best;
+	}
+	/* What a view holds for a range: live at its peak, or allocated in it and live at its end. The
+	 * other views are not of moments. */
+	rangeView(view, range) {
+		const [a, b] = range, peak = this.peakInstant(range), { lives } = this, pick = [];
+		const end = b >= this.instants ? NEVER - 1 : b;
+		for (let k = 0; k < lives.node.length; k++)
+			if (view === 0 ? lives.born[k] <= peak && peak < lives.gone[k] :
+			    lives.born[k] > a && lives.born[k] <= end && end < lives.gone[k])
+				pick.push(k);
+		const bytes = Float64Array.from(pick, (k) => lives.bytes[k]);
+		const count = Float64Array.from(pick, (k) => lives.count[k]);
+		return { node: Uint32Array.from(pick, (k) => lives.node[k]), bytes, count,
+			totalBytes: sum(bytes), totalCount: sum(count) };
+	}
+	/* Heap and resident size at a time: the point before it. */
+	pointAt(ns) {
+		let low = 0, high = this.points - 1;
+		while (low < high) {
+			const middle = low + high + 1 >> 1;
+			if (this.time[middle] <= ns)
+				low = middle;
+			else
+				high = middle - 1;
+		}
+		return { heap: this.heap[low], rss: this.rss[low] };
 	}
 	readFrames(r) {
 		const n = this.frames = r.number();
@@ -110,9 +179,7 @@ class Model {
 		this.views = [];
 		for (let v = 0; v < VIEWS.length; v++) {
 			const n = r.number();
-			const node = r.column(new Uint32Array(n));
-			for (let i = 1; i < n; i++)
-				node[i] += node[i - 1];
+			const node = running(r.column(new Uint32Array(n)));
 			const bytes = r.column(new Float64Array(n));
 			const count = r.column(new Float64Array(n));
 			this.views.push({ node, bytes, count, totalBytes: sum(bytes), totalCount: sum(count) });
@@ -146,6 +213,13 @@ class Model {
 		const name = short ? file.slice(file.lastIndexOf('/') + 1) : file;
 		return this.line[frame] ? `${name}:${this.line[frame]}` : name;
 	}
+}
+
+/* Differences to values, in place. */
+function running(array) {
+	for (let i = 1; i < array.length; i++)
+		array[i] += array[i - 1];
+	return array;
 }
 
 function sum(array) {
@@ -244,7 +318,8 @@ function hideNameless(model, map, table) {
 
 /* A tree with the values of one view. Children are sorted when they are first asked for. */
 class Tree {
-	constructor(model, nodes, view) {
+	/* values: those of the view, or of a range of time in it. */
+	constructor(model, nodes, view, values = model.views[view]) {
 		this.model = model;
 		this.nodes = nodes;
 		this.parent = nodes.parent;
@@ -255,7 +330,7 @@ class Tree {
 		this.blocks = new Float64Array(this.count);
 		this.selfBytes = new Float64Array(this.count);
 		this.selfBlocks = new Float64Array(this.count);
-		this.addValues(model.views[view]);
+		this.addValues(values);
 		this.linkChildren();
 	}
 	addValues(v) {

@@ -40,31 +40,28 @@ function fillHeader(model) {
 function fillTimeline(model) {
 	if (model.points < 2)
 		return;
-	const last = model.points - 1;
+	const text = timelineText(model);
 	$('timeline').hidden = false;
-	$('timeline-text').textContent = 'heap over time';
-	const text = `Live bytes over ${durationText((model.time[last] - model.time[0]) / 1e9)}: ` +
-		`${sizeText(model.heap[0])} at first, ${sizeText(model.views[0].totalBytes)} at the peak, ` +
-		`${sizeText(model.heap[last])} at the end` +
-		(model.rss[last] > 0 ? `. Resident in all: ${sizeText(model.rss[last])} at the end` : '');
-	$('timeline').setAttribute('role', 'img');
-	$('timeline').setAttribute('aria-label', text);
+	$('timeline').setAttribute('aria-label', `Memory over time. ${text}`);
 	$('timeline').title = text;
+	$('chart-text').textContent = text;
+	$('chart-legend').lastElementChild.hidden = !highest(model.rss);
+	for (const id of ['from', 'to']) {
+		$(id).max = (model.endNs / 1e9).toFixed(3);
+		$(id).parentElement.hidden = !model.instants;
+	}
+	$('range-all').hidden = !model.instants;
 }
 
-function fillViews(model) {
+function fillViews() {
 	VIEWS.forEach((view, v) => {
-		const button = make('button'), totals = model.views[v], [name, about] = VIEW_TEXT[view];
+		const button = make('button'), count = make('span', 'count');
 		button.type = 'button';
 		button.dataset.view = view;
 		button.setAttribute('role', 'radio');
 		button.setAttribute('aria-keyshortcuts', String(v + 1));
-		let when = about;
-		if (view === 'peak' && model.facts.peak_ns)
-			when = `live at ${durationText(Number(model.facts.peak_ns) / 1e9)}`;
-		button.append(make('span', 'name', name), make('span', 'about', when), make('span', 'size', sizeText(totals.totalBytes)),
-			make('span', 'count', countText(totals.totalCount)));
-		button.lastChild.append(make('span', 'unit', ' allocations'));
+		count.append(make('span', 'number'), make('span', 'unit', ' allocations'));
+		button.append(make('span', 'name', VIEW_TEXT[view][0]), make('span', 'about'), make('span', 'size'), count);
 		$('views').append(button);
 	});
 }
@@ -78,7 +75,7 @@ function radioKeys(event) {
 		return;
 	event.preventDefault();
 	event.stopPropagation();
-	const buttons = [...event.currentTarget.querySelectorAll('[role="radio"]')];
+	const buttons = [...event.currentTarget.querySelectorAll('[role="radio"]:enabled')];
 	const at = buttons.indexOf(document.activeElement);
 	const next = buttons[(at + step + buttons.length) % buttons.length];
 	next.click();
@@ -196,6 +193,84 @@ function wirePicture(report) {
 	});
 }
 
+function save(name, type, text) {
+	const link = make('a');
+	link.href = URL.createObjectURL(new Blob([text], { type }));
+	link.download = name;
+	link.click();
+	setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+}
+
+function toggleChart(report) {
+	if ($('timeline').hidden)
+		return;
+	$('chart').hidden = !$('chart').hidden;
+	$('timeline').setAttribute('aria-expanded', String(!$('chart').hidden));
+	report.paintTime();
+	report.layoutNow();
+}
+
+/* What the chart says about a time under the pointer. */
+function hoverChart(report, ns) {
+	const { model } = report, at = ns === null ? null : model.pointAt(ns);
+	report.chartHover = ns;
+	$('chart-now').textContent = at ? `${durationText(ns / 1e9)}: heap ${sizeText(at.heap)}` +
+		(at.rss ? `, resident ${sizeText(at.rss)}` : '') : '';
+	report.paintTime();
+}
+
+function wireChart(report) {
+	const canvas = $('chart-canvas'), { model } = report;
+	const ns = (event) => report.chart.ns(event.clientX - canvas.getBoundingClientRect().left);
+	let start = null;
+	canvas.classList.toggle('selectable', model.instants > 0);
+	canvas.addEventListener('pointerdown', (event) => {
+		if (event.button || !model.instants)
+			return;
+		start = event.clientX;
+		canvas.setPointerCapture(event.pointerId);
+	});
+	canvas.addEventListener('pointermove', (event) => {
+		if (start !== null && Math.abs(event.clientX - start) > 3) {
+			const from = report.chart.ns(start - canvas.getBoundingClientRect().left);
+			const shown = report.state.range;
+			report.state.range = model.rangeOf(from, ns(event));
+			hoverChart(report, ns(event));
+			report.state.range = shown;
+		} else {
+			hoverChart(report, ns(event));
+		}
+	});
+	canvas.addEventListener('pointerup', (event) => {
+		if (start === null)
+			return;
+		const from = report.chart.ns(start - canvas.getBoundingClientRect().left), moved = Math.abs(event.clientX - start) > 3;
+		start = null;
+		if (moved)
+			report.setRange(from, ns(event));
+	});
+	canvas.addEventListener('pointercancel', () => {
+		start = null;
+		report.paintTime();
+	});
+	canvas.addEventListener('pointerleave', () => hoverChart(report, null));
+	for (const id of ['from', 'to'])
+		$(id).addEventListener('change', () => {
+			const value = (name, otherwise) => {
+				const seconds = parseFloat($(name).value);
+				return Number.isFinite(seconds) ? seconds * 1e9 : otherwise;
+			};
+			report.setRange(value('from', 0), value('to', model.endNs));
+		});
+	$('range-all').addEventListener('click', () => report.setRange(0, model.endNs));
+	$('chart-csv').addEventListener('click', () => save('memtrace-memory.csv', 'text/csv', timelineCsv(model)));
+	$('timeline').addEventListener('click', () => toggleChart(report));
+	$('chart-close').addEventListener('click', () => {
+		toggleChart(report);
+		$('timeline').focus();
+	});
+}
+
 function wireKeys(report) {
 	const keys = {
 		'/': () => {
@@ -211,12 +286,16 @@ function wireKeys(report) {
 		'i': () => $('invert').click(),
 		't': () => $('theme').click(),
 		'c': () => report.copyStack(),
+		'g': () => toggleChart(report),
 	};
 	VIEWS.forEach((view, v) => {
-		keys[v + 1] = () => report.change({ view: v });
+		keys[v + 1] = () => {
+			if (!report.state.range || v < 2)
+				report.change({ view: v });
+		};
 	});
 	document.addEventListener('keydown', (event) => {
-		if (event.ctrlKey || event.metaKey || event.altKey || event.target === $('search') ||
+		if (event.ctrlKey || event.metaKey || event.altKey || /^(INPUT|SELECT)$/.test(event.target.tagName) ||
 		    document.querySelector('dialog[open]') || !Object.hasOwn(keys, event.key))
 			return;
 		event.preventDefault();
@@ -272,13 +351,16 @@ async function start() {
 	report = new Report(model);
 	fillHeader(model);
 	fillTimeline(model);
-	fillViews(model);
+	fillViews();
 	$('app').hidden = false;
 	wireControls(report);
 	wirePicture(report);
+	wireChart(report);
 	wireKeys(report);
 	report.setTheme(savedTheme() || (matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light'), false);
 	report.readAddress();
+	if (report.state.range)
+		toggleChart(report);
 	report.refresh();
 	wireWindow(report);
 	document.documentElement.dataset.ready = String(Math.round(performance.now() - begun));

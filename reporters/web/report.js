@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* reporters/web/report.js - the report as it is shown now: state, address, picture, words.
  * Knows: the document. Does not know: how data is packed, who presses what.
- * Called by page.js; calls draw.js and model.js. Foreign text goes into the document through
+ * Called by page.js; calls chart.js, draw.js and model.js. Foreign text goes into the document through
  * textContent alone. */
 
 const $ = (id) => document.getElementById(id);
@@ -21,6 +21,7 @@ const VIEW_TEXT = {
 	allocated: ['Allocated', 'all allocations'],
 	temporary: ['Temporary', 'released at once'],
 };
+const RANGE_TEXT = { peak: 'live at the peak of the range', leaks: 'allocated in the range, live at its end' };
 const NOTHING_TEXT = {
 	peak: 'Nothing was live: no allocation was seen.',
 	leaks: 'No leaks: everything that was allocated during the capture was released again.',
@@ -39,10 +40,13 @@ class Report {
 		this.model = model;
 		this.trees = new Map();
 		this.painter = new Painter($('canvas'), model);
+		this.chart = new Chart($('chart-canvas'), model);
+		this.chartHover = null;
+		this.rangeViews = [];		/* of state.range, as far as they were asked for */
 		const first = document.body.dataset.first.split(' ');
 		this.first = {
 			view: Math.max(0, VIEWS.indexOf(first[0])), count: first.includes('count'), flame: false,
-			inverted: first.includes('inverted'), show: { ...SHOW }, query: '', zoom: 0,
+			inverted: first.includes('inverted'), show: { ...SHOW }, query: '', zoom: 0, range: null,
 		};
 		this.has = this.whatIsThere();
 		this.state = { ...this.first, show: { ...this.first.show } };
@@ -77,6 +81,7 @@ class Report {
 			s.show[name] = query.has(name) ? query.get(name) === '1' : first.show[name];
 		s.query = query.get('search') || '';
 		$('search').value = s.query;
+		s.range = this.parseRange(query.get('range') || '');
 		this.renewTree();
 		s.zoom = this.parseZoom(query.get('zoom') || '');
 	}
@@ -90,6 +95,13 @@ class Report {
 		}
 		const zoom = Number(text);
 		return Number.isInteger(zoom) && zoom < this.tree.count && this.tree.value[zoom] > 0 ? zoom : 0;
+	}
+	parseRange(text) {
+		const parts = /^(-1|\d{1,3})_(\d{1,3})$/.exec(text);
+		if (!parts)
+			return null;
+		const [a, b] = parts.slice(1).map(Number), { instants } = this.model;
+		return a < b && b <= instants && a < instants && (a >= 0 || b < instants) ? [a, b] : null;
 	}
 	zoomText() {
 		if (!this.state.inverted)
@@ -112,6 +124,8 @@ class Report {
 				query.set(name, s.show[name] ? '1' : '0');
 		if (s.query)
 			query.set('search', s.query.slice(0, 500));
+		if (s.range)
+			query.set('range', s.range.join('_'));
 		if (s.zoom)
 			query.set('zoom', this.zoomText());
 		const hash = String(query) && `#${query}`;
@@ -124,21 +138,35 @@ class Report {
 		else
 			history.replaceState(null, '', address);
 	}
+	/* Values of a view, of the range of time when one is chosen. */
+	values(view) {
+		const { range } = this.state;
+		if (!range)
+			return this.model.views[view];
+		if (this.rangeViews.range !== range) {
+			this.rangeViews = Object.assign([], { range });
+			this.trees.clear();
+		}
+		return this.rangeViews[view] ||= this.model.rangeView(view, range);
+	}
 	renewTree() {
 		const s = this.state;
+		if (s.range && s.view > 1)
+			s.view = 0;
+		const values = this.values(s.view);
 		const shown = JSON.stringify(s.show);
 		if (this.shown !== shown) {
 			this.shown = shown;
 			this.nodes = filterNodes(this.model, s.show);
 			this.trees.clear();
 		}
-		const key = s.inverted ? `${s.view} inverted` : `${s.view}`;
+		const key = `${s.view} ${s.range || ''}${s.inverted ? ' inverted' : ''}`;
 		let tree = this.trees.get(key);
 		if (!tree) {
 			/* One view of a big report takes tens of megabytes. */
 			if (this.trees.size > 1)
 				this.trees.clear();
-			tree = new Tree(this.model, this.nodes, s.view);
+			tree = new Tree(this.model, this.nodes, s.view, values);
 			tree.setMetric(s.count);
 			if (s.inverted)
 				tree = new InvertedTree(tree);
@@ -158,8 +186,19 @@ class Report {
 			sameNode(nodes, this.nodes, zoom);
 		if (!(this.tree.value[this.state.zoom] > 0))
 			this.state.zoom = 0;
-		this.writeAddress(false);
+		this.writeAddress(this.step);
+		this.step = false;
 		this.refresh();
+	}
+	/* From one time to another, in ns; the whole capture is no range. */
+	setRange(fromNs, toNs) {
+		const range = this.model.rangeOf(fromNs, toNs);
+		if (String(range) === String(this.state.range)) {
+			this.refreshRange();
+			return;
+		}
+		this.step = true;
+		this.change({ range });
 	}
 	zoomTo(node) {
 		if (node === this.state.zoom)
@@ -216,7 +255,7 @@ class Report {
 		if (totals.totalCount === 0)
 			return 'This capture holds no allocations.\nThe program allocated nothing while memtrace was watching.';
 		return this.tree.hiddenBytes > 0 ? 'Everything in this view was allocated by imports, which are hidden.' :
-			NOTHING_TEXT[VIEWS[this.state.view]];
+			this.state.range ? 'Nothing in this range of time.' : NOTHING_TEXT[VIEWS[this.state.view]];
 	}
 	showRow(row, lazy) {
 		const scroll = $('scroll'), height = this.painter.height;
@@ -291,7 +330,7 @@ class Report {
 	speakDefault() {
 		const s = this.state, tree = this.tree;
 		const [name, about] = VIEW_TEXT[VIEWS[s.view]];
-		let text = `${name} (${about}): ${sizeText(tree.bytes[0])} in ${countText(tree.blocks[0])} allocations`;
+		let text = `${name} (${s.range ? `${RANGE_TEXT[VIEWS[s.view]]}, ${this.rangeText()}` : about}): ${sizeText(tree.bytes[0])} in ${countText(tree.blocks[0])} allocations`;
 		if (tree.hiddenBytes > 0)
 			text += `; ${sizeText(tree.hiddenBytes)} by imports hidden`;
 		this.speak(text);
@@ -339,6 +378,7 @@ class Report {
 			}
 		};
 		check('[data-view]', (d) => d.view === VIEWS[s.view]);
+		this.refreshRange();
 		check('[data-metric]', (d) => (d.metric === 'count') === s.count);
 		check('[data-shape]', (d) => (d.shape === 'flame') === s.flame);
 		for (const button of document.querySelectorAll('[data-show]')) {
@@ -347,6 +387,33 @@ class Report {
 		}
 		$('invert').setAttribute('aria-pressed', String(s.inverted));
 		$('reset').disabled = s.zoom === 0;
+	}
+	rangeText() {
+		const [a, b] = this.state.range, { model } = this;
+		return `${durationText(model.rangeNs(a) / 1e9)} to ${durationText(model.rangeNs(b) / 1e9)}`;
+	}
+	/* What the view buttons and the chart say of the range. */
+	refreshRange() {
+		const { range } = this.state, { model } = this;
+		VIEWS.forEach((view, v) => {
+			const button = document.querySelector(`[data-view=${view}]`), none = range !== null && v > 1;
+			const totals = none ? null : this.values(v), peak = range ? model.peakInstant(range) : -1;
+			let when = VIEW_TEXT[view][1];
+			if (range)
+				when = none ? 'not for a range of time' : v === 0 && peak >= 0 ?
+					`live at ${durationText(model.instantNs[peak] / 1e9)}` : 'of the range, live at its end';
+			else if (v === 0 && model.facts.peak_ns)
+				when = `live at ${durationText(Number(model.facts.peak_ns) / 1e9)}`;
+			button.disabled = none;
+			button.querySelector('.about').textContent = when;
+			button.querySelector('.size').textContent = totals ? sizeText(totals.totalBytes) : '–';
+			button.querySelector('.number').textContent = totals ? countText(totals.totalCount) : '–';
+		});
+		$('from').value = (model.rangeNs(range ? range[0] : -1) / 1e9).toFixed(3);
+		$('to').value = (model.rangeNs(range ? range[1] : model.instants) / 1e9).toFixed(3);
+		$('range-all').disabled = !range;
+		$('timeline-text').textContent = range ? `range: ${this.rangeText()}` : 'heap over time';
+		this.paintTime();
 	}
 	refreshSearch() {
 		const query = this.state.query.trim(), output = $('found');
@@ -407,10 +474,11 @@ class Report {
 			this.paintNow();
 	}
 	paintTime() {
+		const ratio = window.devicePixelRatio || 1;
 		if (!$('timeline').hidden)
-			paintTimeline($('timeline-canvas'), this.model, this.theme,
-				this.model.facts.peak_ns ? Number(this.model.facts.peak_ns) / 1e9 : null,
-				window.devicePixelRatio || 1);
+			paintTimeline($('timeline-canvas'), this.model, this.theme, ratio);
+		if (!$('chart').hidden)
+			this.chart.paint(this.theme, this.state.range, this.chartHover, ratio);
 	}
 
 	/* ---- focus ---- */

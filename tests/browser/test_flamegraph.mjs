@@ -279,6 +279,122 @@ test('the page of a damaged capture says so and shows what there is', async () =
 	assert.throws(() => memtrace('flamegraph', 'real.bin', '-o', '/dev/full'), /No space left on device/);
 });
 
+/* ---- ranges of time ---- */
+
+/* Three phases; each function's memory is told by its name. */
+const PHASES = `
+import time
+def early(): return [bytearray(50000) for _ in range(100)]
+def middle(): return [bytearray(90000) for _ in range(100)]
+def late(): return [bytearray(70000) for _ in range(100)]
+a = early(); time.sleep(0.2); del a; time.sleep(0.2)
+b = middle(); time.sleep(0.2); c = late(); time.sleep(0.2); del b; time.sleep(0.3)
+`;
+
+/* Bytes of a function's frames in the shown tree, each stack once. */
+const bytes_of = (page, name) => page.evaluate((wanted) => {
+	const { tree, model } = report;
+	let sum = 0;
+	for (let i = 1; i < tree.count; i++)
+		if (tree.frame[i] < model.frames && model.functionName(tree.frame[i]) === wanted)
+			sum += tree.bytes[i];
+	return sum;
+}, name);
+
+test('a range of time has the peak and the leaks of that range', async () => {
+	memtrace('run', '-q', '-f', '-o', 'phases.bin', '--', '/usr/bin/python3', '-c', PHASES);
+	memtrace('flamegraph', '-f', '-o', 'phases.html', 'phases.bin');
+	const page = await open({ url: `file://${in_folder('phases.html')}` });
+	/* The whole of it is what the pass over all events found. */
+	assert.deepEqual(await page.evaluate(() => {
+		const { model } = report, whole = [-1, model.instants], sums = (v) => {
+			const of = new Map();
+			v.node.forEach((node, k) => of.set(node, [(of.get(node) || [0, 0])[0] + v.bytes[k], (of.get(node) || [0, 0])[1] + v.count[k]]));
+			return [...of].sort((a, b) => a[0] - b[0]);
+		};
+		return [0, 1].map((v) => JSON.stringify(sums(model.rangeView(v, whole))) === JSON.stringify(sums(model.views[v])));
+	}), [true, true]);
+	/* When the heap fell below 3.8 MB again, and the last moment at which it was above 15. */
+	const [early, late] = await page.evaluate(() => {
+		const { model } = report;
+		let down = model.heap.findIndex((v) => v > 4.5e6), last = model.points - 1;
+		while (model.heap[down] > 3.8e6)
+			down++;
+		while (model.heap[last] < 15e6)
+			last--;
+		return [model.time[down], model.time[last]];
+	});
+	assert.ok(await bytes_of(page, 'middle') > 8.9e6 && await bytes_of(page, 'late') > 6.9e6);
+	assert.equal(await bytes_of(page, 'early'), 0);
+	await page.click('#timeline');
+	assert.equal(await page.getAttribute('#timeline', 'aria-expanded'), 'true');
+	await page.fill('#from', '0');
+	await page.fill('#to', String(early / 1e9));
+	await page.keyboard.press('Enter');
+	await page.waitForFunction(() => report.state.range);
+	assert.ok(await bytes_of(page, 'early') > 4.9e6);
+	assert.equal(await bytes_of(page, 'late'), 0);
+	assert.match(await page.locator('[data-view=peak]').textContent(), /^Peaklive at /);
+	assert.equal(await page.locator('[data-view=allocated]').isDisabled(), true);
+	assert.match(await address(page), /range=-1_\d+/);
+	/* A link to it shows it. */
+	const again = await open({ url: `file://${in_folder('phases.html')}` }, {}, new URL(await address(page)).hash);
+	assert.ok(await bytes_of(again, 'early') > 4.9e6);
+	assert.equal(await again.locator('#chart').isVisible(), true);
+	/* By dragging: from the first fall on; what came then and is left at the end of it. */
+	const box = await page.locator('#chart-canvas').boundingBox();
+	const [x0, x1] = await page.evaluate((times) => times.map((ns) => report.chart.x(ns)), [early + 5e7, late]);
+	await page.mouse.move(box.x + x0, box.y + 50);
+	await page.mouse.down();
+	await page.mouse.move(box.x + x1 - 5, box.y + 60, { steps: 4 });
+	assert.match(await text(page, 'chart-now'), /: heap .* (KiB|MiB)/);
+	await page.mouse.up();
+	await page.keyboard.press('2');
+	assert.ok(await bytes_of(page, 'late') > 6.9e6);
+	assert.equal(await bytes_of(page, 'early'), 0);
+	await page.goBack();
+	await page.goBack();
+	await page.waitForFunction(() => !report.state.range);
+	assert.ok(await bytes_of(page, 'middle') > 8.9e6);
+	await page.goForward();
+	await page.waitForFunction(() => report.state.range);
+	await page.click('#range-all');
+	assert.equal(await page.evaluate(() => report.state.range), null);
+	await page.click('#chart-close');
+	assert.equal(await page.locator('#chart').isVisible(), false);
+	await page.keyboard.press('g');
+	assert.equal(await page.locator('#chart').isVisible(), true);
+});
+
+test('memory over time is saved as CSV', async () => {
+	const page = await open({ url: `file://${in_folder('phases.html')}` });
+	await page.keyboard.press('g');
+	const [download] = await Promise.all([page.waitForEvent('download'), page.click('#chart-csv')]);
+	assert.equal(download.suggestedFilename(), 'memtrace-memory.csv');
+	const lines = readFileSync(await download.path(), 'utf8').trim().split('\n');
+	assert.equal(lines[0], 'seconds,heap_bytes,resident_bytes');
+	assert.equal(lines.length - 1, await page.evaluate(() => report.model.points));
+	const rows = lines.slice(1).map((line) => line.split(',').map(Number));
+	assert.ok(rows.every((row, i) => row.length === 3 && (!i || row[0] >= rows[i - 1][0])));
+	assert.equal(Math.max(...rows.map((row) => row[1])), await page.evaluate(() => report.model.views[0].totalBytes));
+	assert.ok(rows.some((row) => row[2] > row[1]));
+});
+
+test('a page without ranges of time has the curve alone', async () => {
+	memtrace('flamegraph', '-f', '-o', 'plain.html', '--no-temporal', '--max-memory-records', '50', 'phases.bin');
+	const page = await open({ url: `file://${in_folder('plain.html')}` });
+	await page.keyboard.press('g');
+	assert.equal(await page.locator('#from').isVisible(), false);
+	assert.ok(await page.evaluate(() => report.model.points) <= 50);
+	const box = await page.locator('#chart-canvas').boundingBox();
+	await page.mouse.move(box.x + 200, box.y + 50);
+	await page.mouse.down();
+	await page.mouse.move(box.x + 500, box.y + 50);
+	await page.mouse.up();
+	assert.equal(await page.evaluate(() => report.state.range), null);
+	assert.ok(statSync(in_folder('plain.html')).size < statSync(in_folder('phases.html')).size);
+});
+
 /* ---- layout and picture ---- */
 
 test('children lie within their caller, largest first, and nothing is left out', async () => {
@@ -612,7 +728,7 @@ test('the header tells command, process, times, counts and losses', async () => 
 		'1,834,911 allocations  ·  1,702,118 releases  ·  0 dropped');
 	assert.equal(await page.title(), 'memtrace: python3 -m shop.server --port 8080 --workers 4 (pid 48213)');
 	assert.equal(await page.locator('#notes p').count(), 0);
-	assert.match(await page.getAttribute('#timeline', 'aria-label'), /^Live bytes over 29\.9 s: .* at the peak, .* at the end$/);
+	assert.match(await page.getAttribute('#timeline', 'aria-label'), /^Memory over time\. Live bytes over 30\.0 s: .* at the peak, .* at the end$|^Memory over time\. .*Resident in all: .* at the end$/);
 	const hostile = await open(made_page('hostile'));
 	assert.match(await text(hostile, 'facts'), /12 dropped$/);
 	assert.equal(await hostile.locator('#notes p.warning').textContent(), 'The capture is damaged (cut at offset 4096: <b>no end</b>).');
@@ -665,7 +781,7 @@ test('colours follow the system, the button overrides and is remembered', async 
 test('every control has a name for those who cannot see it', async () => {
 	const page = await open(made_page('app'));
 	assert.deepEqual(await page.evaluate(() => [...document.querySelectorAll('button, input')]
-		.filter((b) => !(b.getAttribute('aria-label') || b.textContent).trim()).map((b) => b.outerHTML)), []);
+		.filter((b) => !(b.getAttribute('aria-label') || b.textContent || (b.labels && b.labels[0] || {}).textContent || '').trim()).map((b) => b.outerHTML)), []);
 	assert.equal(await page.evaluate(() => document.documentElement.lang), 'en');
 	assert.equal(await page.getAttribute('#scroll', 'role'), 'application');
 });
@@ -775,7 +891,7 @@ test('damaged data is said and leaves the table', async () => {
 	const file = made_page('app'), page = await open(file);
 	const failed = await page.evaluate(async () => {
 		try {
-			new Model(new TextEncoder().encode('MTFG\u0002'));
+			new Model(new TextEncoder().encode('MTFG\u0001'));
 			return 'no error';
 		} catch (error) {
 			return error.message;

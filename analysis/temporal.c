@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* analysis/temporal.c - from lives of blocks to entries between instants.
+ * Knows: rows by number, stamps. Does not know: events, stacks.
+ * Called by analysis/views.c; read by reporters/flamegraph.c.
+ *
+ * Which moment of a slot is its instant is known at the slot's end only. Until then a released
+ * block that was live at the highest moment so far waits in `released`: when the heap gets higher
+ * it was gone by the slot's instant, at the slot's end it was not. */
+#include "analysis/temporal.h"
+
+#include "base/hash.h"
+
+#include <string.h>
+
+#define ENTRIES_MAX 120000u	/* about 3 bytes each in a page */
+#define SLOTS_MIN 16u		/* fewer are no help */
+#define INSTANTS_MAX 500u	/* numbers have 9 bits */
+
+void temporal_init(struct temporal *t)
+{
+	*t = (struct temporal){ .slot_ms = 1 };
+}
+
+void temporal_deinit(struct temporal *t)
+{
+	mt_array_deinit(&t->instants);
+	mt_array_deinit(&t->released);
+	free(t->entries);
+	*t = (struct temporal){ 0 };
+}
+
+/* ---- entries ---- */
+
+static uint64_t key_of(uint32_t row, uint32_t born, uint32_t gone)
+{
+	return (row + 1ull) << 18 | (uint64_t)born << 9 | gone;
+}
+
+static struct temporal_entry *find(const struct temporal *t, uint64_t key)
+{
+	size_t i = mt_hash64(key) & (t->cap - 1);
+	while (t->entries[i].key && t->entries[i].key != key)
+		i = (i + 1) & (t->cap - 1);
+	return &t->entries[i];
+}
+
+static void put(struct temporal *t, const struct temporal_entry *e)
+{
+	struct temporal_entry *there = find(t, e->key);
+	t->len += !there->key;
+	there->key = e->key;
+	there->bytes += e->bytes;
+	there->count += e->count;
+}
+
+/* The table anew, `cap` wide. */
+static bool rehash(struct temporal *t, size_t cap)
+{
+	struct temporal_entry *old = t->entries, *entries = calloc(cap, sizeof(*entries));
+	size_t old_cap = t->cap;
+	if (!entries)
+		return false;
+	t->entries = entries;
+	t->cap = cap;
+	t->len = 0;
+	for (size_t i = 0; i < old_cap; i++)
+		if (old[i].key)
+			put(t, &old[i]);
+	free(old);
+	return true;
+}
+
+static void add(struct temporal *t, uint32_t row, uint32_t born, uint32_t gone, uint64_t bytes,
+		uint64_t count)
+{
+	if (born == gone || t->failed)
+		return;
+	if (t->len * 3 >= t->cap * 2 && !rehash(t, t->cap ? t->cap * 2 : 1024)) {
+		t->failed = true;
+		return;
+	}
+	put(t, &(struct temporal_entry){ key_of(row, born, gone), bytes, count });
+}
+
+/* The first instant at which what has this stamp was live; past the last when none is. */
+static uint32_t first_instant(const struct temporal *t, uint32_t stamp)
+{
+	size_t low = 0, high = t->instants.len;
+	while (low < high) {
+		size_t middle = (low + high) / 2;
+		if (t->instants.items[middle].stamp >= stamp)
+			high = middle;
+		else
+			low = middle + 1;
+	}
+	return (uint32_t)low;
+}
+
+/* What waited was gone at instant `gone`, and live at the one before. */
+static void settle(struct temporal *t, uint32_t gone)
+{
+	for (size_t i = 0; i < t->released.len; i++) {
+		const struct temporal_released *r = &t->released.items[i];
+		add(t, r->row, first_instant(t, r->stamp), gone, r->bytes, r->count);
+	}
+	t->released.len = 0;
+}
+
+/* ---- slots ---- */
+
+static void renumber(struct temporal *t, const uint32_t *number)
+{
+	for (size_t i = 0; i < t->cap; i++) {
+		struct temporal_entry *e = &t->entries[i];
+		if (!e->key)
+			continue;
+		uint32_t born = number[temporal_born(e)], gone = temporal_gone(e);
+		if (gone != TEMPORAL_NEVER)
+			gone = number[gone];
+		e->key = born == gone ? 0 : key_of(temporal_row(e), born, gone);
+	}
+	/* Keys changed places and some became equal. */
+	if (t->cap && !rehash(t, t->cap))
+		t->failed = true;
+}
+
+/* Two slots become one; no slot is open. */
+static void halve(struct temporal *t)
+{
+	uint32_t number[INSTANTS_MAX + 2], n = 0;
+	struct temporal_instant *all = t->instants.items;
+	size_t len = t->instants.len;
+	for (size_t i = 0; i < len;) {
+		size_t best = i, end = i;
+		for (; end < len && all[end].slot / 2 == all[i].slot / 2; end++)
+			if (all[end].heap >= all[best].heap)
+				best = end;
+		struct temporal_instant kept = all[best];
+		kept.slot /= 2;
+		for (size_t k = i; k < end; k++)
+			number[k] = n + (k > best);
+		all[n++] = kept;
+		i = end;
+	}
+	number[len] = n;
+	t->instants.len = n;
+	t->slot_ms *= 2;
+	renumber(t, number);
+}
+
+static void close_slot(struct temporal *t)
+{
+	if (!t->instants.len)
+		return;
+	settle(t, (uint32_t)t->instants.len);
+}
+
+/* `heap` at the start of a slot is its first highest moment. */
+static void open_slot(struct temporal *t, uint32_t slot, uint64_t ticks, uint64_t heap)
+{
+	struct temporal_instant instant = { ticks, heap, ++t->stamp, slot };
+	t->heap = heap;
+	if (!mt_array_push(&t->instants, instant) || t->stamp >= UINT32_MAX - 1)
+		t->failed = true;
+}
+
+void temporal_clock(struct temporal *t, uint32_t ms, uint64_t ticks, uint64_t heap)
+{
+	if (t->failed)
+		return;
+	if (t->instants.len && ms / t->slot_ms <= t->instants.items[t->instants.len - 1].slot)
+		return;
+	close_slot(t);
+	while (ms / t->slot_ms >= TEMPORAL_SLOTS || t->instants.len >= INSTANTS_MAX ||
+	       (t->len > ENTRIES_MAX && t->instants.len > SLOTS_MIN))
+		halve(t);
+	open_slot(t, ms / t->slot_ms, ticks, heap);
+}
+
+void temporal_highest(struct temporal *t, uint64_t ticks, uint64_t heap)
+{
+	if (t->failed || !t->instants.len)
+		return;
+	struct temporal_instant *open = &t->instants.items[t->instants.len - 1];
+	uint32_t number = (uint32_t)t->instants.len - 1;
+	/* What was live at the highest moment before and came in this slot met no instant. */
+	uint32_t older = number ? open[-1].stamp : 0;
+	for (size_t i = 0; i < t->released.len; i++) {
+		const struct temporal_released *r = &t->released.items[i];
+		if (r->stamp <= older)
+			add(t, r->row, first_instant(t, r->stamp), number, r->bytes, r->count);
+	}
+	t->released.len = 0;
+	open->ticks = ticks;
+	open->heap = t->heap = heap;
+	open->stamp = ++t->stamp;
+	if (t->stamp >= UINT32_MAX - 1)
+		t->failed = true;
+}
+
+void temporal_end(struct temporal *t)
+{
+	close_slot(t);
+	while (!t->failed && t->len > ENTRIES_MAX && t->instants.len > SLOTS_MIN)
+		halve(t);
+}
+
+void temporal_survivor(struct temporal *t, uint32_t row, uint32_t stamp, uint64_t bytes,
+		       uint64_t count)
+{
+	add(t, row, first_instant(t, stamp), TEMPORAL_NEVER, bytes, count);
+}
