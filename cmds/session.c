@@ -11,6 +11,7 @@
 #include "record/clock.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -168,9 +169,16 @@ static struct mt_error *open_steps(struct session *s, bool overwrite)
 	return err;
 }
 
+/* Tables of the target's files come and go, a megabyte at a time. Given back to the kernel each time, as
+ * malloc does, their pages would have to be faulted in anew, which takes longer than to read them. */
+#define KEEP_BLOCKS (32 << 20)
+#define KEEP_TOP (64 << 20)
+
 struct mt_error *session_open(struct session *s, pid_t pid, const struct session_options *options,
 			      bool overwrite)
 {
+	mallopt(M_MMAP_THRESHOLD, KEEP_BLOCKS);
+	mallopt(M_TRIM_THRESHOLD, KEEP_TOP);
 	*s = (struct session){ .options = options, .pid = pid };
 	struct mt_error *err = open_steps(s, overwrite);
 	if (err)

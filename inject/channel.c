@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008u
@@ -178,13 +179,16 @@ struct mt_error *channel_create(struct tracee *t, struct borrow *b, struct chann
 		mt_error_destroy(close_err);
 		return err;
 	}
+	ch.fd = take_fd(&local);
 	*ret = ch;
 	return close_err;
 }
 
 void channel_destroy(struct channel *ch)
 {
-	if (ch->header)
-		munmap(ch->header, ch->size);
+	if (!ch->header)
+		return;
+	munmap(ch->header, ch->size);
+	close(ch->fd);
 	ch->header = NULL;
 }

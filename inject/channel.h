@@ -11,7 +11,8 @@
 #include "capture/wire.h"
 
 struct channel {
-	struct wire_header *header;	/* our mapping of the whole file */
+	struct wire_header *header;	/* our mapping of the whole file; NULL: there is no channel */
+	int fd;				/* the file, for what is written and not looked at here */
 	uint64_t size;
 	uint64_t unwind_used;		/* bytes of the unwind area behind the module lists */
 	uint64_t list_next;		/* next module list, in the cyclic list area */

@@ -5,22 +5,30 @@
 #include "inject/tables.h"
 
 #include <elf.h>
+#include <errno.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define RET_SEARCH (4u << 20)
+#define COPY_STEP (64u << 10)
 
 void tables_init(struct tables *tables)
 {
 	memset(tables, 0, sizeof(*tables));
 	unwind_rules_init(&tables->rules);
+	tables->waiting = -1;
 }
 
 void tables_deinit(struct tables *tables)
 {
-	for (size_t i = 0; i < tables->entries.len; i++)
-		unwind_table_deinit(&tables->entries.items[i].table);
 	mt_array_deinit(&tables->entries);
+	unwind_table_deinit(&tables->buffer);
+	if (tables->waiting >= 0)
+		close(tables->waiting);
+	tables->waiting = -1;
 	unwind_rules_deinit(&tables->rules);
 }
 
@@ -55,7 +63,7 @@ static bool after_call(const uint8_t *p, const uint8_t *start)
  * return address, so unwinders will look at the byte before it: best is one where the rule is
  * that of a function's entry, which is how the stack looks then. Without such a one any will do
  * that is no real return address: our own unwinder knows it. */
-static uint64_t find_ret(struct tracee *t, const struct image *img, const struct unwind_rules *rules,
+static uint64_t find_ret(struct tracee *t, const struct image *img, const struct tables *tables,
 			 const struct table_entry *e)
 {
 	uint8_t buf[16384];
@@ -67,7 +75,8 @@ static uint64_t find_ret(struct tracee *t, const struct image *img, const struct
 		for (const uint8_t *p = buf; (p = memchr(p, 0xc3, (size_t)(buf + n - p))); p++) {
 			uint64_t address = at + (uint64_t)(p - buf);
 			const struct wire_rule *r =
-				unwind_lookup(&e->table, rules, address - 1 - img->bias - e->table.base);
+				unwind_lookup(&tables->buffer, &tables->rules,
+					      address - 1 - img->bias - e->base);
 			if (after_call(p, buf))
 				continue;
 			if (r && r->cfa == WIRE_CFA_RSP && r->cfa_offset == 8 && r->rbp == WIRE_RBP_SAME)
@@ -79,16 +88,53 @@ static uint64_t find_ret(struct tracee *t, const struct image *img, const struct
 	return second_best;
 }
 
-static struct mt_error *compile_image(struct tracee *t, const struct image *img,
-				      struct unwind_rules *rules, struct table_entry *e)
+static struct mt_error *write_all(int fd, const void *data, size_t size, uint64_t at)
 {
+	for (size_t done = 0; done < size;) {
+		ssize_t n = pwrite(fd, (const uint8_t *)data + done, size - done, (off_t)(at + done));
+		if (n < 0)
+			return mt_error_os(errno, "cannot write unwind tables to a memory file");
+		done += (size_t)n;
+	}
+	return NULL;
+}
+
+static struct mt_error *put_aside(struct tables *tables, struct table_entry *e)
+{
+	size_t bytes = tables->buffer.rows.len * sizeof(struct wire_row);
+	if (tables->waiting < 0)
+		tables->waiting = (int)syscall(SYS_memfd_create, "memtrace-unwind", MFD_CLOEXEC);
+	if (tables->waiting < 0)
+		return mt_error_os(errno, "cannot create a memory file for unwind tables");
+	struct mt_error *err = write_all(tables->waiting, tables->buffer.rows.items, bytes,
+					 tables->waiting_size);
+	if (err)
+		return err;
+	e->waiting_offset = tables->waiting_size;
+	e->row_count = (uint32_t)tables->buffer.rows.len;
+	tables->waiting_size += bytes;
+	return NULL;
+}
+
+static struct mt_error *compile_image(struct tracee *t, const struct image *img,
+				      struct tables *tables, struct table_entry *e)
+{
+	struct unwind_table *buffer = &tables->buffer;
 	exec_range(img, e);
 	if (!e->exec_end)
 		return NULL;
-	struct mt_error *err = unwind_compile_image(t, img, rules, &e->table);
-	if (!err)
-		e->ret_gadget = find_ret(t, img, rules, e);
-	return err;
+	buffer->rows.len = 0;
+	buffer->base = buffer->damaged_at = buffer->fde_count = buffer->unsupported_count = 0;
+	struct mt_error *err = unwind_compile_image(t, img, &tables->rules, buffer);
+	if (err && err->code == MT_ERROR_NOMEM)
+		return err;
+	e->base = buffer->base;
+	if (err) {		/* no table: truncated there, with the flag */
+		mt_error_destroy(err);
+		return NULL;
+	}
+	e->ret_gadget = find_ret(t, img, tables, e);
+	return buffer->rows.len ? put_aside(tables, e) : NULL;
 }
 
 struct mt_error *tables_compile(struct tracee *t, const struct images *images, struct tables *tables)
@@ -102,11 +148,11 @@ struct mt_error *tables_compile(struct tracee *t, const struct images *images, s
 		if (e->compiled || img->unloaded)
 			continue;
 		e->compiled = true;
-		struct mt_error *err = compile_image(t, img, &tables->rules, e);
-		if (err && err->code == MT_ERROR_NOMEM)
+		struct mt_error *err = compile_image(t, img, tables, e);
+		if (err)
 			return err;
-		mt_error_destroy(err);	/* no table: truncated there, with the flag */
 	}
+	unwind_table_deinit(&tables->buffer);
 	return NULL;
 }
 
@@ -115,18 +161,52 @@ static uint64_t align64(uint64_t v)
 	return (v + 63) & ~63ull;
 }
 
-/* Rows of one image into the unwind area; without room the image stays without a table. */
-static void publish_rows(struct channel *ch, struct table_entry *e)
+/* Through the file and not the mapping: no page of it has to be mapped here. */
+static struct mt_error *copy_waiting(const struct tables *tables, uint64_t from, uint64_t bytes,
+				     const struct channel *ch, uint64_t to)
 {
-	uint64_t bytes = e->table.rows.len * sizeof(struct wire_row);
-	e->published = true;
-	if (bytes && ch->unwind_used + bytes <= ch->header->unwind_size) {
-		e->rows_offset = ch->header->unwind_offset + ch->unwind_used;
-		e->row_count = (uint32_t)e->table.rows.len;
-		memcpy(channel_at(ch, e->rows_offset), e->table.rows.items, bytes);
-		ch->unwind_used = align64(ch->unwind_used + bytes);
+	uint8_t buf[COPY_STEP];
+	for (uint64_t done = 0; done < bytes;) {
+		size_t want = bytes - done < sizeof(buf) ? bytes - done : sizeof(buf);
+		ssize_t n = pread(tables->waiting, buf, want, (off_t)(from + done));
+		if (n <= 0)
+			return mt_error_os(n ? errno : EIO, "cannot read the unwind tables");
+		struct mt_error *err = write_all(ch->fd, buf, (size_t)n, to + done);
+		if (err)
+			return err;
+		done += (uint64_t)n;
 	}
-	unwind_table_deinit(&e->table);
+	return NULL;
+}
+
+/* Rows of one image into the unwind area; without room the image stays without a table. */
+static struct mt_error *publish_rows(struct channel *ch, const struct tables *tables,
+				     struct table_entry *e)
+{
+	uint64_t bytes = (uint64_t)e->row_count * sizeof(struct wire_row);
+	uint64_t to = ch->header->unwind_offset + ch->unwind_used;
+	e->published = true;
+	if (ch->unwind_used + bytes > ch->header->unwind_size)
+		bytes = e->row_count = 0;
+	struct mt_error *err = copy_waiting(tables, e->waiting_offset, bytes, ch, to);
+	if (err)
+		return err;
+	e->rows_offset = to;
+	ch->unwind_used = align64(ch->unwind_used + bytes);
+	return NULL;
+}
+
+static struct mt_error *publish_new_rows(struct channel *ch, struct tables *tables)
+{
+	struct mt_error *err = NULL;
+	for (size_t i = 0; i < tables->entries.len && !err; i++) {
+		struct table_entry *e = &tables->entries.items[i];
+		if (e->compiled && !e->published)
+			err = publish_rows(ch, tables, e);
+	}
+	if (!err && tables->waiting_size && ftruncate(tables->waiting, 0) == 0)
+		tables->waiting_size = 0;
+	return err;
 }
 
 static void publish_rules(struct channel *ch, struct tables *tables)
@@ -159,6 +239,9 @@ struct mt_error *tables_publish(struct channel *ch, const struct images *images,
 {
 	struct wire_header *h = ch->header;
 	publish_rules(ch, tables);
+	struct mt_error *err = publish_new_rows(ch, tables);
+	if (err)
+		return err;
 	uint64_t need = align64(images->list.len * sizeof(struct wire_module));
 	if (need > CHANNEL_LISTS_SIZE)
 		return mt_error_create(MT_ERROR_OTHER, "too many loaded libraries: %zu", images->list.len);
@@ -168,15 +251,13 @@ struct mt_error *tables_publish(struct channel *ch, const struct images *images,
 	struct wire_module *list = channel_at(ch, offset);
 	uint32_t count = 0;
 	for (size_t i = 0; i < images->list.len && i < tables->entries.len; i++) {
-		struct table_entry *e = &tables->entries.items[i];
+		const struct table_entry *e = &tables->entries.items[i];
 		const struct image *img = images->list.items[i];
 		if (img->unloaded || !e->exec_end)
 			continue;
-		if (!e->published)
-			publish_rows(ch, e);
 		list[count++] = (struct wire_module){
 			.start = e->exec_start, .end = e->exec_end,
-			.bias = img->bias + e->table.base,
+			.bias = img->bias + e->base,
 			.rows_offset = e->rows_offset, .row_count = e->row_count,
 			.ret_gadget = e->ret_gadget,
 		};

@@ -2,8 +2,10 @@
 /* inject/tables.h - unwind tables for the tracer: compiled once an image, published as a list.
  *
  * tables_compile() reads an image's call frame information and needs no stopped target; it is the
- * slow part and is done before anything is borrowed. tables_publish() copies what is new into the
- * shared memory and switches the module list. */
+ * slow part and is done before anything is borrowed. What it makes waits in a memory file of this
+ * process, for there is no shared memory yet: written from one buffer that every image uses again,
+ * since megabytes that are touched once cost more than compiling them. tables_publish() copies what
+ * is new into the shared memory's file and switches the module list. */
 #ifndef MT_INJECT_TABLES_H
 #define MT_INJECT_TABLES_H
 
@@ -14,13 +16,17 @@
 struct tables {
 	struct unwind_rules rules;
 	MT_ARRAY(struct table_entry) entries;	/* by image id */
+	struct unwind_table buffer;		/* of the image that is being compiled */
+	int waiting;				/* rows not yet published; -1: none ever were */
+	uint64_t waiting_size;
 };
 
 struct table_entry {
 	bool compiled, published;
-	struct unwind_table table;	/* freed once published */
-	uint64_t rows_offset;
-	uint32_t row_count;
+	uint64_t base;			/* what struct unwind_table has */
+	uint64_t waiting_offset;
+	uint64_t rows_offset;		/* once published */
+	uint32_t row_count;		/* 0 as well where there was no room */
 	uint64_t exec_start, exec_end;
 	uint64_t ret_gadget;
 };

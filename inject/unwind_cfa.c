@@ -50,13 +50,16 @@ bool cfi_pointer(struct mt_cursor *cur, uint8_t encoding, uint64_t section_vaddr
 
 static void set_register(struct cfi_run *run, uint64_t reg, uint8_t how, int64_t offset)
 {
-	struct cfi_where where = { .how = how, .offset = offset };
-	if (reg == CFI_RBP)
-		run->state.rbp = where;
-	else if (reg == CFI_RA)
-		run->state.ra = where;
-	else if (reg == CFI_RSP)
-		run->state.rsp_is_not_cfa = true;
+	struct cfi_state *s = &run->state;
+	if (reg == CFI_RBP) {
+		s->rbp = how;
+		s->rbp_offset = offset;
+	} else if (reg == CFI_RA) {
+		s->ra = how;
+		s->ra_offset = offset;
+	} else if (reg == CFI_RSP) {
+		s->rsp_is_not_cfa = true;
+	}
 }
 
 /* Offsets of damaged input may overflow: wrap, the range is checked when a rule is made. */
@@ -76,9 +79,9 @@ static void restore_register(struct cfi_run *run, uint64_t reg)
 	if (run->in_cie)
 		run->bad = true;
 	else if (reg == CFI_RBP)
-		run->state.rbp = initial->rbp;
+		set_register(run, reg, initial->rbp, initial->rbp_offset);
 	else if (reg == CFI_RA)
-		run->state.ra = initial->ra;
+		set_register(run, reg, initial->ra, initial->ra_offset);
 	else if (reg == CFI_RSP)
 		run->state.rsp_is_not_cfa = initial->rsp_is_not_cfa;
 }
@@ -146,10 +149,15 @@ static bool run_register_op(struct cfi_run *run, uint8_t op)
 
 /* ---- CFA ------------------------------------------------------------------------------ */
 
+static uint8_t register_number(uint64_t reg)
+{
+	return reg < CFI_REG_OTHER ? (uint8_t)reg : CFI_REG_OTHER;
+}
+
 static void define_cfa(struct cfi_run *run, uint64_t reg, int64_t offset)
 {
 	run->state.cfa = CFI_CFA_REG;
-	run->state.cfa_reg = reg;
+	run->state.cfa_reg = register_number(reg);
 	run->state.cfa_offset = offset;
 }
 
@@ -161,7 +169,7 @@ static void change_cfa(struct cfi_run *run, bool offset, uint64_t value)
 	else if (offset)
 		run->state.cfa_offset = (int64_t)value;
 	else
-		run->state.cfa_reg = value;
+		run->state.cfa_reg = register_number(value);
 }
 
 static bool run_cfa_op(struct cfi_run *run, uint8_t op)
@@ -180,9 +188,6 @@ static bool run_cfa_op(struct cfi_run *run, uint8_t op)
 		return true;
 	case DW_CFA_def_cfa_register:
 		change_cfa(run, false, mt_cursor_uleb128(cur));
-		return true;
-	case DW_CFA_def_cfa_offset:
-		change_cfa(run, true, mt_cursor_uleb128(cur));
 		return true;
 	case DW_CFA_def_cfa_offset_sf:
 		change_cfa(run, true, (uint64_t)factored(run, mt_cursor_sleb128(cur)));
@@ -240,7 +245,6 @@ static bool set_location(struct cfi_run *run)
 static bool run_location_op(struct cfi_run *run, uint8_t op, bool *known_ret)
 {
 	switch (op) {
-	case DW_CFA_nop: return true;
 	case DW_CFA_set_loc: return set_location(run);
 	case DW_CFA_advance_loc1: return advance(run, mt_cursor_u8(&run->cur));
 	case DW_CFA_advance_loc2: return advance(run, mt_cursor_u16(&run->cur));
@@ -255,33 +259,54 @@ static bool run_location_op(struct cfi_run *run, uint8_t op, bool *known_ret)
 	}
 }
 
+/* The instructions that are not of every function; false only when row() said so. */
+static bool run_rare_op(struct cfi_run *run, uint8_t op)
+{
+	bool known = true, more = true;
+	if (!run_cfa_op(run, op) && !run_register_op(run, op))
+		more = run_location_op(run, op, &known);
+	run->bad |= !known || run->cur.failed;
+	return more;
+}
+
 bool cfi_run(struct cfi_run *run)
 {
 	struct cfi_state saved[REMEMBER_MAX];
 	unsigned depth = 0;
 	while (run->cur.pos < run->cur.end && !run->bad && (run->in_cie || run->loc < run->end)) {
-		uint8_t op = mt_cursor_u8(&run->cur), low = op & 0x3f;
-		bool known = true;
-		if ((op & 0xc0) == DW_CFA_advance_loc) {
-			if (!advance(run, low))
-				return false;
-		} else if ((op & 0xc0) == DW_CFA_offset) {
+		uint8_t op = *run->cur.pos++, low = op & 0x3f;
+		bool more = true;
+		switch (op & 0xc0) {
+		case DW_CFA_advance_loc:
+			more = advance(run, low);
+			break;
+		case DW_CFA_offset:
 			offset_rule(run, low, (int64_t)mt_cursor_uleb128(&run->cur));
-		} else if ((op & 0xc0) == DW_CFA_restore) {
+			run->bad |= run->cur.failed;
+			break;
+		case DW_CFA_restore:
 			restore_register(run, low);
-		} else if (op == DW_CFA_remember_state) {
-			run->bad = depth == REMEMBER_MAX;
-			if (!run->bad)
-				saved[depth++] = run->state;
-		} else if (op == DW_CFA_restore_state) {
-			run->bad = !depth;
-			if (depth)
-				run->state = saved[--depth];
-		} else if (!run_cfa_op(run, op) && !run_register_op(run, op)) {
-			if (!run_location_op(run, op, &known))
-				return false;
+			break;
+		default:
+			if (op == DW_CFA_def_cfa_offset) {
+				change_cfa(run, true, mt_cursor_uleb128(&run->cur));
+				run->bad |= run->cur.failed;
+			} else if (op == DW_CFA_nop) {
+				;
+			} else if (op == DW_CFA_remember_state) {
+				run->bad = depth == REMEMBER_MAX;
+				if (!run->bad)
+					saved[depth++] = run->state;
+			} else if (op == DW_CFA_restore_state) {
+				run->bad = !depth;
+				if (depth)
+					run->state = saved[--depth];
+			} else {
+				more = run_rare_op(run, op);
+			}
 		}
-		run->bad |= !known || run->cur.failed;
+		if (!more)
+			return false;
 	}
 	/* The last row goes to the end, as does what could not be followed. */
 	return run->in_cie || run->loc >= run->end || run->row(run, run->end);

@@ -9,11 +9,16 @@
 
 #define PLT_EXPAND_MAX (1u << 20)	/* bytes of code that one PLT rule is written out for */
 
-/* The rows of one FDE, or of code that the table had before: rows [first, first + count). */
+/* The code of one FDE, or a run of rows that the table had before. */
 struct span {
 	uint32_t start, end;
-	uint32_t first, count;
+	uint32_t at;		/* the record's offset; with SPAN_OLD the first of the old rows */
 };
+
+#define SPAN_OLD 0x80000000u	/* no section is that long */
+
+/* States whose rule has been looked up: a function begins and ends like the one before it. */
+#define KNOWN_RULES 256u
 
 struct compiler {
 	const uint8_t *data;
@@ -24,16 +29,20 @@ struct compiler {
 	struct unwind_table *table;
 	MT_ARRAY(struct cfi_cie) cies;		/* ascending offset */
 	const struct cfi_cie *last_cie;
-	MT_ARRAY(struct wire_row) rows;
+	MT_ARRAY(struct wire_row) old;		/* what the table had */
 	MT_ARRAY(struct span) spans;
 	bool fde_unsupported;
 	bool nomem;
+	struct known_rule {
+		struct cfi_state state;
+		uint32_t rule;			/* 0: nothing is known here */
+	} known[KNOWN_RULES];
 };
 
 struct fde_run {
 	struct cfi_run run;		/* first: row callbacks cast back */
 	struct compiler *c;
-	size_t first;			/* row of this FDE */
+	uint64_t from;			/* code before this has its rows already */
 };
 
 /* A CIE or FDE as it lies in the section. */
@@ -57,7 +66,7 @@ static struct wire_rule signal_rule(const struct cfi_state *s)
 	struct wire_rule rule = { 0 };
 	/* The signal frame of Linux: rsp at a ucontext, whose rsp and rip stand at 160 and 168. */
 	if (s->cfa == CFI_CFA_DEREF && s->cfa_reg == CFI_RSP && s->cfa_offset == 160 &&
-	    s->ra.how == CFI_AT_RSP && s->ra.offset == 168)
+	    s->ra == CFI_AT_RSP && s->ra_offset == 168)
 		rule.cfa = WIRE_CFA_SIGNAL;
 	return rule;
 }
@@ -65,12 +74,11 @@ static struct wire_rule signal_rule(const struct cfi_state *s)
 static void rbp_rule(const struct cfi_state *s, struct wire_rule *rule)
 {
 	rule->rbp = WIRE_RBP_UNKNOWN;
-	if (s->rbp.how == CFI_SAME) {
+	if (s->rbp == CFI_SAME) {
 		rule->rbp = WIRE_RBP_SAME;
-	} else if ((s->rbp.how == CFI_AT_CFA || s->rbp.how == CFI_AT_RBP) &&
-		   offset_fits(s->rbp.offset)) {
-		rule->rbp = s->rbp.how == CFI_AT_CFA ? WIRE_RBP_CFA : WIRE_RBP_RBP;
-		rule->rbp_offset = (int32_t)s->rbp.offset;
+	} else if ((s->rbp == CFI_AT_CFA || s->rbp == CFI_AT_RBP) && offset_fits(s->rbp_offset)) {
+		rule->rbp = s->rbp == CFI_AT_CFA ? WIRE_RBP_CFA : WIRE_RBP_RBP;
+		rule->rbp_offset = (int32_t)s->rbp_offset;
 	}
 }
 
@@ -95,11 +103,11 @@ static struct wire_rule make_rule(const struct cfi_run *run)
 		return none;
 	if (run->cie->is_signal)
 		return signal_rule(s);
-	if (s->ra.how == CFI_UNDEFINED) {
+	if (s->ra == CFI_UNDEFINED) {
 		rule.cfa = WIRE_CFA_END;
 		return rule;
 	}
-	if (s->ra.how != CFI_AT_CFA || s->ra.offset != -8 || s->rsp_is_not_cfa)
+	if (s->ra != CFI_AT_CFA || s->ra_offset != -8 || s->rsp_is_not_cfa)
 		return none;
 	rule.cfa = (uint8_t)cfa_kind(s);
 	if (s->cfa == CFI_CFA_PLT && s->cfa_offset == 8 && s->plt_threshold == 11)
@@ -111,48 +119,80 @@ static struct wire_rule make_rule(const struct cfi_run *run)
 	return rule;
 }
 
-static bool add_row(struct fde_run *f, uint64_t pc, const struct wire_rule *rule)
+static bool put_row(struct unwind_table *t, uint32_t pc, uint32_t rule)
+{
+	if (t->rows.len && t->rows.items[t->rows.len - 1].rule == rule)
+		return true;
+	return mt_array_push(&t->rows, (struct wire_row){ .pc = pc, .rule = rule });
+}
+
+static bool add_row(struct fde_run *f, uint64_t pc, uint32_t rule)
 {
 	struct compiler *c = f->c;
-	uint32_t index = unwind_rules_intern(c->rules, rule);
-	if (rule->cfa == WIRE_CFA_UNSUPPORTED)
+	if (!rule)
 		c->fde_unsupported = true;
-	if (c->rows.len > f->first && c->rows.items[c->rows.len - 1].rule == index)
-		return true;
-	struct wire_row row = { .pc = (uint32_t)(pc - c->table->base), .rule = index };
-	if (index == UINT32_MAX || !mt_array_push(&c->rows, row)) {
+	if (rule == UINT32_MAX || !put_row(c->table, (uint32_t)(pc - c->table->base), rule)) {
 		c->nomem = true;
 		return false;
 	}
 	return true;
 }
 
+static uint32_t intern_rule(struct compiler *c, const struct cfi_run *run)
+{
+	struct wire_rule rule = make_rule(run);
+	return unwind_rules_intern(c->rules, &rule);
+}
+
 /* A PLT whose entries push elsewhere than the wire's rule says: two rows an entry. */
-static bool expand_plt(struct fde_run *f, uint64_t next)
+static bool expand_plt(struct fde_run *f, uint64_t from, uint64_t next)
 {
 	const struct cfi_state *s = &f->run.state;
-	for (uint64_t pc = f->run.loc; pc < next;) {
+	for (uint64_t pc = from; pc < next;) {
 		bool pushed = (pc & 15) >= s->plt_threshold;
 		struct cfi_run row = f->run;
 		row.state.cfa = CFI_CFA_REG;
 		row.state.cfa_reg = CFI_RSP;
 		row.state.cfa_offset = s->cfa_offset + (pushed ? 8 : 0);
-		struct wire_rule rule = make_rule(&row);
-		if (!add_row(f, pc, &rule))
+		if (!add_row(f, pc, intern_rule(f->c, &row)))
 			return false;
 		pc = (pc & ~15ull) + (pushed ? 16 : s->plt_threshold);
 	}
 	return true;
 }
 
+static struct known_rule *known_rule(struct compiler *c, const struct cfi_state *s)
+{
+	uint64_t h = (uint64_t)s->cfa_offset * 5 + (uint64_t)s->rbp_offset + s->cfa_reg * 31u +
+		     s->rbp * 7u;
+	return &c->known[(h ^ h >> 3) % KNOWN_RULES];
+}
+
+static uint32_t rule_of(struct fde_run *f)
+{
+	const struct cfi_run *run = &f->run;
+	if (run->bad || run->cie->is_signal)
+		return intern_rule(f->c, run);
+	struct known_rule *k = known_rule(f->c, &run->state);
+	if (k->rule && !memcmp(&k->state, &run->state, sizeof(k->state)))
+		return k->rule;
+	uint32_t rule = intern_rule(f->c, run);
+	if (rule != UINT32_MAX)
+		*k = (struct known_rule){ run->state, rule };
+	return rule;
+}
+
 static bool emit_row(struct cfi_run *run, uint64_t next)
 {
 	struct fde_run *f = (struct fde_run *)run;
-	struct wire_rule rule = make_rule(run);
-	if (rule.cfa == WIRE_CFA_UNSUPPORTED && run->state.cfa == CFI_CFA_PLT && !run->bad &&
-	    offset_fits(run->state.cfa_offset) && next - run->loc <= PLT_EXPAND_MAX)
-		return expand_plt(f, next);
-	return add_row(f, run->loc, &rule);
+	if (next <= f->from)
+		return true;
+	uint64_t from = run->loc > f->from ? run->loc : f->from;
+	uint32_t rule = rule_of(f);
+	if (!rule && run->state.cfa == CFI_CFA_PLT && !run->bad &&
+	    offset_fits(run->state.cfa_offset) && next - from <= PLT_EXPAND_MAX)
+		return expand_plt(f, from, next);
+	return add_row(f, from, rule);
 }
 
 /* ---- records -------------------------------------------------------------------------- */
@@ -270,7 +310,7 @@ static bool add_cie(struct compiler *c, const struct record *r)
 		struct cfi_run run = { .cur = cur, .cie = &cie, .in_cie = true,
 				       .section_vaddr = c->vaddr };
 		/* The return address is nowhere until a rule says where. */
-		run.state.ra.how = CFI_OTHER;
+		run.state.ra = CFI_OTHER;
 		cfi_run(&run);
 		cie.supported = !run.bad;
 		cie.initial = run.state;
@@ -319,37 +359,30 @@ static bool read_range(const struct compiler *c, struct mt_cursor *cur, const st
 	return true;
 }
 
-static bool add_fde(struct compiler *c, const struct record *r)
+/* The CIE of an FDE and its range; false when there is nothing to run. */
+static bool open_fde(struct compiler *c, const struct record *r, struct cfi_run *run)
 {
 	uint64_t id_size = r->id_offset - r->offset == 4 ? 4 : 8;
-	uint64_t cie_offset = c->is_debug_frame ? r->id : r->id_offset - r->id;
-	const struct cfi_cie *cie = find_cie(c, cie_offset);
-	struct fde_run f = {
-		.run = { .cie = cie, .section_vaddr = c->vaddr, .row = emit_row },
-		.c = c,
-		.first = c->rows.len,
-	};
+	run->cie = find_cie(c, c->is_debug_frame ? r->id : r->id_offset - r->id);
+	run->section_vaddr = c->vaddr;
+	run->cur = record_cursor(c, r, r->id_offset + id_size);
+	return run->cie && run->cie->supported &&
+	       read_range(c, &run->cur, run->cie, &run->loc, &run->end);
+}
+
+static bool note_fde(struct compiler *c, const struct record *r)
+{
+	struct cfi_run run;
 	c->table->fde_count++;
-	f.run.cur = record_cursor(c, r, r->id_offset + id_size);
-	if (!cie || !cie->supported ||
-	    !read_range(c, &f.run.cur, cie, &f.run.loc, &f.run.end)) {
-		c->table->unsupported_count += !cie || !cie->supported;
+	if (!open_fde(c, r, &run)) {
+		c->table->unsupported_count += !run.cie || !run.cie->supported;
 		return true;
 	}
-	if (cie->has_size)
-		mt_cursor_bytes(&f.run.cur, mt_cursor_uleb128(&f.run.cur));
 	struct span span = {
-		.start = (uint32_t)(f.run.loc - c->table->base),
-		.end = (uint32_t)(f.run.end - c->table->base),
-		.first = (uint32_t)f.first,
+		.start = (uint32_t)(run.loc - c->table->base),
+		.end = (uint32_t)(run.end - c->table->base),
+		.at = (uint32_t)r->offset,
 	};
-	f.run.state = cie->initial;
-	f.run.bad = f.run.cur.failed;
-	c->fde_unsupported = false;
-	if (!cfi_run(&f.run))
-		return false;
-	c->table->unsupported_count += c->fde_unsupported;
-	span.count = (uint32_t)(c->rows.len - f.first);
 	if (mt_array_push(&c->spans, span))
 		return true;
 	c->nomem = true;
@@ -365,7 +398,7 @@ static bool each_record(struct compiler *c, bool cies, uint64_t *bad_ret)
 	while (mt_cursor_left(&cur) >= 4 && next_record(c, &cur, &r)) {
 		bool ok = true;
 		if (r.end != r.id_offset && r.is_cie == cies)
-			ok = cies ? add_cie(c, &r) : add_fde(c, &r);
+			ok = cies ? add_cie(c, &r) : note_fde(c, &r);
 		if (!ok)
 			return false;
 		cur.pos = c->data + r.end;
@@ -377,11 +410,21 @@ static bool each_record(struct compiler *c, bool cies, uint64_t *bad_ret)
 
 /* ---- the table ------------------------------------------------------------------------ */
 
+static bool is_sorted(const struct compiler *c)
+{
+	for (size_t i = 1; i < c->spans.len; i++)
+		if (c->spans.items[i - 1].start > c->spans.items[i].start)
+			return false;
+	return true;
+}
+
 /* Stable, by start: linkers put FDEs in the order of input files, nearly sorted but not quite. */
 static bool sort_spans(struct compiler *c)
 {
 	size_t n = c->spans.len;
-	struct span *from = c->spans.items, *to = malloc((n ? n : 1) * sizeof(*to)), *other = to;
+	if (is_sorted(c))
+		return true;
+	struct span *from = c->spans.items, *to = malloc(n * sizeof(*to)), *other = to;
 	if (!to)
 		return false;
 	for (unsigned shift = 0; shift < 32; shift += 11) {
@@ -409,46 +452,65 @@ static bool sort_spans(struct compiler *c)
 /* What the table already has, as spans in front of the new ones. */
 static bool take_old_rows(struct compiler *c)
 {
-	const struct unwind_table *t = c->table;
+	struct unwind_table *t = c->table;
 	size_t n = t->rows.len;
-	if (!mt_array_reserve(&c->rows, n) || !mt_array_reserve(&c->spans, n))
+	if (!n)
+		return true;
+	if (!mt_array_reserve(&c->old, n) || !mt_array_reserve(&c->spans, n))
 		return false;
+	memcpy(c->old.items, t->rows.items, n * sizeof(*c->old.items));
+	c->old.len = n;
+	t->rows.len = 0;
 	for (size_t i = 0; i < n; i++) {
-		c->rows.items[c->rows.len++] = t->rows.items[i];
-		if (!t->rows.items[i].rule)
+		const struct wire_row *row = &c->old.items[i];
+		if (!row->rule)
 			continue;
 		struct span *last = c->spans.len ? &c->spans.items[c->spans.len - 1] : NULL;
-		uint32_t end = i + 1 < n ? t->rows.items[i + 1].pc : UINT32_MAX;
-		if (last && last->end == t->rows.items[i].pc) {
+		uint32_t end = i + 1 < n ? row[1].pc : UINT32_MAX;
+		if (last && last->end == row->pc)
 			last->end = end;
-			last->count++;
-		} else {
-			c->spans.items[c->spans.len++] = (struct span){
-				.start = t->rows.items[i].pc, .end = end,
-				.first = (uint32_t)i, .count = 1,
-			};
-		}
+		else
+			c->spans.items[c->spans.len++] =
+				(struct span){ row->pc, end, SPAN_OLD | (uint32_t)i };
 	}
 	return true;
 }
 
-static bool put_row(struct unwind_table *t, uint32_t pc, uint32_t rule)
+/* Old rows of the span from `start` on. */
+static bool put_old(struct compiler *c, const struct span *s, uint32_t start)
 {
-	if (t->rows.len && t->rows.items[t->rows.len - 1].rule == rule)
-		return true;
-	return mt_array_push(&t->rows, (struct wire_row){ .pc = pc, .rule = rule });
-}
-
-/* Rows of the span from `start` on. */
-static bool put_span(struct compiler *c, const struct span *s, uint32_t start)
-{
-	const struct wire_row *rows = &c->rows.items[s->first];
-	for (uint32_t i = 0; i < s->count; i++) {
-		if (i + 1 < s->count && rows[i + 1].pc <= start)
+	const struct wire_row *row = &c->old.items[s->at & ~SPAN_OLD];
+	const struct wire_row *end = c->old.items + c->old.len;
+	for (; row < end && row->pc < s->end; row++) {
+		if (row + 1 < end && row[1].pc <= start)
 			continue;
-		if (!put_row(c->table, rows[i].pc < start ? start : rows[i].pc, rows[i].rule))
+		if (!put_row(c->table, row->pc < start ? start : row->pc, row->rule))
 			return false;
 	}
+	return true;
+}
+
+/* Runs the instructions of the span's FDE, for its code from `start` on. */
+static bool put_fde(struct compiler *c, const struct span *s, uint32_t start)
+{
+	struct mt_cursor cur = mt_cursor_make(c->data, c->size);
+	struct record r;
+	struct fde_run f;
+	cur.pos += s->at;
+	if (!next_record(c, &cur, &r) || !open_fde(c, &r, &f.run))
+		return true;		/* it was read once */
+	if (f.run.cie->has_size)
+		mt_cursor_bytes(&f.run.cur, mt_cursor_uleb128(&f.run.cur));
+	f.c = c;
+	f.from = start + c->table->base;
+	f.run.in_cie = false;
+	f.run.state = f.run.cie->initial;
+	f.run.bad = f.run.cur.failed;
+	f.run.row = emit_row;
+	c->fde_unsupported = false;
+	if (!cfi_run(&f.run))
+		return false;
+	c->table->unsupported_count += c->fde_unsupported;
 	return true;
 }
 
@@ -458,9 +520,6 @@ static bool build_table(struct compiler *c)
 	uint32_t covered = 0;
 	if (!sort_spans(c))
 		return false;
-	t->rows.len = 0;
-	if (!mt_array_reserve(&t->rows, c->rows.len + c->spans.len + 1))
-		return false;
 	for (size_t i = 0; i < c->spans.len; i++) {
 		const struct span *s = &c->spans.items[i];
 		uint32_t start = s->start > covered ? s->start : covered;
@@ -468,7 +527,7 @@ static bool build_table(struct compiler *c)
 			continue;
 		if (t->rows.len && start > covered && !put_row(t, covered, 0))
 			return false;
-		if (!put_span(c, s, start))
+		if (!(s->at & SPAN_OLD ? put_old(c, s, start) : put_fde(c, s, start)))
 			return false;
 		covered = s->end;
 	}
@@ -498,7 +557,7 @@ struct mt_error *unwind_compile_section(const uint8_t *data, size_t size, uint64
 	else if (bad != size)
 		table->damaged_at = bad;
 	mt_array_deinit(&c.cies);
-	mt_array_deinit(&c.rows);
+	mt_array_deinit(&c.old);
 	mt_array_deinit(&c.spans);
 	return err;
 }

@@ -57,7 +57,7 @@ static bool match_slot(struct mt_cursor c, unsigned reg, struct cfi_state *state
 		cfa = CFI_CFA_DEREF;
 	}
 	state->cfa = cfa;
-	state->cfa_reg = reg;
+	state->cfa_reg = (uint8_t)reg;
 	state->cfa_offset = offset;
 	return true;
 }

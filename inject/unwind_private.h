@@ -8,7 +8,7 @@
 #include "inject/unwind_compile.h"
 
 /* DWARF register numbers of x86-64. */
-enum { CFI_RBP = 6, CFI_RSP = 7, CFI_RA = 16 };
+enum { CFI_RBP = 6, CFI_RSP = 7, CFI_RA = 16, CFI_REG_OTHER = 255 };
 
 /* How the CFA is found in one row. */
 enum cfi_cfa { CFI_CFA_NONE, CFI_CFA_REG, CFI_CFA_DEREF, CFI_CFA_PLT, CFI_CFA_OTHER };
@@ -20,15 +20,18 @@ struct cfi_where {
 	int64_t offset;
 };
 
-/* One row of the table that the instructions describe. */
+/* One row of the table that the instructions describe. Without padding, so that two can be compared
+ * as bytes: the same few states come again in every function. */
 struct cfi_state {
 	uint8_t cfa;		/* enum cfi_cfa */
+	uint8_t cfa_reg;	/* CFI_REG_OTHER: one that no rule of ours has */
 	uint8_t plt_threshold;	/* CFI_CFA_PLT: (pc & 15) from which 8 bytes more are pushed */
 	bool rsp_is_not_cfa;	/* the caller's rsp has a rule of its own */
-	uint64_t cfa_reg;
-	int64_t cfa_offset;
-	struct cfi_where rbp, ra;
+	uint8_t rbp, ra;	/* enum cfi_how */
+	uint16_t zero;
+	int64_t cfa_offset, rbp_offset, ra_offset;
 };
+_Static_assert(sizeof(struct cfi_state) == 32, "no padding");
 
 struct cfi_cie {
 	uint64_t offset;	/* of the record in the section */
