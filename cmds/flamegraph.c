@@ -8,6 +8,8 @@
 #include "cmds/open.h"
 #include "cmds/output.h"
 #include "reporters/flamegraph.h"
+#include "reporters/html_stats.h"
+#include "reporters/source.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -25,9 +27,10 @@ struct args {
 	struct open_args open;
 	bool inverted;
 	size_t max_points;
+	enum confidential confidential;
 };
 
-enum { KEY_INVERTED = 0x2000, KEY_NO_TEMPORAL, KEY_POINTS, KEY_AS_IT_IS };
+enum { KEY_INVERTED = 0x2000, KEY_NO_TEMPORAL, KEY_POINTS, KEY_CONFIDENTIAL, KEY_AS_IT_IS };
 
 static const struct argp_option options[] = {
 	{ "inverted", KEY_INVERTED, NULL, 0,
@@ -36,11 +39,26 @@ static const struct argp_option options[] = {
 	  "Leave out what was live when: a smaller page, without ranges of time", 0 },
 	{ "max-memory-records", KEY_POINTS, "N", 0,
 	  "Points of the chart of memory over time (default 2000)", 0 },
+	{ "confidential-files", KEY_CONFIDENTIAL, "WHICH", 0,
+	  "Source files of which no line may be in the page: all, none, default (what not everybody "
+	  "may read, but for .py files)", 0 },
 	/* What a page of ours always is and has; known to those who come from Memray. */
 	{ "temporal", KEY_AS_IT_IS, NULL, OPTION_HIDDEN, NULL, 0 },
 	{ "no-web", KEY_AS_IT_IS, NULL, OPTION_HIDDEN, NULL, 0 },
 	{ 0 },
 };
+
+static enum confidential parse_confidential(struct argp_state *state, const char *which)
+{
+	static const char *const names[] = {
+		[CONFIDENTIAL_DEFAULT] = "default", [CONFIDENTIAL_ALL] = "all", [CONFIDENTIAL_NONE] = "none",
+	};
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (!strcmp(which, names[i]))
+			return (enum confidential)i;
+	argp_error(state, "which files are confidential: '%s'? (all, none, default)", which);
+	return CONFIDENTIAL_ALL;
+}
 
 static error_t parse_option(int key, char *arg, struct argp_state *state)
 {
@@ -57,6 +75,9 @@ static error_t parse_option(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_POINTS:
 		args->max_points = cmd_number(state, arg, 2);
+		return 0;
+	case KEY_CONFIDENTIAL:
+		args->confidential = parse_confidential(state, arg);
 		return 0;
 	case KEY_AS_IT_IS:
 		return 0;
@@ -84,9 +105,41 @@ static struct mt_error *note_symbols(struct flamegraph *g, const struct symboliz
 	return NULL;
 }
 
+/* Source lines into the page; `s` has to live as long as it. */
+static struct mt_error *add_sources(struct flamegraph *g, const struct report *report,
+				    const struct args *args, struct sources *s)
+{
+	struct source_options source = {
+		.confidential = args->confidential, .sysroot = args->open.sysroot,
+		.start_ns = capture_meta_u64(report->cap, CAPTURE_META_START, 0),
+	};
+	struct mt_error *err = sources_read(g->tree, &source, s);
+	if (err)
+		return err;
+	g->sources = s;
+	if (!s->changed)
+		return NULL;
+	return flamegraph_note(g, false, "%" PRIu32 " source file%s changed after the capture began: no "
+			       "line of %s is shown.", s->changed, s->changed == 1 ? "" : "s",
+			       s->changed == 1 ? "it" : "them");
+}
+
+static struct mt_error *describe(struct flamegraph *g, const struct report *report,
+				 const struct args *args, const uint32_t *row_nodes)
+{
+	struct mt_error *err = flamegraph_describe(g, report->cap, report->views, args->max_points);
+	if (!err)
+		err = flamegraph_temporal(g, report->cap, report->views, row_nodes);
+	if (!err)
+		err = flamegraph_fact(g, "temporary_threshold", "%" PRIu32,
+				      args->open.temporary_threshold);
+	return err ? err : note_symbols(g, report->sym);
+}
+
 static struct mt_error *write_page(const struct report *report, const struct args *args, FILE *out)
 {
 	auto_tree struct tree *tree = NULL;
+	auto_buf struct mt_buf stats = MT_BUF_INIT;
 	auto_free uint32_t *row_nodes = calloc(report->views->row_count + 1, sizeof(*row_nodes));
 	struct tree_options tree_options = {
 		.split_threads = report->split_threads, .row_nodes = row_nodes,
@@ -97,19 +150,17 @@ static struct mt_error *write_page(const struct report *report, const struct arg
 	struct mt_error *err = tree_build(report->cap, report->views, report->sym, &tree_options,
 					 &tree);
 	cmd_progress_end();
+	if (!err)
+		err = html_stats(&stats, report);
 	if (err)
 		return err;
-	struct flamegraph g = { .tree = tree, .view = report->view,
+	mt_auto(sources_deinit) struct sources sources = { 0 };
+	struct flamegraph g = { .tree = tree, .view = report->view, .stats = &stats,
 				.by_count = report->metric == METRIC_COUNT,
 				.inverted = args->inverted };
-	err = flamegraph_describe(&g, report->cap, report->views, args->max_points);
+	err = describe(&g, report, args, row_nodes);
 	if (!err)
-		err = flamegraph_temporal(&g, report->cap, report->views, row_nodes);
-	if (!err)
-		err = flamegraph_fact(&g, "temporary_threshold", "%" PRIu32,
-				      args->open.temporary_threshold);
-	if (!err)
-		err = note_symbols(&g, report->sym);
+		err = add_sources(&g, report, args, &sources);
 	if (!err)
 		err = flamegraph_write(&g, out);
 	flamegraph_deinit(&g);

@@ -15,6 +15,7 @@
 	.endm
 
 	asset asset_page_html
+	.incbin "reporters/web/head.html"
 	.incbin "reporters/web/page.html"
 	asset_end asset_page_html
 
@@ -31,6 +32,7 @@
 	asset_end asset_page_js
 
 	asset asset_table_html
+	.incbin "reporters/web/head.html"
 	.incbin "reporters/web/table.html"
 	asset_end asset_table_html
 

@@ -115,6 +115,23 @@ static void put_frames(struct mt_buf *out, const struct tree *t)
 		html_put_leb(out, f[i].kind | (uint32_t)f[i].flags << 2);
 }
 
+static void put_sources(struct mt_buf *out, const struct sources *s)
+{
+	uint32_t count = 0, last = 0, frames = s ? s->frames : 0;
+	for (uint32_t i = 0; i < frames; i++)
+		count += s->text[i] && *s->text[i];
+	html_put_leb(out, count);
+	for (uint32_t i = 0; i < frames; i++) {
+		if (!s->text[i] || !*s->text[i])
+			continue;
+		html_put_leb(out, i - last);
+		last = i;
+	}
+	for (uint32_t i = 0; i < frames; i++)
+		if (s->text[i] && *s->text[i])
+			put_clean(out, s->text[i]);
+}
+
 /* Pre-order without the root: node[i] of the tree stands at place i + 1 of the page. */
 struct order {
 	uint32_t *node;		/* place - 1 -> node */
@@ -272,6 +289,7 @@ static struct mt_error *encode(const struct flamegraph *g, struct mt_buf *out)
 	mt_buf_put(&raw, "MTFG\2", 5);
 	put_facts(&raw, g);
 	put_frames(&raw, g->tree);
+	put_sources(&raw, g->sources);
 	struct mt_error *err = put_nodes(&raw, g->tree, place);
 	if (err)
 		return err;
@@ -380,6 +398,14 @@ static struct mt_error *put_sites(struct mt_buf *out, const void *arg)
 	return NULL;
 }
 
+static struct mt_error *put_stats(struct mt_buf *out, const void *arg)
+{
+	const struct flamegraph *g = arg;
+	if (g->stats)
+		mt_buf_put(out, g->stats->data, g->stats->len);
+	return NULL;
+}
+
 static struct mt_error *put_notes(struct mt_buf *out, const void *arg)
 {
 	const struct flamegraph *g = arg;
@@ -420,7 +446,7 @@ struct mt_error *flamegraph_write(const struct flamegraph *g, FILE *out)
 		{ "TITLE", put_title }, { "CSP", put_csp },	{ "CSS", put_css },
 		{ "JS", put_js },	{ "DATA", put_data },	{ "FIRST", put_first },
 		{ "SITES", put_sites }, { "NOTES", put_notes }, { "VIEW", put_view_name },
-		{ "TOTALS", put_totals }, { NULL, NULL },
+		{ "TOTALS", put_totals }, { "STATS", put_stats }, { NULL, NULL },
 	};
 	auto_buf struct mt_buf page = MT_BUF_INIT;
 	struct mt_error *err = html_fill(&page, asset_page_html, asset_page_html_end, marks, g);

@@ -14,6 +14,7 @@
  *	notes: count, (level 0 information, 1 warning; text)
  *	strings: count, texts (string 0 is empty)
  *	frames: count; columns function, file, module (strings), line, kind | flags << 2
+ *	source lines: count; columns frame (delta), text
  *	nodes: count; pre-order without the root: levels back up before this node, column frame
  *	views, 4 times: entries; columns node (delta), bytes, count
  *	memory over time: points; columns ns (delta), heap, rss (0: not known)
@@ -25,6 +26,8 @@
 #include "analysis/views.h"
 #include "base/array.h"
 #include "base/error.h"
+#include "base/buf.h"
+#include "reporters/source.h"
 #include "reporters/tree.h"
 
 #include <stdio.h>
@@ -52,6 +55,8 @@ struct flamegraph {
 	const struct tree *tree;		/* borrowed */
 	enum view_kind view;			/* shown first */
 	bool by_count, inverted;		/* shown first */
+	const struct sources *sources;		/* borrowed; NULL: none */
+	const struct mt_buf *stats;		/* borrowed HTML: reporters/html_stats.h; NULL: none */
 	/* owned; filled by the calls below */
 	MT_ARRAY(struct flamegraph_fact) facts;
 	MT_ARRAY(struct flamegraph_note) notes;

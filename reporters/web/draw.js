@@ -20,9 +20,10 @@ class Layout {
 		this.w = [];
 		this.node = [];
 		this.first = new Map();		/* rectangle of smaller frames -> first child in it */
+		this.middle = -1;		/* the rectangle of a sandwich's function */
 		this.row = [0];			/* index of each row's first rectangle, and the end */
 		const path = tree.path(zoom);
-		this.zoomRow = path.length;
+		this.zoomRow = this.fadedRows = path.length;
 		for (const node of zoom ? [0, ...path] : [0]) {
 			this.put(0, width, node);
 			this.row.push(this.node.length);
@@ -46,9 +47,12 @@ class Layout {
 		this.node.push(node);
 	}
 	putChildren(i) {
-		const tree = this.tree, parent = this.node[i], value = tree.value, scale = this.scale;
-		const children = tree.children(parent);
-		let x = this.x[i], left = value[parent] - tree.self[parent];
+		const tree = this.tree, parent = this.node[i];
+		this.putList(this.x[i], tree.children(parent), parent, tree.value[parent] - tree.self[parent]);
+	}
+	/* Nodes side by side from x on, largest first; their values add up to `left`. */
+	putList(x, children, parent, left) {
+		const { value } = this.tree, { scale } = this;
 		for (let k = 0; k < children.length && left > 0; k++) {
 			const v = value[children[k]], w = v * scale;
 			if (w < LEAST) {
@@ -96,9 +100,12 @@ class Layout {
 				return i;
 		return -1;
 	}
+	smallerList(rectangle) {
+		return this.tree.children(-1 - this.node[rectangle]);
+	}
 	/* How many frames a rectangle of smaller frames stands for, and their value. */
 	smaller(rectangle) {
-		const tree = this.tree, children = tree.children(-1 - this.node[rectangle]);
+		const tree = this.tree, children = this.smallerList(rectangle);
 		let count = 0, bytes = 0, blocks = 0;
 		for (let k = this.first.get(rectangle); k < children.length; k++) {
 			if (tree.value[children[k]] > 0)
@@ -107,6 +114,65 @@ class Layout {
 			blocks += tree.blocks[children[k]];
 		}
 		return { count, bytes, blocks };
+	}
+}
+
+/* A function in the middle, above it its callers (the nearest one right above it), below it what it
+ * calls. */
+class SandwichLayout extends Layout {
+	constructor(tree, width) {
+		super(tree, 0, width);		/* the function and below */
+		const below = { x: this.x, w: this.w, node: this.node, first: this.first, row: this.row };
+		this.x = [];
+		this.w = [];
+		this.node = [];
+		this.first = new Map();
+		const rows = this.callerRows(), parts = [];
+		this.row = [0];
+		let at = 0;
+		for (const row of rows.reverse()) {
+			parts.push(row);
+			this.row.push(at += row.length);
+		}
+		const order = parts.flat(), above = { x: this.x, w: this.w, node: this.node, first: this.first };
+		const moved = new Map(order.map((i, k) => [i, k]));
+		this.x = [...order.map((i) => above.x[i]), ...below.x];
+		this.w = [...order.map((i) => above.w[i]), ...below.w];
+		this.node = [...order.map((i) => above.node[i]), ...below.node];
+		this.first = new Map([...above.first].map(([i, k]) => [moved.get(i), k]));
+		for (const [i, k] of below.first)
+			this.first.set(i + at, k);
+		for (const end of below.row.slice(1))
+			this.row.push(end + at);
+		this.zoomRow = rows.length;
+		this.middle = at;
+		this.fadedRows = 0;
+		this.rows = this.row.length - 1;
+	}
+	/* Rectangles of callers, nearest row first, as numbers into this.x and so on. */
+	callerRows() {
+		const rows = [], { tree } = this;
+		let open = [{ x: 0, list: tree.topCallers(), parent: 0 }];
+		while (open.length && this.scale > 0) {
+			const row = [], next = [];
+			for (const { x, list, parent } of open) {
+				const before = this.node.length;
+				this.putList(x, list, parent, list.reduce((sum, node) => sum + tree.value[node], 0));
+				for (let i = before; i < this.node.length; i++) {
+					row.push(i);
+					if (this.node[i] >= 0)
+						next.push({ x: this.x[i], list: tree.children(this.node[i]), parent: this.node[i] });
+				}
+			}
+			if (row.length)
+				rows.push(row);
+			open = next;
+		}
+		return rows;
+	}
+	smallerList(rectangle) {
+		const caller = rectangle < this.row[this.zoomRow], parent = -1 - this.node[rectangle];
+		return caller && parent === 0 ? this.tree.topCallers() : this.tree.children(parent);
 	}
 }
 
@@ -294,6 +360,8 @@ class Painter {
 			for (let i = layout.row[row]; i < layout.row[row + 1]; i++)
 				this.paintFrame(i, row, y);
 		}
+		if (layout.middle >= 0)
+			this.paintOutline(layout.middle, palette.match, false);
 		this.paintOutline(scene.hover, palette.theme.hover, true);
 		this.paintOutline(scene.focus, palette.theme.focus, false);
 	}
@@ -325,7 +393,7 @@ class Painter {
 		}
 		/* In a search what hangs on a match stays plain: together that is the matched share. */
 		const frame = layout.tree.frame[node], mark = this.scene.mark ? this.scene.mark(node) : 2;
-		const faded = !(mark & 6) || row < layout.zoomRow && !this.scene.mark;
+		const faded = !(mark & 6) || row < layout.fadedRows && !this.scene.mark;
 		c.fillStyle = mark & 4 ? palette.match : node === 0 ? palette.root :
 			(faded ? palette.faded : palette.plain)[this.colours[frame]];
 		c.fillRect(x0, y, w - gap, ROW - 1);
@@ -340,7 +408,7 @@ class Painter {
 	restMatches(i) {
 		if (!this.scene.mark)
 			return false;
-		const { layout } = this.scene, children = layout.tree.children(-1 - layout.node[i]);
+		const { layout } = this.scene, children = layout.smallerList(i);
 		for (let k = layout.first.get(i); k < children.length; k++)
 			if (this.scene.mark(children[k]) & 5)
 				return true;

@@ -70,6 +70,11 @@ class Model {
 		for (let i = 0; i < this.strings.length; i++)
 			this.strings[i] = r.text(decoder);
 		this.readFrames(r);
+		this.source = new Map();	/* frame -> the text of its line */
+		for (const frame of running(r.column(new Uint32Array(r.number()))))
+			this.source.set(frame, '');
+		for (const frame of this.source.keys())
+			this.source.set(frame, r.text(decoder));
 		this.readNodes(r);
 		this.readViews(r);
 		this.points = r.number();
@@ -270,12 +275,13 @@ function frameRules(model, show) {
 	return rules;
 }
 
-/* Which node of the shown tree stands for which node of the file: map[node], -1 when left out.
+/* Which node of the shown tree stands for which node of the file: map[node]; -1 when it is left out,
+ * -2 when it is of another thread than the one (a frame) that is asked for.
  * Without native frames a stack keeps its Python frames only; one that has none stays whole. */
-function filterNodes(model, show) {
+function filterNodes(model, show, thread = 0) {
 	const rules = frameRules(model, show), canonical = model.canonical(show.lines);
 	const n = model.nodes, parent = model.parent, frame = model.frame;
-	if (show.native && !canonical && !rules.includes(1) && !rules.includes(2))
+	if (!thread && show.native && !canonical && !rules.includes(1) && !rules.includes(2))
 		return { parent, frame, count: n, map: null };
 	const table = new NodeTable(n + 1);
 	const map = new Int32Array(n);
@@ -284,7 +290,11 @@ function filterNodes(model, show) {
 	for (let i = 1; i < n; i++) {
 		const up = parent[i], original = frame[i], rule = rules[original];
 		if (map[up] < 0 || rule === 2) {
-			map[i] = -1;
+			map[i] = map[up] < 0 ? map[up] : -1;
+			continue;
+		}
+		if (thread && model.flags[original] & FLAG_THREAD && original !== thread) {
+			map[i] = -2;
 			continue;
 		}
 		const f = canonical ? canonical[original] : original;
@@ -339,7 +349,7 @@ class Tree {
 		for (let k = 0; k < v.node.length; k++) {
 			const i = map ? map[v.node[k]] : v.node[k];
 			if (i < 0) {
-				this.hiddenBytes += v.bytes[k];
+				this.hiddenBytes += i === -1 ? v.bytes[k] : 0;
 				continue;
 			}
 			this.selfBytes[i] += v.bytes[k];
@@ -498,6 +508,134 @@ class InvertedTree {
 	path(node) {
 		return Tree.prototype.path.call(this, node);
 	}
+}
+
+/* One function: what it calls, merged over all its places, and who calls it. Of a recursion the
+ * outermost call counts. Nodes get their children when they are first asked for; node 0 is the
+ * function, callees have their own children, callers their callers. */
+class SandwichTree {
+	constructor(tree, frames) {
+		this.base = tree;
+		this.model = tree.model;
+		this.view = tree.view;
+		this.hiddenBytes = 0;
+		this.inside = new Uint8Array(tree.count);	/* 1: the function or below it */
+		const top = [];
+		for (let i = 1; i < tree.count; i++) {
+			this.inside[i] = this.inside[tree.parent[i]] | frames[tree.frame[i]];
+			if (this.inside[i] && !this.inside[tree.parent[i]] && tree.blocks[i] > 0)
+				top.push(i);
+		}
+		this.parent = [0];
+		this.frame = [top.length ? tree.frame[top[0]] : 0];
+		this.bytes = [0];
+		this.blocks = [0];
+		this.selfBytes = [0];
+		this.selfBlocks = [0];
+		this.caller = [false];
+		this.kids = [null];
+		/* Of a callee the nodes it stands for; of a caller also the function's node below each. */
+		this.of = [{ at: top, from: top }];
+		for (const i of top)
+			this.addNode(0, i, i);
+		this.callers = null;
+		this.setMetric(tree.value === tree.blocks);
+	}
+	get count() {
+		return this.parent.length;
+	}
+	setMetric(byCount) {
+		this.base.setMetric(byCount);
+		this.value = byCount ? this.blocks : this.bytes;
+		this.self = byCount ? this.selfBlocks : this.selfBytes;
+		this.sorted = [];
+	}
+	/* To a node's values those of a node of the whole tree; its own are of `at`. */
+	addNode(node, at, from) {
+		const { base } = this;
+		this.bytes[node] += base.bytes[from];
+		this.blocks[node] += base.blocks[from];
+		if (!this.caller[node]) {
+			this.selfBytes[node] += base.selfBytes[at];
+			this.selfBlocks[node] += base.selfBlocks[at];
+		}
+	}
+	child(byFrame, parent, caller, at, from) {
+		const frame = this.base.frame[at];
+		let node = byFrame.get(frame);
+		if (node === undefined) {
+			node = this.parent.length;
+			byFrame.set(frame, node);
+			this.parent.push(parent);
+			this.frame.push(frame);
+			for (const column of [this.bytes, this.blocks, this.selfBytes, this.selfBlocks])
+				column.push(0);
+			this.caller.push(caller);
+			this.kids.push(null);
+			this.of.push({ at: [], from: [] });
+		}
+		this.of[node].at.push(at);
+		this.of[node].from.push(from);
+		this.addNode(node, at, from);
+	}
+	grow(node, callers) {
+		const { base } = this, { at, from } = this.of[node], byFrame = new Map();
+		for (let k = 0; k < at.length; k++) {
+			if (callers) {
+				if (base.parent[at[k]] > 0)
+					this.child(byFrame, node, true, base.parent[at[k]], from[k]);
+				continue;
+			}
+			for (const child of base.children(at[k]))
+				this.child(byFrame, node, false, child, child);
+		}
+		return [...byFrame.values()];
+	}
+	order(list) {
+		return list.sort((a, b) => this.value[b] - this.value[a] || a - b);
+	}
+	children(node) {
+		this.kids[node] ||= this.grow(node, this.caller[node]);
+		if (!this.sorted[node]) {
+			this.sorted[node] = true;
+			this.order(this.kids[node]);
+		}
+		return this.kids[node];
+	}
+	/* The function's own callers; those of a caller are its children. */
+	topCallers() {
+		this.callers ||= this.grow(0, true);
+		return this.order(this.callers);
+	}
+	match(frameMatches) {
+		const { base } = this, above = new Uint8Array(base.count);
+		let value = 0, matches = 0;
+		for (let i = 1; i < base.count; i++) {
+			above[i] = above[base.parent[i]] | frameMatches[base.frame[i]];
+			if (above[i] && this.inside[i]) {
+				value += base.self[i];
+				matches++;
+			}
+		}
+		return { mark: (node) => frameMatches[this.frame[node]] ? 6 : 0, value, matches };
+	}
+	/* In order of calls, with the function itself. */
+	path(node) {
+		const path = [];
+		for (let i = node; i > 0; i = this.parent[i])
+			path.push(i);
+		path.push(0);
+		return this.caller[node] ? path : path.reverse();
+	}
+}
+
+/* The frames that are calls of the same function as this one, on whatever line. */
+function functionFrames(model, frame) {
+	const frames = new Uint8Array(model.frames + 1);
+	for (let i = 1; i < model.frames; i++)
+		frames[i] = model.fn[i] === model.fn[frame] && model.file[i] === model.file[frame] &&
+			model.module[i] === model.module[frame] && model.kind[i] === model.kind[frame] ? 1 : 0;
+	return frames;
 }
 
 /* The node of another choice of frames that stands for the same node of the file. */

@@ -66,6 +66,19 @@ function fillViews() {
 	});
 }
 
+/* One entry a thread, when the report keeps them apart. */
+function fillThreads(model) {
+	const select = $('thread');
+	for (let i = 1; i < model.frames; i++) {
+		if (!(model.flags[i] & FLAG_THREAD))
+			continue;
+		const option = make('option', '', cut(model.functionName(i), 60));
+		option.value = String(i);
+		select.append(option);
+	}
+	select.hidden = select.options.length < 3;
+}
+
 /* ---- controls ---- */
 
 /* Arrow keys within a group of radio buttons, as everywhere. */
@@ -119,11 +132,17 @@ function wireControls(report) {
 	for (const group of document.querySelectorAll('[role="radiogroup"]'))
 		group.addEventListener('keydown', radioKeys);
 	$('invert').addEventListener('click', () => report.change({ inverted: !report.state.inverted }));
-	$('reset').addEventListener('click', () => report.zoomTo(0));
+	$('reset').addEventListener('click', () => report.leave());
+	$('sandwich').addEventListener('click', () => report.showFunction(report.state.sandwich ? 0 : report.frameMeant()));
+	$('thread').addEventListener('change', () => report.change({ thread: Number($('thread').value) }));
 	$('theme').addEventListener('click', () => report.setTheme(report.theme === 'dark' ? 'light' : 'dark', true));
 	$('open-help').addEventListener('click', () => $('help').showModal());
 	$('sites-dialog').append($('sites'));
 	$('sites-dialog').querySelector('form').prepend($('sites-title'));
+	$('stats-dialog').append($('stats'));
+	$('stats-dialog').querySelector('form').prepend($('stats-title'));
+	$('open-stats').hidden = !$('stats').querySelector('table');
+	$('open-stats').addEventListener('click', () => $('stats-dialog').showModal());
 	$('open-sites').addEventListener('click', () => $('sites-dialog').showModal());
 	wireSites(report);
 	let timer = 0;
@@ -278,7 +297,8 @@ function wireKeys(report) {
 			$('search').select();
 		},
 		'?': () => $('help').showModal(),
-		'Escape': () => report.zoomTo(0),
+		'Escape': () => report.leave(),
+		's': () => report.showFunction(report.frameMeant()),
 		'n': () => report.nextMatch(1),
 		'N': () => report.nextMatch(-1),
 		'm': () => report.change({ count: !report.state.count }),
@@ -321,6 +341,16 @@ function wireWindow(report) {
 		watch();
 	}, { once: true });
 	watch();
+	/* Paper is white, and as wide as it is. */
+	let theme = null;
+	window.addEventListener('beforeprint', () => {
+		theme ??= report.theme;
+		report.setTheme('light', false);
+	});
+	window.addEventListener('afterprint', () => {
+		report.setTheme(theme || report.theme, false);
+		theme = null;
+	});
 	window.addEventListener('popstate', () => {
 		report.readAddress();
 		report.refresh();
@@ -352,6 +382,7 @@ async function start() {
 	fillHeader(model);
 	fillTimeline(model);
 	fillViews();
+	fillThreads(model);
 	$('app').hidden = false;
 	wireControls(report);
 	wirePicture(report);

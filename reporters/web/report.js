@@ -46,7 +46,8 @@ class Report {
 		const first = document.body.dataset.first.split(' ');
 		this.first = {
 			view: Math.max(0, VIEWS.indexOf(first[0])), count: first.includes('count'), flame: false,
-			inverted: first.includes('inverted'), show: { ...SHOW }, query: '', zoom: 0, range: null,
+			inverted: first.includes('inverted'), show: { ...SHOW }, query: '', zoom: 0, range: null, thread: 0,
+			sandwich: 0,		/* a frame of the function whose callers and callees are shown */
 		};
 		this.has = this.whatIsThere();
 		this.state = { ...this.first, show: { ...this.first.show } };
@@ -68,6 +69,11 @@ class Report {
 		return { ...has, native: has.native && has.python, lines: true };
 	}
 
+	/* A sandwich has its own up and down. */
+	get flame() {
+		return this.state.flame && !this.state.sandwich;
+	}
+
 	/* ---- state and address ---- */
 
 	readAddress() {
@@ -82,6 +88,8 @@ class Report {
 		s.query = query.get('search') || '';
 		$('search').value = s.query;
 		s.range = this.parseRange(query.get('range') || '');
+		s.thread = this.parseFrame(query.get('thread'), FLAG_THREAD);
+		s.sandwich = this.parseFrame(query.get('function'), 0);
 		this.renewTree();
 		s.zoom = this.parseZoom(query.get('zoom') || '');
 	}
@@ -95,6 +103,10 @@ class Report {
 		}
 		const zoom = Number(text);
 		return Number.isInteger(zoom) && zoom < this.tree.count && this.tree.value[zoom] > 0 ? zoom : 0;
+	}
+	parseFrame(text, flag) {
+		const frame = /^\d{1,9}$/.test(text || '') ? Number(text) : 0;
+		return frame < this.model.frames && (!flag || this.model.flags[frame] & flag) ? frame : 0;
 	}
 	parseRange(text) {
 		const parts = /^(-1|\d{1,3})_(\d{1,3})$/.exec(text);
@@ -124,6 +136,10 @@ class Report {
 				query.set(name, s.show[name] ? '1' : '0');
 		if (s.query)
 			query.set('search', s.query.slice(0, 500));
+		if (s.thread)
+			query.set('thread', String(s.thread));
+		if (s.sandwich)
+			query.set('function', String(s.sandwich));
 		if (s.range)
 			query.set('range', s.range.join('_'));
 		if (s.zoom)
@@ -154,13 +170,13 @@ class Report {
 		if (s.range && s.view > 1)
 			s.view = 0;
 		const values = this.values(s.view);
-		const shown = JSON.stringify(s.show);
+		const shown = JSON.stringify([s.show, s.thread]);
 		if (this.shown !== shown) {
 			this.shown = shown;
-			this.nodes = filterNodes(this.model, s.show);
+			this.nodes = filterNodes(this.model, s.show, s.thread);
 			this.trees.clear();
 		}
-		const key = `${s.view} ${s.range || ''}${s.inverted ? ' inverted' : ''}`;
+		const key = `${s.view} ${s.range || ''}${s.sandwich ? ` of ${s.sandwich}` : s.inverted ? ' inverted' : ''}`;
 		let tree = this.trees.get(key);
 		if (!tree) {
 			/* One view of a big report takes tens of megabytes. */
@@ -168,7 +184,9 @@ class Report {
 				this.trees.clear();
 			tree = new Tree(this.model, this.nodes, s.view, values);
 			tree.setMetric(s.count);
-			if (s.inverted)
+			if (s.sandwich)
+				tree = new SandwichTree(tree, functionFrames(this.model, s.sandwich));
+			else if (s.inverted)
 				tree = new InvertedTree(tree);
 			this.trees.set(key, tree);
 		}
@@ -181,7 +199,7 @@ class Report {
 		const old = this.tree, nodes = this.nodes, zoom = this.state.zoom;
 		Object.assign(this.state, changes);
 		this.renewTree();
-		this.state.zoom = zoom === 0 || 'inverted' in changes ? 0 : this.state.inverted ?
+		this.state.zoom = zoom === 0 || 'inverted' in changes || this.state.sandwich ? 0 : this.state.inverted ?
 			findPath(this.tree, old.path(zoom).map((node) => old.frame[node])) :
 			sameNode(nodes, this.nodes, zoom);
 		if (!(this.tree.value[this.state.zoom] > 0))
@@ -200,6 +218,27 @@ class Report {
 		this.step = true;
 		this.change({ range });
 	}
+	/* Callers and callees of a frame's function; 0 leaves them. */
+	showFunction(frame) {
+		if (frame >= this.model.frames || frame === this.state.sandwich)
+			return;
+		this.step = true;
+		this.state.zoom = 0;
+		this.change({ sandwich: frame });
+	}
+	/* The frame that a key means: under the pointer, focused, zoomed to; 0 for none. */
+	frameMeant() {
+		const i = this.hover >= 0 ? this.hover : this.focusAt;
+		const node = i >= 0 && this.layout.node[i] > 0 ? this.layout.node[i] : this.state.zoom;
+		return node > 0 ? this.tree.frame[node] : 0;
+	}
+	/* One step out: of the sandwich, then of the zoom. */
+	leave() {
+		if (this.state.sandwich)
+			this.showFunction(0);
+		else
+			this.zoomTo(0);
+	}
 	zoomTo(node) {
 		if (node === this.state.zoom)
 			return;
@@ -208,7 +247,11 @@ class Report {
 		this.hideTip();
 		this.layoutNow();
 		this.focusNode(node, true);
-		$('reset').disabled = node === 0;
+		this.refreshReset();
+	}
+	refreshReset() {
+		$('reset').disabled = this.state.zoom === 0 && !this.state.sandwich;
+		$('sandwich').disabled = this.state.zoom === 0 && !this.state.sandwich;
 	}
 	/* Everything that depends on the state. */
 	refresh() {
@@ -228,7 +271,8 @@ class Report {
 		let width = scroll.clientWidth - 32;
 		const focus = this.focusAt >= 0 && this.layout ? this.layout.node[this.focusAt] : null;
 		for (let round = 0; round < 2; round++) {
-			this.layout = new Layout(this.tree, s.zoom, Math.max(1, width));
+			this.layout = s.sandwich ? new SandwichLayout(this.tree, Math.max(1, width)) :
+				new Layout(this.tree, s.zoom, Math.max(1, width));
 			$('spacer').style.height = `${this.layout.rows * ROW}px`;
 			if (scroll.clientWidth - 32 === width)
 				break;
@@ -259,11 +303,11 @@ class Report {
 	}
 	showRow(row, lazy) {
 		const scroll = $('scroll'), height = this.painter.height;
-		const y = (this.state.flame ? this.total - 1 - row : row) * ROW;
+		const y = (this.flame ? this.total - 1 - row : row) * ROW;
 		const margin = Math.min(3 * ROW, height / 4);
-		if (lazy && this.state.flame && this.freshScroll !== this.state.flame)
+		if (lazy && this.flame && this.freshScroll !== this.flame)
 			scroll.scrollTop = scroll.scrollHeight;
-		this.freshScroll = this.state.flame;
+		this.freshScroll = this.flame;
 		if (y < scroll.scrollTop)
 			scroll.scrollTop = y - margin;
 		else if (y + ROW > scroll.scrollTop + height)
@@ -277,12 +321,15 @@ class Report {
 		if (this.frameRequest)
 			cancelAnimationFrame(this.frameRequest);
 		this.frameRequest = 0;
-		const root = this.model.facts.command || 'all';
+		const root = this.rootName();
 		this.painter.paint({
-			layout: this.layout, flame: this.state.flame, scroll: $('scroll').scrollTop, total: this.total,
+			layout: this.layout, flame: this.flame, scroll: $('scroll').scrollTop, total: this.total,
 			mark: this.found && this.found.mark, theme: this.theme, hover: this.hover,
 			focus: this.keyboard ? this.focusAt : -1, rootLabel: `${cut(root, 200)}   ${this.amount(this.tree.value[0])}`,
 		});
+	}
+	rootName() {
+		return this.state.sandwich ? this.model.functionName(this.state.sandwich) : this.model.facts.command || 'all';
 	}
 	amount(value) {
 		return this.state.count ? `${countText(value)} allocations` : sizeText(value);
@@ -294,7 +341,7 @@ class Report {
 		if (x < 0 || y < 0 || x >= box.width || y >= box.height || this.tree.value[0] === 0)
 			return -1;
 		const row = Math.floor((y + $('scroll').scrollTop) / ROW);
-		return this.layout.find(this.state.flame ? this.total - 1 - row : row, x);
+		return this.layout.find(this.flame ? this.total - 1 - row : row, x);
 	}
 
 	/* ---- words ---- */
@@ -310,9 +357,10 @@ class Report {
 		const place = known ? model.place(frame, false) : '';
 		const module = known && model.strings[model.file[frame]] ? model.strings[model.module[frame]] : '';
 		return {
-			name: node === 0 ? model.facts.command || 'all' : known ? model.functionName(frame) : 'frames not shown',
+			name: node === 0 ? this.rootName() : known ? model.functionName(frame) : 'frames not shown',
 			place: module ? `${place}  (${module})` : place, bytes: tree.bytes[node], blocks: tree.blocks[node],
 			self: [tree.selfBytes[node], tree.selfBlocks[node]],
+			source: known && model.source.get(frame) || '',
 			inlined: known && (model.flags[frame] & FLAG_INLINED) !== 0,
 			nameless: known && model.kind[frame] === KIND_NATIVE && /^0x[0-9a-f]+$/.test(model.functionName(frame)),
 		};
@@ -330,7 +378,7 @@ class Report {
 	speakDefault() {
 		const s = this.state, tree = this.tree;
 		const [name, about] = VIEW_TEXT[VIEWS[s.view]];
-		let text = `${name} (${s.range ? `${RANGE_TEXT[VIEWS[s.view]]}, ${this.rangeText()}` : about}): ${sizeText(tree.bytes[0])} in ${countText(tree.blocks[0])} allocations`;
+		let text = `${s.sandwich ? `Callers and callees of ${cut(this.rootName(), 200)}. ` : ''}${name} (${s.range ? `${RANGE_TEXT[VIEWS[s.view]]}, ${this.rangeText()}` : about}): ${sizeText(tree.bytes[0])} in ${countText(tree.blocks[0])} allocations`;
 		if (tree.hiddenBytes > 0)
 			text += `; ${sizeText(tree.hiddenBytes)} by imports hidden`;
 		this.speak(text);
@@ -349,7 +397,8 @@ class Report {
 		if (f.self && f.self[1] > 0 && f.self[1] !== f.blocks)
 			row('Of it itself', sizeText(f.self[0]), `${countText(f.self[1])} allocations`);
 		tip.replaceChildren(make('div', 'function', cut(f.name, FUNCTION_SHOWN) + (f.inlined ? '  (inlined)' : '')),
-			...f.place ? [make('div', 'place', cut(f.place, PLACE_SHOWN))] : [], table,
+			...f.place ? [make('div', 'place', cut(f.place, PLACE_SHOWN))] : [],
+			...f.source ? [make('code', 'source', f.source)] : [], table,
 			...f.nameless ? [make('div', 'hint', 'No symbol. `memtrace symbolize` names it where its debug package is installed.')] : []);
 		tip.dir = 'ltr';
 		tip.hidden = false;
@@ -386,7 +435,11 @@ class Report {
 			button.setAttribute('aria-pressed', String(s.show[button.dataset.show]));
 		}
 		$('invert').setAttribute('aria-pressed', String(s.inverted));
-		$('reset').disabled = s.zoom === 0;
+		$('thread').value = String(s.thread);
+		$('sandwich').setAttribute('aria-pressed', String(s.sandwich > 0));
+		for (const button of [$('invert'), ...document.querySelectorAll('[data-shape]')])
+			button.disabled = s.sandwich > 0;
+		this.refreshReset();
 	}
 	rangeText() {
 		const [a, b] = this.state.range, { model } = this;
@@ -511,27 +564,38 @@ class Report {
 			to = i > layout.row[row] ? i - 1 : -1;
 		else if (key === 'ArrowRight')
 			to = i + 1 < layout.row[row + 1] ? i + 1 : -1;
-		else if ((key === 'ArrowDown') !== this.state.flame)
-			to = layout.find(row + 1, layout.x[i] + 1e-6);
+		else if ((key === 'ArrowDown') !== this.flame)
+			to = this.neighbour(i, row + 1);
 		else
-			to = layout.find(row - 1, layout.x[i] + layout.w[i] / 2);
+			to = this.neighbour(i, row - 1);
 		if (to >= 0)
 			this.focusRectangle(to);
 	}
+	/* Away from the function or the root the largest one hangs on the left edge; towards it there is
+	 * one only. */
+	neighbour(i, row) {
+		const { layout } = this, away = (row >= layout.zoomRow) === (row > layout.rowOf(i));
+		return layout.find(row, layout.x[i] + (away ? 1e-6 : layout.w[i] / 2));
+	}
 	zoomRectangle(i) {
-		const node = this.layout.node[i];
-		this.zoomTo(node < 0 ? -1 - node : node);
+		const found = this.layout.node[i], node = found < 0 ? -1 - found : found;
+		if (!this.state.sandwich)
+			this.zoomTo(node);
+		else if (node > 0)
+			this.showFunction(this.tree.frame[node]);
 	}
 	/* Root to leaf, as `transform folded` writes it, with the value. */
 	stackText(i) {
 		const { layout, tree, model } = this;
 		const node = layout.node[i] < 0 ? -1 - layout.node[i] : layout.node[i];
+		/* The line's text follows its place where it is known, as in a traceback. */
 		const lines = tree.path(node).map((n) => {
 			const frame = tree.frame[n];
 			if (frame >= model.frames)
 				return 'frames not shown';
 			const place = model.place(frame, false);
-			return place ? `${model.functionName(frame)} (${place})` : model.functionName(frame);
+			const source = model.source.has(frame) ? `\n    ${model.source.get(frame)}` : '';
+			return (place ? `${model.functionName(frame)} (${place})` : model.functionName(frame)) + source;
 		});
 		return `${lines.join('\n')}\n${sizeText(tree.bytes[node])} in ${countText(tree.blocks[node])} allocations` +
 			` (${VIEW_TEXT[VIEWS[this.state.view]][0].toLowerCase()})\n`;

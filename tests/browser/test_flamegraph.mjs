@@ -3,6 +3,7 @@
  * Knows: what a reader sees and presses. Does not know: how captures are made. */
 import assert from 'node:assert/strict';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { in_folder, made_page, main, memtrace, open, test } from './browser.mjs';
 
 const VIEWS = ['peak', 'leaks', 'allocated', 'temporary'];
@@ -393,6 +394,180 @@ test('a page without ranges of time has the curve alone', async () => {
 	await page.mouse.up();
 	assert.equal(await page.evaluate(() => report.state.range), null);
 	assert.ok(statSync(in_folder('plain.html')).size < statSync(in_folder('phases.html')).size);
+});
+
+/* ---- callers and callees, threads, source, statistics ---- */
+
+test('callers and callees of a function, over all its places', async () => {
+	const page = await open(made_page('small'));
+	const shown = () => page.evaluate(() => {
+		const { tree, model, layout } = report, name = (node) => model.functionName(tree.frame[node]);
+		const row = (r) => Array.from({ length: layout.row[r + 1] - layout.row[r] }, (_, k) => {
+			const node = layout.node[layout.row[r] + k];
+			return [name(node), tree.bytes[node]];
+		});
+		return { middle: [name(0), tree.bytes[0], tree.blocks[0]], above: row(layout.zoomRow - 1),
+			below: layout.zoomRow + 1 < layout.rows ? row(layout.zoomRow + 1) : [] };
+	});
+	assert.equal(await page.locator('#sandwich').isDisabled(), true);
+	await click_frame(page, 'a');
+	await page.click('#sandwich');
+	assert.deepEqual(await shown(), { middle: ['a', 950, 10], above: [['main', 900], ['_load', 50]], below: [['c_leak', 600]] });
+	assert.equal(await page.getAttribute('#sandwich', 'aria-pressed'), 'true');
+	assert.equal(await page.locator('#invert').isDisabled(), true);
+	assert.match(await address(page), /function=\d+/);
+	assert.match(await text(page, 'status'), /^Callers and callees of a\. Peak .*: 950 B in 10 allocations/);
+	/* A click goes on to that function: c_leak is called by a and by worker. */
+	await click_frame(page, 'c_leak');
+	assert.deepEqual(await shown(), { middle: ['c_leak', 640, 16], above: [['a', 600], ['worker', 40]], below: [] });
+	await page.goBack();
+	assert.equal((await shown()).middle[0], 'a');
+	/* A search counts the share of this function's memory. */
+	await page.fill('#search', 'c_leak');
+	await page.waitForFunction(() => document.getElementById('found').textContent.includes('matched'));
+	assert.equal(await text(page, 'found'), '63.2% 600 B matched');
+	await page.fill('#search', '');
+	await page.keyboard.press('Escape');
+	/* Keys: from the function up to its largest caller and down to its largest callee. */
+	await page.focus('#scroll');
+	await page.keyboard.press('Home');
+	await page.keyboard.press('ArrowUp');
+	assert.equal(await focused(page), 'main');
+	await page.keyboard.press('ArrowDown');
+	await page.keyboard.press('ArrowDown');
+	assert.equal(await focused(page), 'c_leak');
+	await page.keyboard.press('s');
+	assert.equal((await shown()).middle[0], 'c_leak');
+	await page.keyboard.press('Escape');
+	assert.equal(await page.evaluate(() => report.state.sandwich), 0);
+	assert.deepEqual(await page.evaluate(folded), NATURAL);
+	const linked = await open(made_page('small'), {}, '#function=999999&thread=77777');
+	assert.deepEqual(await linked.evaluate(folded), NATURAL);
+});
+
+test('of a recursion the outermost call counts, however deep', async () => {
+	const page = await open(made_page('deep'));
+	const got = await page.evaluate(() => {
+		const { model } = report, of = new Map();
+		for (let i = 1; i < model.nodes; i++)
+			of.set(model.frame[i], (of.get(model.frame[i]) || 0) + 1);
+		const frame = [...of].sort((a, b) => b[1] - a[1])[0][0];
+		report.showFunction(frame);
+		const { tree } = report, frames = functionFrames(model, frame), inside = new Uint8Array(tree.base.count);
+		let bytes = 0;
+		for (let i = 1; i < tree.base.count; i++) {
+			inside[i] = inside[tree.base.parent[i]] | frames[tree.base.frame[i]];
+			bytes += inside[i] ? tree.base.selfBytes[i] : 0;
+		}
+		const sum = (list) => list.reduce((s, n) => s + tree.bytes[n], 0);
+		return { bytes, middle: tree.bytes[0], below: sum(tree.children(0)) + tree.selfBytes[0], rows: report.layout.rows };
+	});
+	assert.equal(got.middle, got.bytes);
+	assert.equal(got.below, got.bytes);
+	assert.ok(got.rows > 1000);
+});
+
+test('one thread alone', async () => {
+	memtrace('flamegraph', 'real.bin', '-f', '-o', 'threads.html', '--split-threads');
+	const page = await open({ url: `file://${in_folder('threads.html')}` });
+	assert.equal(await page.locator('#thread option').count(), 3);
+	const all = await page.evaluate(() => report.tree.bytes[0]), parts = [];
+	for (const option of [1, 2]) {
+		await page.selectOption('#thread', { index: option });
+		parts.push(await page.evaluate(() => report.tree.bytes[0]));
+		assert.equal(await page.evaluate(() => report.tree.children(0).filter((n) => report.tree.value[n] > 0).length), 1);
+		assert.match(await address(page), /thread=\d+/);
+		await page.click('[data-show=threads]');
+		assert.equal(await page.evaluate(() => report.tree.bytes[0]), parts.at(-1));
+		await page.click('[data-show=threads]');
+	}
+	assert.equal(parts[0] + parts[1], all);
+	assert.ok(parts[0] > 0 && parts[1] > 0);
+	await page.selectOption('#thread', '0');
+	assert.equal(await page.evaluate(() => report.tree.bytes[0]), all);
+	assert.equal(await (await open(made_page('app'))).locator('#thread').isVisible(), false);
+});
+
+test('source lines are shown unless they are confidential or newer', async () => {
+	const script = in_folder('shown.py');
+	writeFileSync(script, 'kept = []\ndef keep():\n\tkept.append(bytearray(70000))  # </script><b>\nfor _ in range(50): keep()\n');
+	memtrace('run', '-q', '-f', '-o', 'source.bin', '--', '/usr/bin/python3', script);
+	const line = async (...options) => {
+		memtrace('flamegraph', '-f', '-o', 'source.html', ...options, 'source.bin');
+		const page = await open({ url: `file://${in_folder('source.html')}` });
+		const at = await page.evaluate(where, 'keep');
+		await page.mouse.move(at.x, at.y);
+		return [await page.locator('#tip .source').count() ? await page.locator('#tip .source').textContent() : null, page];
+	};
+	assert.equal((await line())[0], 'kept.append(bytearray(70000))  # </script><b>');
+	assert.equal((await line('--confidential-files', 'all'))[0], null);
+	assert.equal((await line('--confidential-files', 'none'))[0], 'kept.append(bytearray(70000))  # </script><b>');
+	writeFileSync(script, `# another line\n${readFileSync(script)}`);
+	const [changed, page] = await line();
+	assert.equal(changed, null);
+	assert.match(await page.locator('#notes').textContent(), /1 source file changed after the capture began: no line of it is shown/);
+	assert.throws(() => memtrace('flamegraph', '-f', '-o', 'x.html', '--confidential-files', 'some', 'source.bin'), /which files are confidential: 'some'/);
+});
+
+test('statistics are those of stats --json, also without JavaScript', async () => {
+	memtrace('flamegraph', 'real.bin', '-f', '-o', 'stats.html');
+	const stats = JSON.parse(memtrace('stats', '--json', 'real.bin')), url = `file://${in_folder('stats.html')}`;
+	const count = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ',');
+	for (const javaScriptEnabled of [true, false]) {
+		const page = await open({ url }, { javaScriptEnabled });
+		if (javaScriptEnabled) {
+			assert.equal(await page.locator('#stats table').first().isVisible(), false);
+			await page.click('#open-stats');
+		}
+		assert.equal(await page.locator('#stats table').first().isVisible(), true);
+		const fact = (name) => page.locator('#stats .facts tr', { hasText: name }).locator('td').textContent();
+		assert.match(await fact('Allocated in all'), new RegExp(` in ${count(stats.total_num_allocations)} blocks$`));
+		assert.match(await fact('Live at the end'), new RegExp(` in ${count(stats.metadata.leaked_count)} blocks$`));
+		const rows = await page.locator('#stats table', { hasText: 'Allocation functions' }).locator('tbody tr td:nth-child(-n+2)').allTextContents();
+		assert.deepEqual(Object.fromEntries(rows.map((name, i) => [name.toUpperCase(), rows[i + 1]]).filter((_, i) => i % 2 === 0)),
+			Object.fromEntries(Object.entries(stats.allocator_type_distribution).map(([k, v]) => [k, count(v)])));
+		const bins = await page.locator('#stats table', { hasText: 'Sizes of' }).locator('tbody tr td:nth-child(3)').allTextContents();
+		assert.deepEqual(bins, stats.allocation_size_histogram.map((bin) => count(bin.count)));
+	}
+});
+
+test('printed, it is light and without controls', async () => {
+	const page = await open(made_page('app'), { colorScheme: 'dark' });
+	await page.evaluate(() => window.dispatchEvent(new Event('beforeprint')));
+	await page.emulateMedia({ media: 'print', colorScheme: 'dark' });
+	assert.equal(await page.evaluate(() => report.theme), 'light');
+	assert.equal(await page.locator('.bar').isVisible(), false);
+	assert.equal(await page.locator('#canvas').isVisible(), true);
+	const pdf = await page.pdf({ preferCSSPageSize: true, printBackground: true });
+	assert.ok(pdf.length > 10000);
+	await page.emulateMedia({ media: 'screen', colorScheme: 'dark' });
+	await page.evaluate(() => window.dispatchEvent(new Event('afterprint')));
+	assert.equal(await page.evaluate(() => report.theme), 'dark');
+});
+
+/* ---- accessibility ---- */
+
+test('axe finds nothing to complain about', async () => {
+	const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+	const complaints = async (page) => {
+		await page.evaluate((source) => (0, eval)(source), axe);
+		const { violations } = await page.evaluate(() => window.axe.run(document));
+		return violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html.slice(0, 200)).join(' | ')}`);
+	};
+	for (const colorScheme of ['light', 'dark']) {
+		const page = await open({ url: `file://${in_folder('threads.html')}` }, { colorScheme, bypassCSP: true });
+		await page.keyboard.press('g');
+		assert.deepEqual(await complaints(page), [], `${colorScheme} page`);
+		for (const button of ['#open-help', '#open-sites', '#open-stats']) {
+			await page.click(button);
+			assert.deepEqual(await complaints(page), [], `${colorScheme} ${button}`);
+			await page.keyboard.press('Escape');
+		}
+		const hostile = await open(made_page('hostile'), { colorScheme, bypassCSP: true });
+		assert.deepEqual(await complaints(hostile), [], `${colorScheme} hostile page`);
+	}
+	const plain = await open({ url: `file://${in_folder('threads.html')}` }, { bypassCSP: true, viewport: { width: 400, height: 700 } });
+	assert.deepEqual(await complaints(plain), [], 'narrow page');
 });
 
 /* ---- layout and picture ---- */
