@@ -133,7 +133,8 @@ struct memtrace_record {	/* all blocks of one stack and allocator (and thread) i
 	uint64_t bytes, count;
 };
 
-/* The caller ends *ret with memtrace_free(). One pass over the events serves all views of the same flags
+/* Stacks that differ only in the instruction within a line of Python are one, under one of their
+ * numbers. The caller ends *ret with memtrace_free(). One pass over the events serves all views of the same flags
  * and threshold. Temporary blocks of a sampled capture are an error. */
 struct memtrace_error *memtrace_reader_records(struct memtrace_reader *r, uint32_t view,
 					       uint32_t flags, uint32_t threshold,
@@ -148,6 +149,25 @@ struct memtrace_snapshot {
 /* In order of time, at most about 10,000. The caller ends *ret with memtrace_free(). */
 struct memtrace_error *memtrace_reader_snapshots(struct memtrace_reader *r,
 						 struct memtrace_snapshot **ret, size_t *count_ret);
+
+#define MEMTRACE_NEVER 0xffffffffu
+
+struct memtrace_lifetime {	/* blocks of one stack and allocator (and thread) that lived as long */
+	uint32_t stack, thread, allocator;
+	uint32_t born, gone;	/* the first instant they were live at, the first they were gone at;
+				 * MEMTRACE_NEVER: live at the end */
+	uint32_t reserved;
+	uint64_t bytes, count;
+};
+/* What was live when. The capture is cut into at most 256 slots of time; the instant of a slot is the
+ * last moment its live bytes were highest, so that what is live at instant i (born <= i < gone) is the
+ * peak of that slot, and the highest instant is that of MEMTRACE_PEAK. Blocks that no instant met are
+ * left out. In no order; flags as for memtrace_reader_records(). The caller ends *ret and *instants_ret with
+ * memtrace_free(). */
+struct memtrace_error *memtrace_reader_lifetimes(struct memtrace_reader *r, uint32_t flags,
+						 struct memtrace_lifetime **ret, size_t *count_ret,
+						 struct memtrace_snapshot **instants_ret,
+						 size_t *instant_count_ret);
 
 /* ---- stacks ---- */
 

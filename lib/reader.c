@@ -7,7 +7,9 @@
 #include "analysis/views.h"
 #include "base/array.h"
 #include "base/version.h"
+#include "base/hash.h"
 #include "capture/reader.h"
+#include "lib/same.h"
 #include "symbolize/symbolize.h"
 
 #include <string.h>
@@ -32,8 +34,10 @@ struct memtrace_reader {
 	struct capture *cap;
 	struct symbolizer *sym;		/* NULL: not asked for yet */
 	bool resolved;
+	struct same_stacks same;	/* count 0: not asked for yet */
 	struct views *views;		/* of the flags and threshold below; NULL: not computed yet */
 	uint32_t views_flags, views_threshold;
+	bool views_temporal;
 	MT_ARRAY(struct memtrace_frame) frames;
 };
 
@@ -106,6 +110,7 @@ void memtrace_reader_close(struct memtrace_reader *r)
 	if (!r)
 		return;
 	views_destroy(r->views);
+	same_stacks_deinit(&r->same);
 	symbolizer_destroy(r->sym);
 	capture_close(r->cap);
 	mt_array_deinit(&r->frames);
@@ -145,25 +150,41 @@ uint32_t memtrace_reader_features(struct memtrace_reader *r)
 
 /* ---- views ---- */
 
-static struct mt_error *compute(struct memtrace_reader *r, uint32_t flags, uint32_t threshold)
+static struct mt_error *symbolizer_of(struct memtrace_reader *r)
+{
+	struct symbolize_options options = { .no_debuginfod = true };
+	return r->sym ? NULL : symbolizer_create(r->cap, &options, &r->sym);
+}
+
+static struct mt_error *compute(struct memtrace_reader *r, uint32_t flags, uint32_t threshold,
+				bool temporal)
 {
 	struct view_options options = {
 		.split_threads = flags & MEMTRACE_SPLIT_THREADS,
 		.temporary_threshold = threshold,
+		.temporal = temporal,
 	};
-	if (r->views && r->views_flags == flags && r->views_threshold == threshold)
+	if (r->views && r->views_flags == flags && r->views_threshold == threshold &&
+	    r->views_temporal >= temporal)
 		return NULL;
 	views_destroy(r->views);
 	r->views = NULL;
 	r->views_flags = flags;
 	r->views_threshold = threshold;
+	r->views_temporal = temporal;
 	return views_compute(r->cap, &options, &r->views);
 }
 
 /* Those of any flags: totals and points do not depend on them. */
 static struct mt_error *compute_any(struct memtrace_reader *r)
 {
-	return r->views ? NULL : compute(r, 0, 1);
+	return r->views ? NULL : compute(r, 0, 1, false);
+}
+
+static struct mt_error *find_same(struct memtrace_reader *r)
+{
+	struct mt_error *err = symbolizer_of(r);
+	return err || r->same.count ? err : same_stacks_init(&r->same, r->cap, r->sym);
 }
 
 struct memtrace_error *memtrace_reader_totals(struct memtrace_reader *r, struct memtrace_totals *ret)
@@ -202,6 +223,27 @@ static struct mt_error *check_view(struct memtrace_reader *r, uint32_t view, uin
 	return NULL;
 }
 
+/* Adds a row to the record of the same stack, thread and allocator. */
+static struct mt_error *add_row(const struct memtrace_reader *r, const struct view_row *row,
+				uint32_t view, struct mt_map *places, struct memtrace_record *records,
+				size_t *count)
+{
+	uint32_t stack = same_stack(&r->same, row->stack);
+	/* Kinds are below 32 and thread indexes below 2^27, as in analysis/. */
+	uint64_t key = (uint64_t)row->thread << 37 | (uint64_t)stack << 5 | row->kind;
+	const uint64_t *there = mt_map_get(places, key);
+	struct memtrace_record *record = &records[there ? *there : *count];
+	if (!there) {
+		*record = (struct memtrace_record){ .stack = stack, .thread = row->thread,
+						    .allocator = row->kind };
+		if (!mt_map_put(places, key, (*count)++))
+			return &mt_enomem;
+	}
+	record->bytes += row->bytes[view];
+	record->count += row->count[view];
+	return NULL;
+}
+
 struct memtrace_error *memtrace_reader_records(struct memtrace_reader *r, uint32_t view,
 					       uint32_t flags, uint32_t threshold,
 					       struct memtrace_record **ret, size_t *count_ret)
@@ -210,23 +252,28 @@ struct memtrace_error *memtrace_reader_records(struct memtrace_reader *r, uint32
 	/* The other views are the same for every threshold. */
 	if (view != MEMTRACE_TEMPORARY)
 		threshold = r->views ? r->views_threshold : 1;
-	CHECK(compute(r, flags, threshold));
+	CHECK(compute(r, flags, threshold, false));
+	CHECK(find_same(r));
 	const struct views *v = r->views;
-	struct memtrace_record *records = malloc((v->row_count + 1) * sizeof(*records));
+	auto_free struct memtrace_record *records = malloc((v->row_count + 1) * sizeof(*records));
+	struct mt_map places = MT_MAP_INIT;
+	struct mt_error *err = records ? NULL : &mt_enomem;
 	size_t count = 0;
-	if (!records)
-		CHECK(&mt_enomem);
-	for (size_t i = 0; i < v->row_count; i++) {
-		const struct view_row *row = &v->rows[i];
-		if (row->count[view] || row->bytes[view])
-			records[count++] = (struct memtrace_record){
-				.stack = row->stack, .thread = row->thread, .allocator = row->kind,
-				.bytes = row->bytes[view], .count = row->count[view],
-			};
-	}
-	*ret = records;
+	for (size_t i = 0; i < v->row_count && !err; i++)
+		if (v->rows[i].count[view] || v->rows[i].bytes[view])
+			err = add_row(r, &v->rows[i], view, &places, records, &count);
+	mt_map_deinit(&places);
+	CHECK(err);
+	*ret = take_ptr(&records);
 	*count_ret = count;
 	return NULL;
+}
+
+/* ---- memory over time ---- */
+
+static uint64_t time_of(const struct memtrace_reader *r, uint64_t ticks)
+{
+	return capture_meta_u64(r->cap, CAPTURE_META_START, 0) + capture_ticks_to_ns(r->cap, ticks);
 }
 
 struct memtrace_error *memtrace_reader_snapshots(struct memtrace_reader *r,
@@ -234,17 +281,73 @@ struct memtrace_error *memtrace_reader_snapshots(struct memtrace_reader *r,
 {
 	CHECK(compute_any(r));
 	const struct views *v = r->views;
-	uint64_t start = capture_meta_u64(r->cap, CAPTURE_META_START, 0);
 	struct memtrace_snapshot *points = malloc((v->point_count + 1) * sizeof(*points));
 	if (!points)
 		CHECK(&mt_enomem);
 	for (size_t i = 0; i < v->point_count; i++)
 		points[i] = (struct memtrace_snapshot){
-			.time_ns = start + capture_ticks_to_ns(r->cap, v->points[i].ticks),
+			.time_ns = time_of(r, v->points[i].ticks),
 			.rss = v->points[i].rss, .heap = v->points[i].heap,
 		};
 	*ret = points;
 	*count_ret = v->point_count;
+	return NULL;
+}
+
+static struct memtrace_snapshot *copy_instants(const struct memtrace_reader *r,
+					       const struct temporal *t)
+{
+	struct memtrace_snapshot *instants = malloc((t->instants.len + 1) * sizeof(*instants));
+	for (size_t i = 0; instants && i < t->instants.len; i++)
+		instants[i] = (struct memtrace_snapshot){
+			.time_ns = time_of(r, t->instants.items[i].ticks),
+			.heap = t->instants.items[i].heap,
+		};
+	return instants;
+}
+
+static struct memtrace_lifetime *copy_lifetimes(const struct memtrace_reader *r,
+						const struct temporal *t, size_t *count_ret)
+{
+	struct memtrace_lifetime *found = malloc((t->len + 1) * sizeof(*found));
+	size_t count = 0;
+	for (size_t i = 0; found && i < t->cap; i++) {
+		const struct temporal_entry *e = &t->entries[i];
+		if (!e->key)
+			continue;
+		const struct view_row *row = &r->views->rows[temporal_row(e)];
+		uint32_t gone = temporal_gone(e);
+		found[count++] = (struct memtrace_lifetime){
+			.stack = same_stack(&r->same, row->stack), .thread = row->thread,
+			.allocator = row->kind, .born = temporal_born(e),
+			.gone = gone == TEMPORAL_NEVER ? MEMTRACE_NEVER : gone,
+			.bytes = e->bytes, .count = e->count,
+		};
+	}
+	*count_ret = count;
+	return found;
+}
+
+struct memtrace_error *memtrace_reader_lifetimes(struct memtrace_reader *r, uint32_t flags,
+						 struct memtrace_lifetime **ret, size_t *count_ret,
+						 struct memtrace_snapshot **instants_ret,
+						 size_t *instant_count_ret)
+{
+	CHECK(check_view(r, MEMTRACE_PEAK, flags));
+	CHECK(compute(r, flags, r->views ? r->views_threshold : 1, true));
+	CHECK(find_same(r));
+	const struct temporal *t = r->views->temporal;
+	size_t count = 0;
+	if (!t)
+		CHECK(&mt_enomem);
+	auto_free struct memtrace_lifetime *lifetimes = copy_lifetimes(r, t, &count);
+	auto_free struct memtrace_snapshot *instants = copy_instants(r, t);
+	if (!lifetimes || !instants)
+		CHECK(&mt_enomem);
+	*ret = take_ptr(&lifetimes);
+	*count_ret = count;
+	*instants_ret = take_ptr(&instants);
+	*instant_count_ret = t->instants.len;
 	return NULL;
 }
 
@@ -274,14 +377,10 @@ const char *memtrace_allocator_name(uint32_t allocator)
 
 /* ---- stacks ---- */
 
-static struct mt_error *symbolizer_of(struct memtrace_reader *r, bool native)
+static struct mt_error *resolve(struct memtrace_reader *r)
 {
-	struct symbolize_options options = { .no_debuginfod = true };
-	struct mt_error *err = r->sym ? NULL : symbolizer_create(r->cap, &options, &r->sym);
-	if (!err && native && !r->resolved) {
-		err = symbolizer_resolve(r->sym, NULL, NULL);
-		r->resolved = !err;
-	}
+	struct mt_error *err = r->resolved ? NULL : symbolizer_resolve(r->sym, NULL, NULL);
+	r->resolved = !err;
 	return err;
 }
 
@@ -305,7 +404,9 @@ struct memtrace_error *memtrace_reader_stack(struct memtrace_reader *r, uint32_t
 	size_t count;
 	if (kind >= sizeof(parts) / sizeof(parts[0]))
 		CHECK(mt_error_create(MT_ERROR_OTHER, "there is no kind %u of stack", kind));
-	CHECK(symbolizer_of(r, kind != MEMTRACE_STACK_PYTHON));
+	CHECK(symbolizer_of(r));
+	if (kind != MEMTRACE_STACK_PYTHON)
+		CHECK(resolve(r));
 	CHECK(symbolizer_stack_part(r->sym, stack, parts[kind], &frames, &count));
 	if (!mt_array_reserve(&r->frames, count + 1))
 		CHECK(&mt_enomem);

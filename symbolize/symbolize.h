@@ -78,6 +78,10 @@ struct mt_error *symbolizer_stack_part(struct symbolizer *s, uint32_t stack, enu
 				       const struct symbol_frame **ret, size_t *count_ret)
 	MT_MUST_CHECK;
 
+/* The line of a Python frame by its id, 0: unknown. */
+struct mt_error *symbolizer_python_line(struct symbolizer *s, uint32_t frame, uint32_t *ret)
+	MT_MUST_CHECK;
+
 /* The payload of a CAPTURE_BLOCK_SYMBOLS block for everything resolved. The caller frees. */
 struct mt_error *symbolizer_encode(struct symbolizer *s, void **ret, size_t *size_ret)
 	MT_MUST_CHECK;

@@ -431,6 +431,15 @@ static struct mt_error *show(struct symbolizer *s, uint32_t id, struct shown *re
 	return NULL;
 }
 
+struct mt_error *symbolizer_python_line(struct symbolizer *s, uint32_t frame, uint32_t *ret)
+{
+	struct shown shown;
+	struct mt_error *err = show(s, frame, &shown);
+	if (!err)
+		*ret = s->frames.items[shown.first].line;
+	return err;
+}
+
 /* ---- stacks ---- */
 
 /* Frame ids of a chain of nodes into ids[], root first. */

@@ -69,7 +69,8 @@ class Library(unittest.TestCase):
     def test_layout_does_not_move(self):
         """Sizes that programs compiled in."""
         sizes = {"memtrace_totals": 88, "memtrace_record": 32, "memtrace_snapshot": 24,
-                 "memtrace_frame": 32, "memtrace_event": 40}
+                 "memtrace_frame": 32,
+                 "memtrace_lifetime": 40, "memtrace_event": 40}
         checks = "\n".join(f'_Static_assert(sizeof(struct {name}) == {size}, "{name}");'
                            for name, size in sizes.items())
         harness.compile_c(f'#include "{HEADER}"\n{checks}\nint main(void) {{ return 0; }}\n',

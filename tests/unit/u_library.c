@@ -133,6 +133,73 @@ static void test_records(void **state)
 	synthetic_remove(&m.s);
 }
 
+/* Two calls on one line of Python are one place; on another line, another. */
+static void test_same_line(void **state)
+{
+	(void)state;
+	struct synthetic s;
+	struct memtrace_reader *r;
+	struct memtrace_record *records;
+	uint32_t other, stacks[3], count_[2] = { 0 };
+	size_t count;
+	synthetic_begin(&s);
+	uint32_t native = synthetic_native(&s, "main", "main.c", 10, 0);
+	uint32_t g = synthetic_python(&s, "g", "app.py", 3);
+	synthetic_ok(capture_writer_frame_python(s.w, s.next_code, false, 3, &other));
+	uint32_t h = synthetic_python(&s, "g", "app.py", 4);
+	const uint32_t frames[] = { g, other, h };
+	for (int i = 0; i < 3; i++) {
+		stacks[i] = synthetic_stack(&s, (uint32_t[]){ native, 0 }, (uint32_t[]){ frames[i], 0 }, 0);
+		synthetic_event(&s, WIRE_REC_MALLOC, 0x1000 + 0x100u * (unsigned)i, 10, stacks[i], 1);
+	}
+	synthetic_end(&s, true);
+	good(memtrace_reader_open(s.path, &r));
+	good(memtrace_reader_records(r, MEMTRACE_PEAK, 0, 1, &records, &count));
+	assert_int_equal(count, 2);
+	for (size_t i = 0; i < count; i++) {
+		assert_true(records[i].stack == stacks[0] || records[i].stack == stacks[2]);
+		count_[records[i].stack == stacks[2]] += (uint32_t)records[i].count;
+	}
+	assert_int_equal(count_[0], 2);
+	assert_int_equal(count_[1], 1);
+	memtrace_free(records);
+	memtrace_reader_close(r);
+	synthetic_remove(&s);
+}
+
+static void test_lifetimes(void **state)
+{
+	(void)state;
+	struct made m;
+	struct memtrace_reader *r;
+	struct memtrace_lifetime *lives;
+	struct memtrace_snapshot *instants;
+	struct memtrace_record *records;
+	size_t count, instant_count, record_count;
+	make(&m, true);
+	good(memtrace_reader_open(m.s.path, &r));
+	good(memtrace_reader_lifetimes(r, 0, &lives, &count, &instants, &instant_count));
+	/* All in one millisecond: one instant, the peak, and what lived through it. */
+	assert_int_equal(instant_count, 1);
+	assert_int_equal(instants[0].heap, 100 + 300 + 4096);
+	assert_int_equal(count, 3);
+	uint64_t bytes = 0;
+	for (size_t i = 0; i < count; i++) {
+		bytes += lives[i].bytes;
+		assert_int_equal(lives[i].born, 0);
+		assert_int_equal(lives[i].gone == MEMTRACE_NEVER, lives[i].stack == m.native_stack);
+	}
+	assert_int_equal(bytes, 100 + 300 + 4096);
+	memtrace_free(lives);
+	memtrace_free(instants);
+	/* The views are still there. */
+	good(memtrace_reader_records(r, MEMTRACE_LEAKS, 0, 1, &records, &record_count));
+	assert_int_equal(record_count, 1);
+	memtrace_free(records);
+	memtrace_reader_close(r);
+	synthetic_remove(&m.s);
+}
+
 static void test_stacks(void **state)
 {
 	(void)state;
@@ -253,6 +320,7 @@ int main(void)
 		cmocka_unit_test(test_facts),	cmocka_unit_test(test_records),
 		cmocka_unit_test(test_stacks),	cmocka_unit_test(test_events),
 		cmocka_unit_test(test_cut),	cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_lifetimes), cmocka_unit_test(test_same_line),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
