@@ -3,6 +3,7 @@
  * Knows: the command line. Does not know: how a capture works.
  * Called by cmds/main.c; calls cmds/session.h. */
 #include "cmds/command.h"
+#include "cmds/control.h"
 #include "cmds/session.h"
 #include "cmds/signals.h"
 
@@ -14,6 +15,13 @@
 struct attach_args {
 	struct session_options session;
 	const char *pid;
+	bool control;
+};
+
+enum { KEY_CONTROL = 0x100 };
+static const struct argp_option options[] = {
+	{ "control", KEY_CONTROL, NULL, 0, "for programs: go to the background and obey standard input", 0 },
+	{ 0 },
 };
 
 static error_t parse_arg(int key, char *arg, struct argp_state *state)
@@ -28,6 +36,9 @@ static error_t parse_arg(int key, char *arg, struct argp_state *state)
 			argp_error(state, "one process at a time");
 		a->pid = arg;
 		return 0;
+	case KEY_CONTROL:
+		a->control = true;
+		return 0;
 	case ARGP_KEY_NO_ARGS:
 		argp_error(state, "which process? give its PID");
 		return 0;
@@ -38,7 +49,7 @@ static error_t parse_arg(int key, char *arg, struct argp_state *state)
 
 static const struct argp_child children[] = { { &session_argp, 0, NULL, 0 }, { 0 } };
 static const struct argp argp = {
-	NULL, parse_arg, "PID",
+	options, parse_arg, "PID",
 	"Record every allocation of a running process with its stack.\v"
 	"Records until the duration is over, the process exits, or Ctrl-C; then takes the tracer out "
 	"again and writes the capture. The process needs nothing installed and is not restarted.",
@@ -58,6 +69,29 @@ static struct mt_error *attach_session(struct session *s)
 	return err ? err : session_arm(s);
 }
 
+static struct mt_error *record(pid_t pid, const struct attach_args *args, int *exit_code_ret)
+{
+	struct session s;
+	struct mt_error *err = session_open(&s, pid, &args->session, false);
+	if (err)
+		return err;
+	err = attach_session(&s);
+	if (err) {
+		session_abort(&s);
+		return err;
+	}
+	if (args->control)
+		control_recording(s.path);
+	if (!args->session.quiet)
+		cmd_note("recording process %d (%s) to %s; Ctrl-C ends it", pid, s.comm, s.path);
+	do
+		session_turn(&s, TURN_MS);
+	while (s.end == SESSION_GOES_ON);
+	err = session_close(&s, exit_code_ret);
+	session_drop(&s, false);
+	return err;
+}
+
 struct mt_error *cmd_attach(int argc, char **argv, int *exit_code_ret)
 {
 	struct attach_args args = { .session = { .mode = "attach", .signals_end = true } };
@@ -68,21 +102,11 @@ struct mt_error *cmd_attach(int argc, char **argv, int *exit_code_ret)
 	if (err)
 		return err;
 	signals_catch();
-	struct session s;
-	err = session_open(&s, pid, &args.session, false);
-	if (err)
-		return err;
-	err = attach_session(&s);
-	if (err) {
-		session_abort(&s);
-		return err;
-	}
-	if (!args.session.quiet)
-		cmd_note("recording process %d (%s) to %s; Ctrl-C ends it", pid, s.comm, s.path);
-	do
-		session_turn(&s, TURN_MS);
-	while (s.end == SESSION_GOES_ON);
-	err = session_close(&s, exit_code_ret);
-	session_drop(&s, false);
+	if (args.control)
+		err = control_begin();
+	if (!err)
+		err = record(pid, &args, exit_code_ret);
+	if (args.control)
+		control_end(err);
 	return err;
 }

@@ -27,6 +27,7 @@ static struct {
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
 
 static volatile sig_atomic_t count[3], taken[3];	/* of the first rows */
+static volatile sig_atomic_t asked;
 static bool caught;
 
 static void note_signal(int sig)
@@ -54,7 +55,12 @@ void signals_catch(void)
 
 bool signals_end_asked(void)
 {
-	return count[0] || count[1] || count[2];
+	return asked || count[0] || count[1] || count[2];
+}
+
+void signals_ask_end(void)
+{
+	asked = 1;
 }
 
 int signals_take(void)

@@ -10,6 +10,8 @@
 void signals_catch(void);
 /* A signal that asks for the end came (SIGINT, SIGTERM, SIGHUP). */
 bool signals_end_asked(void);
+/* The same by other means. Safe in a signal handler. */
+void signals_ask_end(void);
 /* The same, signal by signal, for passing on: each that came since the last call is given once. */
 int signals_take(void);
 /* In a forked child: everything as it was before signals_catch(). */

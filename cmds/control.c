@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* cmds/control.c - the lines between `attach --control` and the program that started it.
+ * Knows: standard input and output, SIGIO. Does not know: captures.
+ * Called by cmds/attach.c; calls cmds/signals.h and the kernel. */
+#include "cmds/control.h"
+
+#include "cmds/signals.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* Sockets of a server, pipes whose end is waited for: what was left inheritable is not for us. */
+static void close_inherited(void)
+{
+	if (syscall(SYS_close_range, 3u, ~0u, 0u))
+		for (int fd = 3, n = (int)sysconf(_SC_OPEN_MAX); fd < n && fd < 65536; fd++)
+			close(fd);
+}
+
+static struct mt_error *go_to_background(void)
+{
+	pid_t pid = fork();
+	if (pid < 0)
+		return mt_error_os(errno, "cannot go to the background");
+	if (pid)
+		_exit(0);
+	setsid();
+	return NULL;
+}
+
+/* A byte at a time: what comes after the line is for the signal to find. */
+static bool read_line(char *line, size_t size)
+{
+	size_t n = 0;
+	while (n + 1 < size) {
+		ssize_t got = read(STDIN_FILENO, line + n, 1);
+		if (got < 0 && errno == EINTR && !signals_end_asked())
+			continue;
+		if (got <= 0 || line[n] == '\n')
+			break;
+		n++;
+	}
+	line[n] = 0;
+	return n > 0;
+}
+
+static void input_came(int sig)
+{
+	(void)sig;
+	signals_ask_end();
+}
+
+/* SIGIO for the input from here on, whether it came already or not. */
+static struct mt_error *watch_input(void)
+{
+	struct sigaction sa = { .sa_handler = input_came };
+	struct pollfd p = { .fd = STDIN_FILENO, .events = POLLIN };
+	sigset_t set;
+	sigemptyset(&set);
+	sigaddset(&set, SIGIO);
+	sigaction(SIGIO, &sa, NULL);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	int flags = fcntl(STDIN_FILENO, F_GETFL);
+	if (flags < 0 || fcntl(STDIN_FILENO, F_SETOWN, getpid()) ||
+	    fcntl(STDIN_FILENO, F_SETFL, flags | O_ASYNC))
+		return mt_error_os(errno, "--control: standard input cannot be watched");
+	if (poll(&p, 1, 0) > 0)
+		signals_ask_end();
+	return NULL;
+}
+
+struct mt_error *control_begin(void)
+{
+	char line[16];
+	close_inherited();
+	struct mt_error *err = go_to_background();
+	if (err)
+		return err;
+	printf("ready %d\n", (int)getpid());
+	fflush(stdout);
+	if (!read_line(line, sizeof(line)) || strcmp(line, "go"))
+		return mt_error_create(MT_ERROR_INTERRUPTED, "interrupted before the capture began");
+	return watch_input();
+}
+
+void control_recording(const char *path)
+{
+	printf("recording %s\n", path);
+	fflush(stdout);
+}
+
+/* A socket that is closed with unread input is reset, and what was said on it last is lost. */
+static void drain_input(void)
+{
+	char rest[256];
+	struct pollfd p = { .fd = STDIN_FILENO, .events = POLLIN };
+	while (poll(&p, 1, 0) > 0 && read(STDIN_FILENO, rest, sizeof(rest)) > 0)
+		;
+}
+
+void control_end(const struct mt_error *err)
+{
+	drain_input();
+	if (err)
+		printf("failed %d %d\n", err->code, err->errnum);
+	else
+		printf("done\n");
+}
