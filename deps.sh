@@ -11,7 +11,8 @@ build="gcc make pkg-config libc6-dev libunwind-dev libelf-dev libdw-dev libzstd-
 	libxxhash-dev zlib1g-dev python3"
 test="libcmocka-dev clang libclang-rt-dev|libclang-rt-14-dev|libclang-rt-18-dev|libclang-common-14-dev
 	g++ gcc-multilib musl-tools gdb strace binutils dwz xz-utils git procps util-linux ca-certificates nodejs=node npm=npm chromium?
-	cppcheck clang-tidy man-db"
+	cppcheck clang-tidy man-db python3-pip mypy python3-ipykernel jupyter-nbconvert python3-pytest
+	python3-pytest-xdist"
 real="gunicorn python3-django postgresql postgresql-contrib redis-server redis-tools
 	nginx-light|nginx wrk default-jdk-headless=javac rustc=rustc"
 bench="python3-numpy python3-django heaptrack"
