@@ -530,6 +530,10 @@ const char *wire_record_name(unsigned kind)
 		[WIRE_REC_FREE] = "free", [WIRE_REC_REALLOC_FREE] = "realloc-free",
 		[WIRE_REC_MUNMAP] = "munmap", [WIRE_REC_MREMAP_UNMAP] = "mremap-unmap",
 		[WIRE_REC_BRK_SHRINK] = "brk-shrink",
+		[WIRE_REC_PYMALLOC_MALLOC] = "pymalloc_malloc",
+		[WIRE_REC_PYMALLOC_CALLOC] = "pymalloc_calloc",
+		[WIRE_REC_PYMALLOC_REALLOC] = "pymalloc_realloc",
+		[WIRE_REC_PYMALLOC_FREE] = "pymalloc_free",
 	};
 	return kind < WIRE_REC_LIMIT && names[kind] ? names[kind] : "unknown";
 }

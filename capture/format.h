@@ -22,6 +22,7 @@ enum capture_feature {		/* bits a reader must know are in the low half */
 	CAPTURE_FEATURE_PYTHON = 1 << 1,
 	CAPTURE_FEATURE_SYMBOLS = 1 << 2,
 	CAPTURE_FEATURE_SAMPLED = 1 << 3,	/* numbers are wrong without the weights */
+	CAPTURE_FEATURE_PYMALLOC = 1 << 4,	/* has events of Python's own allocators */
 };
 
 struct capture_file_header {

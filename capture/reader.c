@@ -69,7 +69,7 @@ static struct mt_error *check_version(const struct capture *cap)
 {
 	const struct capture_file_header *h = &cap->header;
 	uint32_t known = CAPTURE_FEATURE_NATIVE | CAPTURE_FEATURE_PYTHON | CAPTURE_FEATURE_SYMBOLS |
-			 CAPTURE_FEATURE_SAMPLED;
+			 CAPTURE_FEATURE_SAMPLED | CAPTURE_FEATURE_PYMALLOC;
 	if (h->min_reader > CAPTURE_VERSION || (h->features & 0xffff & ~known))
 		return mt_error_hint(mt_error_create(MT_ERROR_OTHER,
 				"'%s' was made by a newer memtrace (format %u, this one reads up to %u)",

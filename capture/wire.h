@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #define WIRE_MAGIC 0x31656369776d746dull
-#define WIRE_VERSION 3u
+#define WIRE_VERSION 4u
 
 #define WIRE_MEMFD_DATA "memtrace-data"		/* names in /proc/PID/maps, for status and detach */
 #define WIRE_MEMFD_TRACER "memtrace-tracer"
@@ -21,7 +21,8 @@
 /* ---- allocation functions -------------------------------------------------------------------
  * One row a hooked function: enum name, symbol, record kind. The kind is also the allocator in
  * the capture file. A function that calls another hooked one inside libc is seen once: the hook
- * of the outer one is in progress. The last is no symbol: it is reached by a field of a type. */
+ * of the outer one is in progress. The last are no symbols: they are reached by a field of a type
+ * and by CPython's allocator tables, and take the table's context as their first argument. */
 #define WIRE_FUNCTIONS(X)					\
 	X(MALLOC,		"malloc")			\
 	X(FREE,			"free")				\
@@ -44,7 +45,11 @@
 	X(SBRK,			"sbrk")				\
 	X(DLOPEN,		"dlopen")			\
 	X(DLMOPEN,		"dlmopen")			\
-	X(CODE_DEALLOC,		"PyCode_Type.tp_dealloc")
+	X(CODE_DEALLOC,		"PyCode_Type.tp_dealloc")	\
+	X(PY_MALLOC,		"PyMemAllocatorEx.malloc")	\
+	X(PY_CALLOC,		"PyMemAllocatorEx.calloc")	\
+	X(PY_REALLOC,		"PyMemAllocatorEx.realloc")	\
+	X(PY_FREE,		"PyMemAllocatorEx.free")
 
 enum wire_function {
 #define X(name, symbol) WIRE_FN_##name,
@@ -52,6 +57,11 @@ enum wire_function {
 #undef X
 	WIRE_FN_COUNT,
 };
+
+static inline int wire_function_is_python(unsigned fn)
+{
+	return fn >= WIRE_FN_PY_MALLOC;
+}
 
 /* A function can have several originals in one process (RTLD_DEEPBIND, an allocator linked into a
  * library); each gets a thunk and a hook variant of its own. */
@@ -93,11 +103,15 @@ enum wire_record {
 	WIRE_REC_MMAP,
 	WIRE_REC_MREMAP,
 	WIRE_REC_BRK,			/* sbrk/brk that grew the break: old break, bytes */
+	WIRE_REC_PYMALLOC_MALLOC,	/* of a domain of CPython, whatever serves it */
+	WIRE_REC_PYMALLOC_CALLOC,
+	WIRE_REC_PYMALLOC_REALLOC,
 	WIRE_REC_FREE = 24,
 	WIRE_REC_REALLOC_FREE,
 	WIRE_REC_MUNMAP,		/* pointer, size */
 	WIRE_REC_MREMAP_UNMAP,		/* pointer, size */
 	WIRE_REC_BRK_SHRINK,		/* new break, bytes */
+	WIRE_REC_PYMALLOC_FREE,		/* also the old block of a realloc */
 	WIRE_REC_LIMIT = 32,
 };
 
@@ -196,6 +210,8 @@ struct wire_python {
 	uint64_t runtime;		/* address of _PyRuntime, 0: none of this is needed */
 };
 
+#define WIRE_PYTHON_DOMAINS 3u		/* allocator tables: raw, mem, obj */
+
 /* Global table of Python code objects, so that each is described once. */
 struct wire_code {
 	uint64_t address;		/* T; 0: free */
@@ -242,7 +258,7 @@ struct wire_restore {
  * The armed byte is the only word that changes while other threads run. Written by the controller
  * through /proc/PID/mem, so the page is never writable. */
 #define WIRE_THUNK_MAGIC 0x316b6e756874746dull
-#define WIRE_THUNK_MAX 40u		/* distinct (function, original) pairs */
+#define WIRE_THUNK_MAX 52u		/* distinct (function, original) pairs */
 #define WIRE_THUNK_CODE 0x400u		/* offset of the first thunk in the page */
 #define WIRE_THUNK_SIZE 32u
 #define WIRE_THUNK_END 0xf00u		/* offset of borrow_end_code, attach/borrow.h */
@@ -353,6 +369,7 @@ struct wire_header {
 	uint64_t sample_rate;
 	uint64_t sample_offset;		/* T: filter, then buckets of live samples; zero at first */
 	uint64_t main_stack_end;	/* highest address of the main thread's stack, 0: unknown */
+	uint64_t python_tables[WIRE_PYTHON_DOMAINS];	/* watched at each mmap; 0: none */
 	struct wire_python python;
 	uint64_t original[WIRE_FN_COUNT][WIRE_VARIANTS];
 };

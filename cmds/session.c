@@ -31,7 +31,7 @@ static const struct argp_option session_rows[] = {
 	{ "no-native", 'n', NULL, 0, "Python frames only: no native stacks", 0 },
 	{ "on-overflow", 'w', "WHAT", 0, "a full buffer makes the thread \"wait\" (default) or \"drop\" events", 0 },
 	{ "sample", 'S', "BYTES", 0, "record a sample: one block every BYTES on average, like 512KiB; figures are estimates", 0 },
-	{ "trace-python-allocators", 'p', NULL, 0, "record pymalloc requests too (not there yet: an error)", 0 },
+	{ "trace-python-allocators", 'p', NULL, 0, "record what Python asks of its own allocators, not what they ask of the system", 0 },
 	{ "force", 'f', NULL, 0, "overwrite FILE", 0 },
 	{ "quiet", 'q', NULL, 0, "print errors only", 0 },
 	{ 0 },
@@ -65,8 +65,7 @@ static error_t parse_row(int key, char *arg, struct argp_state *state)
 		return 0;
 	}
 	case 'p':
-		argp_failure(state, EXIT_USAGE, 0, "--trace-python-allocators is not there yet: "
-			     "without it, what Python's own allocator asks of the system is recorded");
+		o->python_allocators = true;
 		return 0;
 	case 'f':
 		o->force = true;
@@ -141,6 +140,21 @@ static struct mt_error *refuse_second_capture(struct session *s)
 	return err;
 }
 
+/* What `run` starts may become an interpreter only later: a wrapper script, a shim. */
+static struct mt_error *check_python_allocators(struct session *s)
+{
+	const struct python *py = &s->injection->python;
+	if (!s->options->python_allocators || py->allocators.table[0])
+		return NULL;
+	if (py->present)
+		return mt_error_create(MT_ERROR_REFUSED, "process %d: the allocator tables of its Python cannot be "
+				       "found: --trace-python-allocators cannot work", s->pid);
+	if (!strcmp(s->options->mode, "run"))
+		return NULL;
+	return mt_error_hint(mt_error_create(MT_ERROR_REFUSED, "process %d runs no Python", s->pid),
+			     "leave --trace-python-allocators out: all that it allocates is recorded");
+}
+
 static struct mt_error *open_steps(struct session *s, bool overwrite)
 {
 	struct proc_status status;
@@ -156,13 +170,17 @@ static struct mt_error *open_steps(struct session *s, bool overwrite)
 	if (!err)
 		err = injection_prepare(s->t, &(struct inject_options){ .no_native = s->options->no_native,
 									  .drop = s->options->drop,
-									  .sample_rate = s->options->sample_rate },
+									  .sample_rate = s->options->sample_rate,
+									  .python_allocators = s->options->python_allocators },
 					&s->injection);
+	if (!err)
+		err = check_python_allocators(s);
 	if (!err && s->options->signals_end && signals_end_asked())
 		err = mt_error_create(MT_ERROR_INTERRUPTED, "interrupted before the capture began");
 	uint32_t features = (s->options->no_native ? 0 : CAPTURE_FEATURE_NATIVE) |
 			    (!err && s->injection->python.known ? CAPTURE_FEATURE_PYTHON : 0) |
-			    (s->options->sample_rate ? CAPTURE_FEATURE_SAMPLED : 0);
+			    (s->options->sample_rate ? CAPTURE_FEATURE_SAMPLED : 0) |
+			    (!err && s->injection->python.allocators.table[0] ? CAPTURE_FEATURE_PYMALLOC : 0);
 	/* The file comes last: a refused target leaves none behind. */
 	if (!err)
 		err = capture_writer_create(s->path, s->options->force || overwrite, features, &s->writer);
@@ -410,8 +428,9 @@ static struct mt_error *put_metadata(struct session *s)
 	const struct injection *in = s->injection;
 	const struct image *allocator = slots_allocator(s->t, &in->images, &in->linkmap);
 	char options[64];
-	snprintf(options, sizeof(options), "%s%s%s", s->options->no_native ? "no-native" : "native",
-		 in->python.known ? ",python" : "", s->options->drop ? ",drop" : "");
+	snprintf(options, sizeof(options), "%s%s%s%s", s->options->no_native ? "no-native" : "native",
+		 in->python.known ? ",python" : "", s->options->drop ? ",drop" : "",
+		 in->python.allocators.table[0] ? ",python-allocators" : "");
 	struct mt_error *err = put_process(s);
 	if (!err)
 		err = put_system(s);

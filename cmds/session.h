@@ -21,7 +21,7 @@ struct session_options {
 	const char *output;		/* NULL: memtrace-<comm>.<pid>.bin */
 	uint64_t duration_ns;		/* 0: no end */
 	uint64_t sample_rate;		/* bytes, 0: every allocation */
-	bool force, quiet, no_native, drop;
+	bool force, quiet, no_native, drop, python_allocators;
 	bool signals_end;		/* SIGINT, SIGTERM and SIGHUP end the capture */
 	const char *mode;		/* "attach", "run" */
 };

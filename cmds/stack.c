@@ -96,7 +96,7 @@ static struct mt_error *prepare(struct stacks *s, pid_t pid)
 	if (!err)
 		err = backtrace_create(s->t, &s->images, &s->backtrace);
 	if (!err)
-		err = python_probe(s->t, &s->images, &s->python);
+		err = python_probe(s->t, &s->images, false, &s->python);
 	if (!err)
 		err = python_frames_init(&s->frames, s->t, &s->python);
 	if (!err)

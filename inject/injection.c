@@ -87,7 +87,7 @@ static struct mt_error *prepare_parts(struct injection *in)
 	if (!err)
 		err = linkmap_read(in->t, &in->images, &in->linkmap);
 	if (!err)
-		err = python_probe(in->t, &in->images, &in->python);
+		err = python_probe(in->t, &in->images, in->options.python_allocators, &in->python);
 	if (!err)
 		err = tables_compile(in->t, &in->images, &in->tables);
 	if (!err)
@@ -180,11 +180,9 @@ static struct mt_error *add_patch(struct injection *in, const struct slot *slot,
 {
 	struct wire_header *h = in->channel.header;
 	uint64_t thunk;
-	unsigned variant = 0;
 	if (*count == h->patch_capacity)
 		return mt_error_create(MT_ERROR_OTHER, "too many slots");
-	struct mt_error *err = thunks_get(in->t, &in->thunks, slot->function, slot->original, &thunk,
-					  &variant);
+	struct mt_error *err = thunks_get(in->t, &in->thunks, slot->function, slot->original, &thunk);
 	if (err)
 		return err;
 	if (slot->value == thunk)	/* a pointer of an earlier capture, copied by the program */
@@ -195,7 +193,6 @@ static struct mt_error *add_patch(struct injection *in, const struct slot *slot,
 	if (tracee_read_some(in->t, slot->address, &now, sizeof(now)) == sizeof(now) &&
 	    now == slot->original)
 		expected = now;
-	h->original[slot->function][variant] = slot->original;
 	struct wire_patch *patches = channel_at(&in->channel, h->patches_offset);
 	patches[(*count)++] = (struct wire_patch){
 		.slot = slot->address, .old_value = slot->value, .new_value = thunk, .expected = expected,
@@ -222,6 +219,7 @@ static bool slot_lost(struct injection *in, const struct wire_patch *p, uint64_t
 {
 	int thunk = thunks_index(&in->thunks, p->new_value);
 	if ((p->state != WIRE_PATCH_MISSED && p->state != WIRE_PATCH_DONE) || thunk < 0 ||
+	    wire_function_is_python(in->thunks.content.function[thunk]) ||
 	    tracee_read_some(in->t, p->slot, value_ret, sizeof(*value_ret)) != sizeof(*value_ret))
 		return false;
 	if (*value_ret == in->thunks.content.target[thunk].original)
@@ -247,6 +245,52 @@ static void patch_lost_slots(struct injection *in, uint32_t *count)
 	}
 }
 
+/* ---- Python's allocator tables ---- */
+
+/* A program may set its allocators at any time, and the interpreter does while it starts. What was
+ * given to the tracer and is not pending any more must be given again. */
+static bool table_field_lost(struct injection *in, uint64_t slot)
+{
+	const struct wire_header *h = in->channel.header;
+	const struct wire_patch *patches = channel_at(&in->channel, h->patches_offset);
+	for (uint32_t i = atomic_load(&h->patches_wanted); i > 0; i--)
+		if (patches[i - 1].slot == slot)
+			return patches[i - 1].state != WIRE_PATCH_WANTED;
+	return false;		/* no thunk was left for it */
+}
+
+static struct mt_error *take_table_field(struct injection *in, unsigned domain, unsigned field)
+{
+	uint64_t address = in->python.allocators.table[domain] + field * 8, value;
+	uint64_t *given = &in->table_value[domain][field];
+	if (tracee_read_some(in->t, address, &value, sizeof(value)) != sizeof(value) ||
+	    thunks_index(&in->thunks, value) >= 0 ||
+	    (value == *given && !table_field_lost(in, address)))
+		return NULL;
+	*given = value;
+	return slots_add_function(in->t, &in->images, address, value, python_field_function(field),
+				  &in->slots);
+}
+
+/* Releases first: while the hooks are armed, no block may be seen to come and not to go. */
+static struct mt_error *take_tables(struct injection *in)
+{
+	struct mt_error *err = NULL;
+	for (unsigned field = PYTHON_FIELDS - 1; field > 0 && in->python.allocators.table[0]; field--)
+		for (unsigned domain = 0; domain < WIRE_PYTHON_DOMAINS && !err; domain++)
+			err = take_table_field(in, domain, field);
+	return err;
+}
+
+/* A pointer of an earlier capture may lead to any thunk. */
+static void publish_originals(struct injection *in)
+{
+	const struct wire_thunk_page *page = &in->thunks.content;
+	for (uint32_t i = 0; i < page->count; i++)
+		in->channel.header->original[page->function[i]][page->variant[i]] =
+			page->target[i].original;
+}
+
 /* Slots found since the last call go onto the patch list; the tracer applies it. */
 static struct mt_error *publish_patches(struct injection *in)
 {
@@ -260,6 +304,7 @@ static struct mt_error *publish_patches(struct injection *in)
 		in->slots_refused += err != NULL;
 		mt_error_destroy(err);
 	}
+	publish_originals(in);
 	uint64_t hooks[WIRE_FN_COUNT][WIRE_VARIANTS];
 	struct mt_error *err = hook_addresses(in, hooks);
 	if (!err)
@@ -311,6 +356,7 @@ static struct mt_error *fill_header(struct injection *in)
 	h->options = WIRE_OPT_PYTHON | (in->options.no_native ? 0 : WIRE_OPT_NATIVE) |
 		     (in->options.drop ? WIRE_OPT_DROP : 0) | (in->filtered ? WIRE_OPT_NO_PROBE : 0);
 	h->python = in->python.known ? in->python.layout : (struct wire_python){ 0 };
+	memcpy(h->python_tables, in->python.allocators.table, sizeof(h->python_tables));
 	for (size_t i = 0; i < maps.maps.len; i++)
 		if (!strcmp(maps.maps.items[i].path, "[stack]"))
 			h->main_stack_end = maps.maps.items[i].end;
@@ -355,6 +401,8 @@ static struct mt_error *load_steps(struct injection *in, struct borrow *b)
 	borrow_set_end(b, in->thunks.page + WIRE_THUNK_END);
 	h->tid_offset = loader_tid_offset(in->t, b);
 	err = load_tracer(in, b);
+	if (!err)
+		err = take_tables(in);
 	if (!err)
 		err = publish_patches(in);
 	if (!err)
@@ -456,6 +504,11 @@ struct mt_error *injection_refresh(struct injection *in, bool force, bool *chang
 		mt_error_destroy(err);
 		err = NULL;
 	}
+	size_t slots = in->slots.list.len;
+	if (!err)
+		err = take_tables(in);
+	if (!err && in->slots.list.len != slots)
+		err = publish_patches(in);
 	answer_loads(h, requested);
 	if (changed_ret)
 		*changed_ret = changed;

@@ -27,6 +27,7 @@ struct inject_options {
 	bool no_native;		/* no native frames */
 	bool drop;		/* a full ring drops instead of waiting */
 	uint64_t sample_rate;	/* bytes from one recorded block to the next, 0: all are */
+	bool python_allocators;	/* what Python asks of its own allocators, not what they ask */
 };
 
 struct injection {
@@ -43,6 +44,8 @@ struct injection {
 	bool armed;
 	bool filtered;		/* some thread has a seccomp filter */
 	unsigned slots_refused;	/* no thunk left for them */
+	/* What last went from the fields of Python's allocator tables into slots.list. */
+	uint64_t table_value[WIRE_PYTHON_DOMAINS][PYTHON_FIELDS];
 };
 
 struct mt_error *injection_prepare(struct tracee *t, const struct inject_options *options,

@@ -107,7 +107,8 @@ static void fill_layout(struct tracee *t, struct image *img, struct python *py)
 		py->runtime = runtime;
 }
 
-struct mt_error *python_probe(struct tracee *t, const struct images *images, struct python *ret)
+struct mt_error *python_probe(struct tracee *t, const struct images *images, bool allocators,
+			      struct python *ret)
 {
 	struct python py = { .eval_ranges = MT_BUF_INIT };
 	for (size_t i = 0; i < images->list.len && !py.present; i++) {
@@ -121,6 +122,8 @@ struct mt_error *python_probe(struct tracee *t, const struct images *images, str
 		fill_layout(t, img, &py);
 		image_each_symbol(t, img, add_eval_range, &py.eval_ranges);
 		add_cold_part(t, img, &sym, &py.eval_ranges);
+		if (allocators && image_find_symbol(t, img, "_PyRuntime", &sym))
+			python_allocators_find(t, images, img, sym.address, &py.allocators);
 	}
 	struct mt_error *err = mt_buf_error(&py.eval_ranges);
 	if (err) {

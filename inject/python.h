@@ -10,6 +10,7 @@
 #include "attach/image.h"
 #include "base/buf.h"
 #include "capture/wire.h"
+#include "inject/python_alloc.h"
 #include "inject/python_layout.h"
 
 struct python {
@@ -21,10 +22,12 @@ struct python {
 	const struct image *image;
 	uint64_t runtime;		/* address of _PyRuntime; 0: not found */
 	struct python_lists lists;	/* with a runtime and when it is known */
+	struct python_allocators allocators;	/* all 0: not found, or not asked for */
 };
 
-struct mt_error *python_probe(struct tracee *t, const struct images *images, struct python *ret)
-	MT_MUST_CHECK;
+/* `allocators`: look for the allocator tables too. */
+struct mt_error *python_probe(struct tracee *t, const struct images *images, bool allocators,
+			      struct python *ret) MT_MUST_CHECK;
 void python_deinit(struct python *py);
 
 #endif

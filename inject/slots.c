@@ -4,6 +4,8 @@
  * Called by inject/; calls attach/. */
 #include "inject/slots.h"
 
+#include "inject/python_alloc.h"
+
 #include <elf.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -176,7 +178,31 @@ struct mt_error *slots_find(struct tracee *t, const struct images *images, const
 	return err;
 }
 
-/* ---- the type of Python's code objects ---- */
+/* ---- words that are no relocations: Python's ---- */
+
+struct mt_error *slots_add_function(struct tracee *t, const struct images *images, uint64_t address,
+				    uint64_t value, enum wire_function function, struct slots *slots)
+{
+	struct proc_maps maps = { 0 };
+	struct mt_error *err = proc_maps_read(tracee_pid(t), &maps);
+	if (err)
+		return err;
+	const struct proc_map *map = proc_maps_find(&maps, address);
+	const struct proc_map *code = proc_maps_find(&maps, value);
+	const struct image *img = images_find(images, address);
+	if (map && code && (code->prot & PROT_EXEC) && img && images_find(images, value)) {
+		struct slot slot = {
+			.address = address, .value = value, .original = value,
+			.module_start = img->start, .image = img->id,
+			.protection = (uint32_t)map->prot, .function = function,
+		};
+		err = mt_array_push(&slots->list, slot) ? NULL : &mt_enomem;
+	} else {
+		slots->foreign++;
+	}
+	proc_maps_deinit(&maps);
+	return err;
+}
 
 /* In a type object, after ob_size: tp_name, tp_basicsize, tp_itemsize, tp_dealloc. */
 #define DEALLOC_AFTER_SIZE 32u
@@ -187,28 +213,9 @@ struct mt_error *slots_add_code_dealloc(struct tracee *t, const struct images *i
 					uint32_t size_field, struct slots *slots)
 {
 	const uint64_t address = type + size_field + DEALLOC_AFTER_SIZE;
-	struct proc_maps maps = { 0 };
 	uint64_t value = 0;
 	struct mt_error *err = tracee_read(t, address, &value, sizeof(value));
-	if (!err)
-		err = proc_maps_read(tracee_pid(t), &maps);
-	if (err)
-		return err;
-	const struct proc_map *map = proc_maps_find(&maps, address);
-	const struct proc_map *code = proc_maps_find(&maps, value);
-	const struct image *img = images_find(images, address);
-	if (map && code && (code->prot & PROT_EXEC) && img && images_find(images, value)) {
-		struct slot slot = {
-			.address = address, .value = value, .original = value,
-			.module_start = img->start, .image = img->id,
-			.protection = (uint32_t)map->prot, .function = WIRE_FN_CODE_DEALLOC,
-		};
-		err = mt_array_push(&slots->list, slot) ? NULL : &mt_enomem;
-	} else {
-		slots->foreign++;
-	}
-	proc_maps_deinit(&maps);
-	return err;
+	return err ? err : slots_add_function(t, images, address, value, WIRE_FN_CODE_DEALLOC, slots);
 }
 
 struct each {
@@ -223,6 +230,26 @@ static struct mt_error *each_slot(const struct image_relocation *rel, void *arg)
 	return fn < 0 ? NULL : e->fn(rel->slot, (enum wire_function)fn, e->arg);
 }
 
+/* The type's field, in both places where it can be; the fields of the allocator tables. */
+static struct mt_error *each_of_python(struct tracee *t, const struct images *images,
+				       struct image *img, const struct each *e)
+{
+	struct image_symbol sym;
+	struct python_allocators tables;
+	struct mt_error *err = NULL;
+	if (!image_find_symbol(t, img, "PyCode_Type", &sym))
+		return NULL;
+	for (size_t k = 0; !err && k < sizeof(size_fields) / sizeof(size_fields[0]); k++)
+		err = e->fn(sym.address + size_fields[k] + DEALLOC_AFTER_SIZE, WIRE_FN_CODE_DEALLOC, e->arg);
+	if (err || !image_find_symbol(t, img, "_PyRuntime", &sym) ||
+	    !python_allocators_find(t, images, img, sym.address, &tables))
+		return err;
+	for (unsigned domain = 0; domain < WIRE_PYTHON_DOMAINS; domain++)
+		for (unsigned field = 1; field < PYTHON_FIELDS && !err; field++)
+			err = e->fn(tables.table[domain] + field * 8, python_field_function(field), e->arg);
+	return err;
+}
+
 struct mt_error *slots_each(struct tracee *t, const struct images *images,
 			    struct mt_error *(*fn)(uint64_t address, enum wire_function function,
 						   void *arg),
@@ -232,12 +259,9 @@ struct mt_error *slots_each(struct tracee *t, const struct images *images,
 	for (size_t i = 0; i < images->list.len; i++) {
 		if (!takes_part(images->list.items[i]))
 			continue;
-		struct image_symbol type;
 		struct mt_error *err = image_each_relocation(t, images->list.items[i], each_slot, &e);
-		bool found = !err && image_find_symbol(t, images->list.items[i], "PyCode_Type", &type);
-		for (size_t k = 0; found && !err && k < sizeof(size_fields) / sizeof(size_fields[0]); k++)
-			err = fn(type.address + size_fields[k] + DEALLOC_AFTER_SIZE,
-				 WIRE_FN_CODE_DEALLOC, arg);
+		if (!err)
+			err = each_of_python(t, images, images->list.items[i], &e);
 		if (err)
 			return err;
 	}

@@ -36,6 +36,11 @@ struct mt_error *slots_find(struct tracee *t, const struct images *images, const
  * `size_field` where ob_size lies in an object. Nothing when it holds no function. */
 struct mt_error *slots_add_code_dealloc(struct tracee *t, const struct images *images, uint64_t type,
 					uint32_t size_field, struct slots *slots) MT_MUST_CHECK;
+/* Appends a word that leads to a function of some image: a field of an allocator table. Nothing when
+ * it holds no function. */
+struct mt_error *slots_add_function(struct tracee *t, const struct images *images, uint64_t address,
+				    uint64_t value, enum wire_function function,
+				    struct slots *slots) MT_MUST_CHECK;
 /* Calls fn for every slot of every loaded image, whatever it holds. */
 struct mt_error *slots_each(struct tracee *t, const struct images *images,
 			    struct mt_error *(*fn)(uint64_t address, enum wire_function function,

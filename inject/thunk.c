@@ -112,7 +112,7 @@ static uint64_t thunk_address(const struct thunks *thunks, unsigned index)
 }
 
 struct mt_error *thunks_get(struct tracee *t, struct thunks *thunks, enum wire_function fn,
-			    uint64_t original, uint64_t *address_ret, unsigned *variant_ret)
+			    uint64_t original, uint64_t *address_ret)
 {
 	struct wire_thunk_page *page = &thunks->content;
 	unsigned variant = 0;
@@ -121,8 +121,6 @@ struct mt_error *thunks_get(struct tracee *t, struct thunks *thunks, enum wire_f
 			continue;
 		if (page->target[i].original == original) {
 			*address_ret = thunk_address(thunks, i);
-			if (variant_ret)
-				*variant_ret = page->variant[i];
 			return NULL;
 		}
 		variant++;
@@ -145,8 +143,6 @@ struct mt_error *thunks_get(struct tracee *t, struct thunks *thunks, enum wire_f
 	if (err)
 		return err;
 	*address_ret = thunk_address(thunks, i);
-	if (variant_ret)
-		*variant_ret = variant;
 	return NULL;
 }
 

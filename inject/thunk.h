@@ -26,10 +26,9 @@ struct mt_error *thunks_find(const struct tracee *t, const struct proc_maps *map
 struct mt_error *thunks_create(struct tracee *t, struct borrow *b, struct thunks *thunks)
 	MT_MUST_CHECK;
 /* Address of the thunk for (function, original); made when new. MT_ERROR_OTHER when all variants
- * of the function or all thunks are taken. variant_ret may be NULL. */
+ * of the function or all thunks are taken. */
 struct mt_error *thunks_get(struct tracee *t, struct thunks *thunks, enum wire_function fn,
-			    uint64_t original, uint64_t *address_ret, unsigned *variant_ret)
-	MT_MUST_CHECK;
+			    uint64_t original, uint64_t *address_ret) MT_MUST_CHECK;
 /* Where the hooks are, for a new tracer: hooks[function][variant]. While disarmed only. */
 struct mt_error *thunks_set_hooks(struct tracee *t, struct thunks *thunks,
 				  const uint64_t hooks[WIRE_FN_COUNT][WIRE_VARIANTS]) MT_MUST_CHECK;

@@ -121,8 +121,8 @@ static struct mt_error *read_code(struct mt_cursor *c, struct codes *codes)
 
 static bool kind_is_event(uint8_t kind)
 {
-	const uint32_t mask = (2u << WIRE_REC_BRK) - (1u << WIRE_REC_MALLOC) +
-			      (2u << WIRE_REC_BRK_SHRINK) - (1u << WIRE_REC_FREE);
+	const uint32_t mask = (2u << WIRE_REC_PYMALLOC_REALLOC) - (1u << WIRE_REC_MALLOC) +
+			      (2u << WIRE_REC_PYMALLOC_FREE) - (1u << WIRE_REC_FREE);
 	return kind < WIRE_REC_LIMIT && mask >> kind & 1;
 }
 

@@ -309,7 +309,7 @@ static void text_allocators(const struct views *v, FILE *out)
 		char count[MT_TEXT_MAX], size[MT_TEXT_MAX];
 		if (!v->kind_count[k])
 			continue;
-		fprintf(out, "  %-14s %10s %15s", wire_record_name(k),
+		fprintf(out, "  %-16s %10s %15s", wire_record_name(k),
 			mt_text_size(size, v->kind_bytes[k]),
 			mt_text_count(count, v->kind_count[k]));
 		text_bar(out, v->kind_count[k], most);

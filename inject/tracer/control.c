@@ -160,6 +160,35 @@ void tracer_after_load(void)
 		memtrace_apply_patches();
 }
 
+/* The interpreter sets its allocators while it starts, and so can a program at any time. An arena is
+ * mapped soon after. The table may lie in a library that was closed: the kernel reads it. */
+static bool table_changed(uint32_t domain)
+{
+	static uint64_t told[WIRE_PYTHON_DOMAINS];	/* what the controller was asked about */
+	const struct wire_header *h = tracer.header;
+	uint64_t function = 0;
+	struct sys_iovec local = { &function, sizeof(function) };
+	struct sys_iovec remote = { (void *)(h->python_tables[domain] + 8), sizeof(function) };
+	if (sys_call6(SYS_process_vm_readv, h->target_pid, (long)&local, 1, (long)&remote, 1, 0) !=
+	    sizeof(function))
+		return false;
+	if (function - h->thunk_page < PAGE || function == told[domain])
+		return false;
+	told[domain] = function;
+	return true;
+}
+
+void tracer_look_at_tables(void)
+{
+	bool changed = false;
+	if (tracer.header->options & WIRE_OPT_NO_PROBE)
+		return;		/* the controller looks from time to time */
+	for (uint32_t domain = 0; domain < WIRE_PYTHON_DOMAINS; domain++)
+		changed |= table_changed(domain);
+	if (changed)
+		tracer_after_load();
+}
+
 /* The compiler may call these for copies it does not expand. */
 void *memcpy(void *to, const void *from, size_t n);
 void *memset(void *to, int c, size_t n);

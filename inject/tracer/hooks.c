@@ -200,17 +200,23 @@ BODY int do_posix_memalign(int v, void **out, size_t align, size_t size, const u
 	return rc;
 }
 
+static inline uint8_t moved_from(uint8_t kind)
+{
+	return kind == WIRE_REC_REALLOC ? WIRE_REC_REALLOC_FREE : WIRE_REC_PYMALLOC_FREE;
+}
+
 /* The old block goes before the call, the new one comes after it; both are only written when the
  * call is known to have succeeded, so the ring stays busy across it. */
-static __attribute__((noinline)) void record_moved(struct thread *t, uint64_t before, void *old,
-						   void *p, size_t size, const uint64_t *frame)
+static __attribute__((noinline)) void record_moved(struct thread *t, uint8_t kind, uint64_t before,
+						   void *old, void *p, size_t size,
+						   const uint64_t *frame)
 {
-	if (old && (p || !size))
-		event_write(t, WIRE_REC_REALLOC_FREE, before, (uint64_t)old, false, 0);
+	if (old && (p || (!size && kind == WIRE_REC_REALLOC)))
+		event_write(t, moved_from(kind), before, (uint64_t)old, false, 0);
 	if (p) {
 		uint64_t now = sys_ticks();
 		record_stacks(t, frame);
-		event_write(t, WIRE_REC_REALLOC, now, (uint64_t)p, true, size);
+		event_write(t, kind, now, (uint64_t)p, true, size);
 	}
 	hook_leave(t);
 }
@@ -218,21 +224,22 @@ static __attribute__((noinline)) void record_moved(struct thread *t, uint64_t be
 /* Of a sample the two halves are independent: the old block's end is recorded when it was one,
  * the new block when it is one. The old one is taken out before anyone else can get its address,
  * and put back when the call failed. */
-static __attribute__((noinline)) void record_moved_sample(struct thread *t, uint64_t before,
-							   void *old, bool sampled, void *p,
-							   size_t size, const uint64_t *frame)
+static __attribute__((noinline)) void record_moved_sample(struct thread *t, uint8_t kind,
+							   uint64_t before, void *old, bool sampled,
+							   void *p, size_t size,
+							   const uint64_t *frame)
 {
-	bool failed = !p && size;
+	bool failed = !p && (size || kind != WIRE_REC_REALLOC);
 	if (sampled && failed && sample_put(old))
 		sampled = false;	/* else others filled its bucket: it ends here */
 	if (p && !alloc_wanted(t, p, size))
 		p = NULL;
 	if (sampled)
-		event_write(t, WIRE_REC_REALLOC_FREE, before, (uint64_t)old, false, 0);
-	record_moved(t, before, NULL, p, size, frame);
+		event_write(t, moved_from(kind), before, (uint64_t)old, false, 0);
+	record_moved(t, kind, before, NULL, p, size, frame);
 }
 
-#define REALLOC_BODY(call, size)					\
+#define REALLOC_BODY(call, kind, size)				\
 	struct thread *t = hook_enter(WIRE_BUSY_CALLING);		\
 	if (unlikely(!t))						\
 		return call;						\
@@ -241,23 +248,24 @@ static __attribute__((noinline)) void record_moved_sample(struct thread *t, uint
 		uint64_t before_it = sys_ticks();			\
 		void *new = call;					\
 		state_writing(t);					\
-		record_moved_sample(t, before_it, old, sampled, new, size, frame); \
+		record_moved_sample(t, WIRE_REC_##kind, before_it, old, sampled, new, size,	\
+				    frame);			\
 		return new;						\
 	}								\
 	uint64_t before = sys_ticks();					\
 	void *p = call;							\
 	state_writing(t);						\
-	record_moved(t, before, old, p, size, frame);			\
+	record_moved(t, WIRE_REC_##kind, before, old, p, size, frame);	\
 	return p
 
 BODY void *do_realloc(int v, void *old, size_t size, const uint64_t *frame)
 {
-	REALLOC_BODY(ORIGINAL(REALLOC, v, fn_ptr_size)(old, size), size);
+	REALLOC_BODY(ORIGINAL(REALLOC, v, fn_ptr_size)(old, size), REALLOC, size);
 }
 
 BODY void *do_reallocarray(int v, void *old, size_t n, size_t size, const uint64_t *frame)
 {
-	REALLOC_BODY(ORIGINAL(REALLOCARRAY, v, fn_ptr_size2)(old, n, size), n * size);
+	REALLOC_BODY(ORIGINAL(REALLOCARRAY, v, fn_ptr_size2)(old, n, size), REALLOC, n * size);
 }
 
 /* Releases end in a jump to the original: no frame of ours stays below it. */
@@ -299,6 +307,7 @@ BODY void do_free_aligned_sized(int v, void *p, size_t align, size_t size)
 		if (p != MAP_FAILED)						\
 			record_alloc(t, WIRE_REC_MMAP, p, size, frame);		\
 		hook_leave(t);							\
+		tracer_watch_tables();						\
 	}									\
 	return p
 
@@ -483,6 +492,51 @@ BODY void do_code_dealloc(int v, void *code)
 	ORIGINAL(CODE_DEALLOC, v, fn_ptr)(code);
 }
 
+/* ---- Python's own allocators ----------------------------------------------------------------
+ * Functions of the tables of a domain (inject/python_alloc.h). A block is one request to a domain:
+ * what pymalloc asks of malloc and mmap for it, and one domain of another, passes through, and so
+ * does the other half in free. */
+
+typedef void *(*fn_py_malloc)(void *, size_t);
+typedef void *(*fn_py_calloc)(void *, size_t, size_t);
+typedef void *(*fn_py_realloc)(void *, void *, size_t);
+typedef void (*fn_py_free)(void *, void *);
+
+BODY void *do_py_malloc(int v, void *ctx, size_t size, const uint64_t *frame)
+{
+	ALLOC_BODY(ORIGINAL(PY_MALLOC, v, fn_py_malloc)(ctx, size), PYMALLOC_MALLOC, size);
+}
+
+BODY void *do_py_calloc(int v, void *ctx, size_t n, size_t size, const uint64_t *frame)
+{
+	ALLOC_BODY(ORIGINAL(PY_CALLOC, v, fn_py_calloc)(ctx, n, size), PYMALLOC_CALLOC, n * size);
+}
+
+BODY void *do_py_realloc(int v, void *ctx, void *old, size_t size, const uint64_t *frame)
+{
+	REALLOC_BODY(ORIGINAL(PY_REALLOC, v, fn_py_realloc)(ctx, old, size), PYMALLOC_REALLOC, size);
+}
+
+static __attribute__((noinline)) void record_py_free(struct thread *t, const void *p)
+{
+	event_write(t, WIRE_REC_PYMALLOC_FREE, sys_ticks(), (uint64_t)p, false, 0);
+	if (unlikely(native_in_stack(t, (uint64_t)p)))
+		native_unmapped(t, (uint64_t)p, 1);
+}
+
+BODY void do_py_free(int v, void *ctx, void *p)
+{
+	struct thread *t = likely(p) ? hook_enter(WIRE_BUSY_WRITING) : NULL;
+	if (likely(t)) {
+		if (free_wanted(p))
+			record_py_free(t, p);
+		set_state(t, STATE_INSIDE | WIRE_IDLE);
+	}
+	ORIGINAL(PY_FREE, v, fn_py_free)(ctx, p);
+	if (likely(t))
+		hook_leave(t);
+}
+
 /* ---- the variants ---- */
 
 #define EACH_VARIANT(X) X(0) X(1) X(2) X(3)
@@ -517,7 +571,13 @@ BODY void do_code_dealloc(int v, void *code)
 	static void *dlopen_##v(const char *f, int m) { return do_dlopen(v, f, m, FRAME); }	\
 	static void *dlmopen_##v(long n, const char *f, int m)					\
 	{ return do_dlmopen(v, n, f, m, FRAME); }						\
-	static void code_dealloc_##v(void *p) { do_code_dealloc(v, p); }
+	static void code_dealloc_##v(void *p) { do_code_dealloc(v, p); }			\
+	static void *py_malloc_##v(void *c, size_t a) { return do_py_malloc(v, c, a, FRAME); }	\
+	static void *py_calloc_##v(void *c, size_t a, size_t b)					\
+	{ return do_py_calloc(v, c, a, b, FRAME); }						\
+	static void *py_realloc_##v(void *c, void *p, size_t a)					\
+	{ return do_py_realloc(v, c, p, a, FRAME); }						\
+	static void py_free_##v(void *c, void *p) { do_py_free(v, c, p); }
 EACH_VARIANT(VARIANT)
 
 #define ROW(fn, name) \
@@ -532,5 +592,7 @@ __attribute__((visibility("default"))) void *const memtrace_hooks[WIRE_FN_COUNT]
 	ROW(FREE_ALIGNED_SIZED, free_aligned_sized) ROW(MMAP, mmap) ROW(MMAP64, mmap64)
 	ROW(MUNMAP, munmap) ROW(MREMAP, mremap) ROW(BRK, brk) ROW(SBRK, sbrk)
 	ROW(DLOPEN, dlopen) ROW(DLMOPEN, dlmopen) ROW(CODE_DEALLOC, code_dealloc)
+	ROW(PY_MALLOC, py_malloc) ROW(PY_CALLOC, py_calloc) ROW(PY_REALLOC, py_realloc)
+	ROW(PY_FREE, py_free)
 };
 _Static_assert(WIRE_VARIANTS == 4, "EACH_VARIANT and ROW name the variants");

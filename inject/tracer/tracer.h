@@ -194,5 +194,12 @@ static inline bool native_in_stack(const struct thread *t, uint64_t address)
 /* ---- control.c ---- */
 long memtrace_apply_patches(void);
 void tracer_after_load(void);
+/* Python's allocator tables, when they are recorded: has somebody put other functions there? */
+void tracer_look_at_tables(void);
+static inline void tracer_watch_tables(void)
+{
+	if (unlikely(tracer.header->python_tables[0]))
+		tracer_look_at_tables();
+}
 
 #endif
