@@ -9,7 +9,7 @@ CC ?= gcc
 CLANG := $(findstring clang,$(shell $(CC) --version 2>/dev/null))
 Q := $(if $(V),,@)
 
-ROOMS := base capture attach inject record symbolize analysis reporters cmds
+ROOMS := base capture attach inject record symbolize analysis reporters reporters/tui cmds
 SOURCES := $(foreach room,$(ROOMS),$(wildcard $(room)/*.c)) attach/arch/x86_64.c
 ASM := $(foreach room,$(ROOMS),$(wildcard $(room)/*.S))
 OBJECTS := $(SOURCES:%.c=$(O)/%.o) $(ASM:%.S=$(O)/%.o)
@@ -36,7 +36,7 @@ HARDEN := $(if $(ASAN),,-D_FORTIFY_SOURCE=$(if $(DEBUG),0,2)) -fstack-protector-
 
 CFLAGS ?=
 ALL_CFLAGS = $(CSTD) $(OPT) $(WARNINGS) $(SANITIZE) $(HARDEN) -I. -MD -MP $(CFLAGS)
-LIBS := -lunwind-ptrace -lunwind-x86_64 -lunwind -ldw -lelf -lzstd -lz -liberty -lpthread -lm
+LIBS := -lunwind-ptrace -lunwind-x86_64 -lunwind -ldw -lelf -lzstd -lz -liberty -lncursesw -ltinfo -lpthread -lm
 
 # The tracer runs inside the target: no libc, no stack protector (it would use the target's
 # canary), frame pointers (the hooks find their caller by them), nothing exported by accident.

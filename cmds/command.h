@@ -38,6 +38,7 @@ struct mt_error *cmd_symbolize(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_flamegraph(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_table(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_leaks(int argc, char **argv, int *exit_code_ret);
+struct mt_error *cmd_tree(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_summary(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_stats(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_diff(int argc, char **argv, int *exit_code_ret);

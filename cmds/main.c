@@ -19,6 +19,7 @@ static const struct command commands[] = {
 	{ "flamegraph", "write a flame graph as one HTML page", cmd_flamegraph },
 	{ "table", "write all places that allocate as one HTML page", cmd_table },
 	{ "leaks", "what was never freed, the likeliest leak first", cmd_leaks },
+	{ "tree", "the stacks that hold memory, as a tree to look through", cmd_tree },
 	{ "summary", "the functions that allocate most, on the terminal", cmd_summary },
 	{ "stats", "totals, histogram and top locations; --json for scripts", cmd_stats },
 	{ "diff", "what changed between two captures, function by function", cmd_diff },

@@ -35,6 +35,20 @@ static struct aggregate_row *row_of(struct builder *b, uint32_t label)
 	return &b->rows.items[label];
 }
 
+/* The label of a frame (NULL: unknown), whose row remembers one frame it stands for. */
+static struct mt_error *label_of(struct builder *b, const struct symbol_frame *frame, uint32_t thread,
+				 uint32_t *ret)
+{
+	static const struct symbol_frame unknown = { LABEL_UNKNOWN, "", "", 0, FRAME_MARK, 0 };
+	struct mt_error *err = labels_of_frame(b->labels, frame, thread, ret);
+	struct aggregate_row *row = err ? NULL : row_of(b, *ret);
+	if (!err && !row)
+		err = &mt_enomem;
+	if (row && !row->frame.function)
+		row->frame = frame ? *frame : unknown;
+	return err;
+}
+
 static struct mt_error *add_own(struct builder *b, uint32_t label, const struct view_row *row)
 {
 	struct aggregate_row *to = row_of(b, label);
@@ -83,12 +97,12 @@ static struct mt_error *add_functions(struct builder *b, const struct symbol_fra
 	for (size_t i = 0; !err && i < count; i++) {
 		if (is_noise(&frames[i], site))
 			continue;
-		err = labels_of_frame(b->labels, &frames[i], thread, &label);
+		err = label_of(b, &frames[i], thread, &label);
 		if (!err)
 			err = add_total(b, label, stamp, row);
 	}
 	if (!err)
-		err = labels_of_frame(b->labels, site, thread, &label);
+		err = label_of(b, site, thread, &label);
 	if (!err)
 		err = add_own(b, label, row);
 	if (!err && !site)
@@ -113,8 +127,7 @@ static struct mt_error *add_row(struct builder *b, uint64_t stamp, const struct 
 				     site_package(frames, count, package, sizeof(package)), &label);
 		break;
 	default:
-		err = labels_of_frame(b->labels, site_find(frames, count),
-				      thread_of(b, row), &label);
+		err = label_of(b, site_find(frames, count), thread_of(b, row), &label);
 	}
 	return err ? err : add_own(b, label, row);
 }

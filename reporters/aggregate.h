@@ -12,6 +12,7 @@
 
 struct aggregate_row {
 	const char *name;	/* borrowed from the aggregate; as the target spelt it: clean it */
+	struct symbol_frame frame;	/* one that fell on the row; its strings are the symbolizer's */
 	uint64_t own_bytes, own_count;
 	uint64_t total_bytes, total_count;
 };

@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "reporters/facts.h"
 #include "reporters/site.h"
+#include "reporters/spark.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -100,30 +101,11 @@ static struct mt_error *print_head(const struct text *t)
 	return NULL;
 }
 
-/* The curve in SPARK_WIDTH characters; a character has the last value of its slots. */
-static void put_spark(const struct text *t, const uint64_t *values, struct mt_buf *out)
-{
-	static const char *const blocks[] = { "▁", "▂", "▃", "▄", "▅", "▆", "▇", "█" };
-	static const char *const ascii[] = { "_", ".", ":", "-", "=", "+", "*", "#" };
-	uint32_t n = t->l->slots, width = n < SPARK_WIDTH ? n : SPARK_WIDTH;
-	uint64_t most = 1;
-	for (uint32_t i = 0; i < n; i++)
-		most = values[i] > most ? values[i] : most;
-	for (uint32_t i = 0; i < width; i++) {
-		uint64_t v = values[(i + 1) * n / width - 1];
-		unsigned level = v ? (unsigned)((double)v / (double)most * 7 + 0.5) : 0;
-		if (!v)
-			mt_buf_put_str(out, t->o->ascii ? " " : "·");
-		else
-			mt_buf_put_str(out, (t->o->ascii ? ascii : blocks)[level]);
-	}
-}
-
 static void print_growth(const struct text *t, const struct leak_site *s)
 {
 	auto_buf struct mt_buf spark = MT_BUF_INIT;
 	char a[MT_TEXT_MAX], b[MT_TEXT_MAX];
-	put_spark(t, s->live, &spark);
+	spark_put(&spark, s->live, t->l->slots, SPARK_WIDTH, t->o->ascii);
 	fprintf(t->out, "    |%.*s|  %s to %s\n", (int)spark.len, (const char *)spark.data,
 		mt_text_size(a, s->live[0]), mt_text_size(b, s->live[t->l->slots - 1]));
 }

@@ -141,11 +141,13 @@ static bool add_frame(struct tree *t, const struct symbol_frame *frame, uint32_t
 
 static struct mt_error *add_stack_at(struct tree *t, uint32_t node,
 				     const struct symbol_frame *frames, size_t count,
-				     uint32_t *node_ret)
+				     const struct tree_options *options, uint32_t *node_ret)
 {
-	for (size_t i = 0; i < count; i++)
-		if (!add_frame(t, &frames[i], &node))
+	for (size_t i = 0; i < count; i++) {
+		const struct symbol_frame *f = &frames[options->inverted ? count - 1 - i : i];
+		if (!(f->flags & options->hide) && !add_frame(t, f, &node))
 			return &mt_enomem;
+	}
 	*node_ret = node;
 	return NULL;
 }
@@ -153,7 +155,7 @@ static struct mt_error *add_stack_at(struct tree *t, uint32_t node,
 struct mt_error *tree_add_stack(struct tree *t, const struct symbol_frame *frames, size_t count,
 				uint32_t *node_ret)
 {
-	return add_stack_at(t, 0, frames, count, node_ret);
+	return add_stack_at(t, 0, frames, count, &(struct tree_options){ 0 }, node_ret);
 }
 
 void tree_add_value(struct tree *t, uint32_t node, const uint64_t bytes[VIEW_COUNT],
@@ -184,11 +186,11 @@ static struct mt_error *thread_node(struct tree *t, const struct capture *cap, u
 }
 
 static struct mt_error *add_row(struct tree *t, struct capture *cap, struct symbolizer *s,
-				const struct view_row *row, bool split, struct mt_map *leaves,
-				uint32_t *node_ret)
+				const struct view_row *row, const struct tree_options *options,
+				struct mt_map *leaves, uint32_t *node_ret)
 {
 	uint32_t top = 0, node;
-	struct mt_error *err = split ? thread_node(t, cap, row->thread, &top) : NULL;
+	struct mt_error *err = options->split_threads ? thread_node(t, cap, row->thread, &top) : NULL;
 	if (err)
 		return err;
 	/* Rows differ in their kind too: most stacks come several times. */
@@ -202,7 +204,7 @@ static struct mt_error *add_row(struct tree *t, struct capture *cap, struct symb
 	size_t count;
 	err = symbolizer_stack(s, row->stack, &frames, &count);
 	if (!err)
-		err = add_stack_at(t, top, frames, count, &node);
+		err = add_stack_at(t, top, frames, count, options, &node);
 	if (err)
 		return err;
 	if (!mt_map_put(leaves, key, node))
@@ -220,7 +222,7 @@ struct mt_error *tree_build(struct capture *cap, const struct views *views,
 	struct mt_map leaves = MT_MAP_INIT;
 	for (size_t i = 0; !err && i < views->row_count; i++) {
 		uint32_t node = 0;
-		err = add_row(t, cap, s, &views->rows[i], options->split_threads, &leaves, &node);
+		err = add_row(t, cap, s, &views->rows[i], options, &leaves, &node);
 		if (options->row_nodes)
 			options->row_nodes[i] = node;
 		if (options->progress && !(i & 1023))

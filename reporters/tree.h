@@ -42,6 +42,8 @@ struct tree_options {
 	uint32_t *row_nodes;		/* filled in: the node of each row of the views; or NULL */
 	void (*progress)(double, void *);
 	void *progress_arg;
+	bool inverted;			/* callers below what they called */
+	uint8_t hide;			/* enum frame_flags: frames with one of them are left out */
 };
 
 struct tree_site {			/* the frame a person can act on: reporters/site.h */

@@ -82,6 +82,9 @@ struct mt_error *symbolizer_stack_part(struct symbolizer *s, uint32_t stack, enu
 struct mt_error *symbolizer_python_line(struct symbolizer *s, uint32_t frame, uint32_t *ret)
 	MT_MUST_CHECK;
 
+/* Changes `no_native` of the options for the stacks asked for from now on. */
+void symbolizer_set_no_native(struct symbolizer *s, bool no_native);
+
 /* The payload of a CAPTURE_BLOCK_SYMBOLS block for everything resolved. The caller frees. */
 struct mt_error *symbolizer_encode(struct symbolizer *s, void **ret, size_t *size_ret)
 	MT_MUST_CHECK;

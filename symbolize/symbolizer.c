@@ -547,6 +547,11 @@ struct mt_error *symbolizer_stack_part(struct symbolizer *s, uint32_t stack, enu
 	return NULL;
 }
 
+void symbolizer_set_no_native(struct symbolizer *s, bool no_native)
+{
+	s->options.no_native = no_native;
+}
+
 /* ---- the SYMBOLS block ---- */
 
 struct encoder {
