@@ -12,14 +12,15 @@ struct diff_args {
 	struct open_args open;		/* of NEW */
 	const char *base;
 	struct diff_options options;
-	bool json;
+	bool json, html;
 };
 
-enum { KEY_JSON = 0x2000 };
+enum { KEY_JSON = 0x2000, KEY_HTML };
 
 static const struct argp_option options[] = {
 	{ "max-rows", 'r', "N", 0, "Rows of the table (default 30, 0: all)", 0 },
 	{ "json", KEY_JSON, NULL, 0, "For scripts", 0 },
+	{ "html", KEY_HTML, NULL, 0, "An HTML page, to memtrace-diff-NEW.html unless -o says otherwise", 0 },
 	{ 0 },
 };
 
@@ -35,6 +36,13 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_JSON:
 		args->json = true;
+		return 0;
+	case KEY_HTML:
+		args->html = true;
+		return 0;
+	case ARGP_KEY_SUCCESS:
+		if (args->json && args->html)
+			argp_error(state, "one output at a time: --json or --html");
 		return 0;
 	case ARGP_KEY_ARG:
 		if (args->base)
@@ -84,20 +92,28 @@ struct mt_error *cmd_diff(int argc, char **argv, int *exit_code_ret)
 	auto_report struct report new = { 0 };
 	auto_diff struct diff diff = { 0 };
 	auto_output struct output out = { 0 };
+	auto_free char *path = NULL;
 	size_t rows;
 	if (!err)
-		err = output_check(args.open.output, args.open.force);
+		err = output_page_path(args.open.output, args.html ? "diff" : NULL, args.open.file, &path);
+	if (!err)
+		err = output_check(path, args.open.force);
 	if (!err)
 		err = open_both(&args, &base, &new);
 	if (!err)
 		err = diff_compute(&base, &new, &diff);
 	if (!err)
-		err = output_open(args.open.output, args.open.force, &out);
+		err = output_open(path, args.open.force, &out);
 	if (err)
 		return err;
 	cmd_terminal_size(fileno(out.file), &rows, &args.options.width);
 	args.options.color = cmd_color(fileno(out.file));
-	err = args.json ? diff_write_json(&diff, out.file) :
+	err = args.html ? diff_write_html(&diff, out.file) :
+	      args.json ? diff_write_json(&diff, out.file) :
 	      diff_write_text(&diff, &args.options, out.file);
-	return err ? err : output_finish(&out);
+	if (!err)
+		err = output_finish(&out);
+	if (!err && args.html)
+		output_say_page(path);
+	return err;
 }

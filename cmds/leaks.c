@@ -14,18 +14,19 @@ struct leaks_args {
 	struct open_args open;
 	struct leaks_options options;
 	enum leaks_order order;
-	bool json;
+	bool json, html, sites_given;
 };
 
-enum { KEY_JSON = 0x2000, KEY_OLDER, KEY_FRAMES, KEY_SORT };
+enum { KEY_JSON = 0x2000, KEY_HTML, KEY_OLDER, KEY_FRAMES, KEY_SORT };
 
 static const struct argp_option options[] = {
 	{ "older-than", KEY_OLDER, "AGE", 0,
 	  "Only blocks that are at least this old at the end: 10s, 500ms, 5m", 0 },
-	{ "num-sites", 'n', "N", 0, "Sites to show (default 10, 0: all)", 0 },
+	{ "num-sites", 'n', "N", 0, "Sites to show (default 10, of --html 50; 0: all)", 0 },
 	{ "frames", KEY_FRAMES, "N", 0, "Frames of each stack to show (default 12, 0: all)", 0 },
 	{ "sort", KEY_SORT, "ORDER", 0, "likely (default), bytes or count", 0 },
 	{ "json", KEY_JSON, NULL, 0, "For scripts", 0 },
+	{ "html", KEY_HTML, NULL, 0, "An HTML page, to memtrace-leaks-NAME.html unless -o says otherwise", 0 },
 	{ 0 },
 };
 
@@ -60,6 +61,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'n':
 		args->options.max_sites = cmd_number(state, arg, 0);
+		args->sites_given = true;
 		return 0;
 	case KEY_FRAMES:
 		args->options.max_frames = cmd_number(state, arg, 0);
@@ -69,6 +71,15 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case KEY_JSON:
 		args->json = true;
+		return 0;
+	case KEY_HTML:
+		args->html = true;
+		return 0;
+	case ARGP_KEY_SUCCESS:
+		if (args->json && args->html)
+			argp_error(state, "one output at a time: --json or --html");
+		if (args->html && !args->sites_given)
+			args->options.max_sites = 50;
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -101,21 +112,30 @@ struct mt_error *cmd_leaks(int argc, char **argv, int *exit_code_ret)
 	auto_report struct report report = { 0 };
 	auto_output struct output out = { 0 };
 	auto_leaks struct leaks leaks = { 0 };
+	auto_free char *path = NULL;
 	size_t rows;
 	if (!err)
-		err = output_check(args.open.output, args.open.force);
+		err = output_page_path(args.open.output, args.html ? "leaks" : NULL, args.open.file,
+				       &path);
+	if (!err)
+		err = output_check(path, args.open.force);
 	if (!err)
 		err = open_report(&args.open, &report);
 	if (!err)
 		err = leaks_compute(&report, &leaks);
 	if (!err)
-		err = output_open(args.open.output, args.open.force, &out);
+		err = output_open(path, args.open.force, &out);
 	if (err)
 		return err;
 	leaks_sort(&leaks, args.order);
 	cmd_terminal_size(fileno(out.file), &rows, &args.options.width);
 	args.options.color = cmd_color(fileno(out.file));
 	args.options.ascii = isatty(fileno(out.file)) && !cmd_utf8();
-	err = (args.json ? leaks_write_json : leaks_write_text)(&leaks, &args.options, out.file);
-	return err ? err : output_finish(&out);
+	err = (args.html ? leaks_write_html : args.json ? leaks_write_json : leaks_write_text)(
+		&leaks, &args.options, out.file);
+	if (!err)
+		err = output_finish(&out);
+	if (!err && args.html)
+		output_say_page(path);
+	return err;
 }

@@ -231,3 +231,21 @@ char *output_page_name(const char *kind, const char *capture)
 	char *path = NULL;
 	return asprintf(&path, "memtrace-%s-%.*s.html", kind, (int)len, name) < 0 ? NULL : path;
 }
+
+struct mt_error *output_page_path(const char *output, const char *kind, const char *capture,
+				  char **ret)
+{
+	if (!output && !kind)
+		return NULL;
+	char *path = output ? strdup(output) : output_page_name(kind, capture);
+	if (!path)
+		return &mt_enomem;
+	*ret = path;
+	return NULL;
+}
+
+void output_say_page(const char *path)
+{
+	if (strcmp(path, "-"))
+		printf("%s\n", path);
+}

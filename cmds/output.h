@@ -39,5 +39,11 @@ void output_abort(struct output *out);
 /* The name of a page in the current directory when none is given: for "flamegraph" and
  * "dir/memtrace-app.7.bin" "memtrace-flamegraph-app.7.html". The caller frees; NULL: no memory. */
 char *output_page_name(const char *kind, const char *capture);
+/* Where a report goes: `output` if given, else a page of a kind to its own name, else (kind NULL)
+ * standard output, for which *ret stays NULL. The caller frees. */
+struct mt_error *output_page_path(const char *output, const char *kind, const char *capture,
+				  char **ret) MT_MUST_CHECK;
+/* Its path on standard output, unless it went there. */
+void output_say_page(const char *path);
 
 #endif

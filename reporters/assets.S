@@ -25,6 +25,7 @@
 
 	asset asset_page_js
 	.incbin "reporters/web/model.js"
+	.incbin "reporters/web/trees.js"
 	.incbin "reporters/web/draw.js"
 	.incbin "reporters/web/chart.js"
 	.incbin "reporters/web/report.js"
@@ -44,5 +45,14 @@
 	.incbin "reporters/web/model.js"
 	.incbin "reporters/web/table.js"
 	asset_end asset_table_js
+
+	asset asset_leaks_html
+	.incbin "reporters/web/head.html"
+	.incbin "reporters/web/leaks.html"
+	asset_end asset_leaks_html
+
+	asset asset_leaks_css
+	.incbin "reporters/web/leaks.css"
+	asset_end asset_leaks_css
 
 	.section .note.GNU-stack, "", %progbits

@@ -9,5 +9,7 @@ extern const char asset_page_js[], asset_page_js_end[];	/* all scripts, one afte
 extern const char asset_table_html[], asset_table_html_end[];
 extern const char asset_table_css[], asset_table_css_end[];
 extern const char asset_table_js[], asset_table_js_end[];
+extern const char asset_leaks_html[], asset_leaks_html_end[];
+extern const char asset_leaks_css[], asset_leaks_css_end[];
 
 #endif

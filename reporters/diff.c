@@ -62,24 +62,37 @@ static bool is_address(const char *name, size_t len)
 	       strspn(name + 2, "0123456789abcdef") >= len - 2;
 }
 
+static void put_function(const char *name, size_t len, struct mt_buf *out)
+{
+	if (is_address(name, len))
+		mt_buf_put_str(out, "(no name)");
+	else
+		mt_buf_put(out, name, bare_length(name, len));
+}
+
+void diff_function(const char *name, struct mt_buf *out)
+{
+	put_function(name, strlen(name), out);
+}
+
+void diff_place(const char *path, struct mt_buf *out)
+{
+	const char *slash = strrchr(path, '/'), *place = slash ? slash + 1 : path;
+	const char *so = strstr(place, ".so");
+	size_t n = so && (!so[3] || so[3] == '.') ? (size_t)(so + 3 - place) : strlen(place);
+	mt_buf_put(out, place, n);
+}
+
 void diff_key(const char *label, struct mt_buf *out)
 {
 	const char *at = NULL;
 	for (const char *p = label; (p = strstr(p, " at ")); p++)
 		at = p;
-	size_t len = at ? (size_t)(at - label) : strlen(label);
-	if (is_address(label, len))
-		mt_buf_put_str(out, "(no name)");
-	else
-		mt_buf_put(out, label, bare_length(label, len));
+	put_function(label, at ? (size_t)(at - label) : strlen(label), out);
 	if (!at)
 		return;
-	const char *place = at + 4, *slash = strrchr(place, '/');
-	place = slash ? slash + 1 : place;
-	const char *so = strstr(place, ".so");
-	size_t n = so && (!so[3] || so[3] == '.') ? (size_t)(so + 3 - place) : strlen(place);
 	mt_buf_put_str(out, " at ");
-	mt_buf_put(out, place, n);
+	diff_place(at + 4, out);
 }
 
 /* ---- rows ---------------------------------------------------------------------------------- */
@@ -227,13 +240,19 @@ static struct mt_error *print_heads(const struct diff *d, FILE *out)
 	return NULL;
 }
 
-static size_t rows_shown(const struct diff *d, const struct diff_options *o)
+size_t diff_changed(const struct diff *d)
 {
 	size_t n = 0;
-	while (n < d->rows.len && (!o->max_rows || n < o->max_rows) &&
+	while (n < d->rows.len &&
 	       (change(d->rows.items[n].bytes) || change(d->rows.items[n].count)))
 		n++;
 	return n;
+}
+
+static size_t rows_shown(const struct diff *d, const struct diff_options *o)
+{
+	size_t n = diff_changed(d);
+	return o->max_rows && n > o->max_rows ? o->max_rows : n;
 }
 
 static void widen(struct layout *l, const struct cells *c)

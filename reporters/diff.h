@@ -40,11 +40,18 @@ struct diff_options {
 void diff_deinit(struct diff *d);
 struct mt_error *diff_compute(const struct report *base, const struct report *new,
 			      struct diff *ret) MT_MUST_CHECK;
+/* How many rows have a change: they are the first. */
+size_t diff_changed(const struct diff *d);
 struct mt_error *diff_write_text(const struct diff *d, const struct diff_options *options,
 				 FILE *out) MT_MUST_CHECK;
 struct mt_error *diff_write_json(const struct diff *d, FILE *out) MT_MUST_CHECK;
+/* diff_html.c: a flame graph of both, coloured by what changed, and the rows as a table. */
+struct mt_error *diff_write_html(const struct diff *d, FILE *out) MT_MUST_CHECK;
 
 /* "parse.isra.0 at /build/1/parse.c" to "parse at parse.c". */
 void diff_key(const char *label, struct mt_buf *out);
+/* The parts of it: "parse.isra.0" to "parse", "/build/1/libx.so.1" to "libx.so". */
+void diff_function(const char *name, struct mt_buf *out);
+void diff_place(const char *path, struct mt_buf *out);
 
 #endif

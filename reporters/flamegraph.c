@@ -8,6 +8,7 @@
 #include "reporters/assets.h"
 #include "reporters/html.h"
 
+#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <stdarg.h>
@@ -320,37 +321,21 @@ static struct mt_error *put_title(struct mt_buf *out, const void *arg)
 	return NULL;
 }
 
-static struct mt_error *put_csp(struct mt_buf *out, const void *arg)
-{
-	(void)arg;
-	html_csp(out, asset_page_js, asset_page_js_end, asset_page_css, asset_page_css_end);
-	return NULL;
-}
-
-static struct mt_error *put_css(struct mt_buf *out, const void *arg)
-{
-	(void)arg;
-	mt_buf_put(out, asset_page_css, (size_t)(asset_page_css_end - asset_page_css));
-	return NULL;
-}
-
-static struct mt_error *put_js(struct mt_buf *out, const void *arg)
-{
-	(void)arg;
-	mt_buf_put(out, asset_page_js, (size_t)(asset_page_js_end - asset_page_js));
-	return NULL;
-}
-
 static struct mt_error *put_data(struct mt_buf *out, const void *arg)
 {
 	const struct flamegraph *g = arg;
 	return encode(g, out);
 }
 
+static const char *name_of_view(const struct flamegraph *g, unsigned view)
+{
+	return g->words ? g->words->views[view] : view_name(view);
+}
+
 static struct mt_error *put_first(struct mt_buf *out, const void *arg)
 {
 	const struct flamegraph *g = arg;
-	mt_buf_printf(out, "%s %s%s", view_name(g->view), g->by_count ? "count" : "bytes",
+	mt_buf_printf(out, "%s %s%s", name_of_view(g, g->view), g->by_count ? "count" : "bytes",
 		      g->inverted ? " inverted" : "");
 	return NULL;
 }
@@ -388,6 +373,13 @@ static struct mt_error *put_sites(struct mt_buf *out, const void *arg)
 	const struct flamegraph *g = arg;
 	auto_free struct tree_site *sites = NULL;
 	size_t count;
+	if (g->sites) {
+		mt_buf_put(out, g->sites->data, g->sites->len);
+		return NULL;
+	}
+	mt_buf_put_str(out, "<thead><tr><th scope=\"col\">Function</th><th scope=\"col\">File or module</th>"
+		       "<th scope=\"col\">Peak</th><th scope=\"col\">Leaks</th><th scope=\"col\">Allocated</th>"
+		       "<th scope=\"col\">Allocations</th></tr></thead>\n<tbody>\n");
 	struct mt_error *err = tree_sites(g->tree, g->view, &sites, &count);
 	if (err)
 		return err;
@@ -395,6 +387,7 @@ static struct mt_error *put_sites(struct mt_buf *out, const void *arg)
 		put_site(out, g->tree, &sites[i]);
 	if (!count)
 		mt_buf_put_str(out, "<tr><td colspan=\"6\">No allocations.</td></tr>\n");
+	mt_buf_put_str(out, "</tbody>\n");
 	return NULL;
 }
 
@@ -420,36 +413,52 @@ static struct mt_error *put_notes(struct mt_buf *out, const void *arg)
 static struct mt_error *put_totals(struct mt_buf *out, const void *arg)
 {
 	const struct flamegraph *g = arg;
-	static const char *const names[] = { "Peak", "Leaks", "Allocated", "Temporary" };
 	auto_free struct tree_value *totals = NULL;
 	struct mt_error *err = tree_totals(g->tree, &totals);
 	if (err)
 		return err;
 	char size[MT_TEXT_MAX], count[MT_TEXT_MAX];
 	for (unsigned v = 0; v < VIEW_COUNT; v++)
-		mt_buf_printf(out, "%s%s: %s in %s allocations", v ? "; " : "", names[v],
+		mt_buf_printf(out, "%s%c%s: %s in %s allocations", v ? "; " : "",
+			      toupper((unsigned char)*name_of_view(g, v)), name_of_view(g, v) + 1,
 			      mt_text_size(size, totals[0].bytes[v]),
 			      mt_text_count(count, totals[0].count[v]));
 	return NULL;
 }
 
-static struct mt_error *put_view_name(struct mt_buf *out, const void *arg)
+static struct mt_error *put_sites_title(struct mt_buf *out, const void *arg)
 {
 	const struct flamegraph *g = arg;
-	mt_buf_put_str(out, view_name(g->view));
+	mt_buf_put_str(out, g->words ? g->words->sites_title : "Top allocation sites");
+	return NULL;
+}
+
+static struct mt_error *put_sites_about(struct mt_buf *out, const void *arg)
+{
+	const struct flamegraph *g = arg;
+	if (g->words)
+		mt_buf_put_str(out, g->words->sites_about);
+	else
+		mt_buf_printf(out, "Most bytes of the view “%s” first, %u sites at most. A site is the innermost "
+			      "Python function of a stack, else the innermost native one outside of the C "
+			      "library and the allocators.", view_name(g->view), SITE_ROWS);
 	return NULL;
 }
 
 struct mt_error *flamegraph_write(const struct flamegraph *g, FILE *out)
 {
+	static const struct html_page parts = {
+		asset_page_html, asset_page_html_end, asset_page_css, asset_page_css_end,
+		asset_page_js, asset_page_js_end,
+	};
 	static const struct html_mark marks[] = {
-		{ "TITLE", put_title }, { "CSP", put_csp },	{ "CSS", put_css },
-		{ "JS", put_js },	{ "DATA", put_data },	{ "FIRST", put_first },
-		{ "SITES", put_sites }, { "NOTES", put_notes }, { "VIEW", put_view_name },
+		{ "TITLE", put_title }, { "DATA", put_data },	{ "FIRST", put_first },
+		{ "SITES", put_sites }, { "NOTES", put_notes }, { "SITES_TITLE", put_sites_title },
+		{ "SITES_ABOUT", put_sites_about },
 		{ "TOTALS", put_totals }, { "STATS", put_stats }, { NULL, NULL },
 	};
 	auto_buf struct mt_buf page = MT_BUF_INIT;
-	struct mt_error *err = html_fill(&page, asset_page_html, asset_page_html_end, marks, g);
+	struct mt_error *err = html_fill(&page, &parts, marks, g);
 	if (err)
 		return err;
 	/* errno is lost by the time the stream is closed; what is small fails there. */

@@ -51,10 +51,17 @@ struct flamegraph_life {	/* what one instant saw first and another saw gone */
 	uint64_t bytes, count;
 };
 
+struct flamegraph_words {	/* of a page whose tree has other values than the four views */
+	const char *views[VIEW_COUNT];		/* what the page calls them, one word each */
+	const char *sites_title, *sites_about;
+};
+
 struct flamegraph {
 	const struct tree *tree;		/* borrowed */
 	enum view_kind view;			/* shown first */
 	bool by_count, inverted;		/* shown first */
+	const struct flamegraph_words *words;	/* borrowed; NULL: the usual ones */
+	const struct mt_buf *sites;		/* borrowed HTML, thead and tbody; NULL: those of the tree */
 	const struct sources *sources;		/* borrowed; NULL: none */
 	const struct mt_buf *stats;		/* borrowed HTML: reporters/html_stats.h; NULL: none */
 	/* owned; filled by the calls below */

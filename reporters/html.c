@@ -36,8 +36,15 @@ static size_t cut_length(const char *s, size_t max)
 
 void html_escape_max(struct mt_buf *out, const char *s, size_t max)
 {
-	auto_buf struct mt_buf clean = MT_BUF_INIT;
 	size_t len = cut_length(s, max);
+	html_escape_len(out, s, len);
+	if (s[len])
+		mt_buf_put_str(out, "\xe2\x80\xa6");
+}
+
+void html_escape_len(struct mt_buf *out, const char *s, size_t len)
+{
+	auto_buf struct mt_buf clean = MT_BUF_INIT;
 	mt_text_put_clean(&clean, s, len, 0);
 	if (clean.failed)
 		out->failed = true;
@@ -48,8 +55,6 @@ void html_escape_max(struct mt_buf *out, const char *s, size_t max)
 		else
 			mt_buf_put_u8(out, clean.data[i]);
 	}
-	if (s[len])
-		mt_buf_put_str(out, "\xe2\x80\xa6");
 }
 
 void html_escape(struct mt_buf *out, const char *s)
@@ -178,21 +183,41 @@ void html_csp_hash(struct mt_buf *out, const void *data, size_t len)
 	mt_buf_put_char(out, '\'');
 }
 
-void html_csp(struct mt_buf *out, const char *js, const char *js_end, const char *css,
-	      const char *css_end)
+/* ---- templates ---- */
+
+static void put_policy(struct mt_buf *out, const struct html_page *page)
 {
-	mt_buf_put_str(out, "default-src 'none'; script-src ");
-	html_csp_hash(out, js, (size_t)(js_end - js));
-	mt_buf_put_str(out, "; style-src ");
-	html_csp_hash(out, css, (size_t)(css_end - css));
+	mt_buf_put_str(out, "default-src 'none'; ");
+	if (page->js) {
+		mt_buf_put_str(out, "script-src ");
+		html_csp_hash(out, page->js, (size_t)(page->js_end - page->js));
+		mt_buf_put_str(out, "; ");
+	}
+	mt_buf_put_str(out, "style-src ");
+	html_csp_hash(out, page->css, (size_t)(page->css_end - page->css));
 	mt_buf_put_str(out, "; img-src data:; base-uri 'none'; form-action 'none'");
 }
 
-/* ---- templates ---- */
+/* False: the mark is none of the page's own. */
+static bool put_part(struct mt_buf *out, const char *name, size_t len, const struct html_page *page)
+{
+	if (len == 3 && !memcmp(name, "CSP", 3))
+		put_policy(out, page);
+	else if (len == 3 && !memcmp(name, "CSS", 3))
+		mt_buf_put(out, page->css, (size_t)(page->css_end - page->css));
+	else if (len == 2 && !memcmp(name, "JS", 2))
+		mt_buf_put(out, page->js, (size_t)(page->js_end - page->js));
+	else
+		return false;
+	return true;
+}
 
 static struct mt_error *put_mark(struct mt_buf *out, const char *name, size_t len,
-				 const struct html_mark *marks, const void *arg)
+				 const struct html_page *page, const struct html_mark *marks,
+				 const void *arg)
 {
+	if (put_part(out, name, len, page))
+		return NULL;
 	for (; marks->name; marks++)
 		if (strlen(marks->name) == len && !memcmp(marks->name, name, len))
 			return marks->put(out, arg);
@@ -200,17 +225,18 @@ static struct mt_error *put_mark(struct mt_buf *out, const char *name, size_t le
 			       (int)len, name);
 }
 
-struct mt_error *html_fill(struct mt_buf *out, const char *html, const char *end,
+struct mt_error *html_fill(struct mt_buf *out, const struct html_page *page,
 			   const struct html_mark *marks, const void *arg)
 {
+	const char *html = page->html, *end = page->html_end;
 	for (;;) {
 		const char *mark = memmem(html, (size_t)(end - html), "{{", 2);
 		const char *close = mark ? memmem(mark, (size_t)(end - mark), "}}", 2) : NULL;
 		if (!close)
 			break;
 		mt_buf_put(out, html, (size_t)(mark - html));
-		struct mt_error *err = put_mark(out, mark + 2, (size_t)(close - mark - 2), marks,
-						arg);
+		struct mt_error *err = put_mark(out, mark + 2, (size_t)(close - mark - 2), page,
+						marks, arg);
 		if (err)
 			return err;
 		html = close + 2;

@@ -13,20 +13,25 @@ void html_escape(struct mt_buf *out, const char *s);
 /* At most `max` bytes of it (cut between characters), with an ellipsis when cut. */
 void html_escape_max(struct mt_buf *out, const char *s, size_t max);
 void html_base64(struct mt_buf *out, const void *data, size_t len);
+/* Of `len` bytes. */
+void html_escape_len(struct mt_buf *out, const char *s, size_t len);
 /* As a Content-Security-Policy source: 'sha256-...'. */
 void html_csp_hash(struct mt_buf *out, const void *data, size_t len);
 struct mt_error *html_gzip(const void *data, size_t len, struct mt_buf *out) MT_MUST_CHECK;
 
-/* The whole policy of a page: its one script, its one style, pictures in data: and nothing else. */
-void html_csp(struct mt_buf *out, const char *js, const char *js_end, const char *css,
-	      const char *css_end);
+/* The parts of a page (reporters/assets.h); without a script `js` is NULL. */
+struct html_page {
+	const char *html, *html_end, *css, *css_end, *js, *js_end;
+};
 
-/* A template's {{NAME}} is replaced by what its function appends; the list ends with NULL. */
+/* A template's {{NAME}} is replaced by what its function appends; the list ends with NULL. {{CSS}} and
+ * {{JS}} are the page's own parts, {{CSP}} its whole policy: that script, that style, pictures in
+ * data: and nothing else. */
 struct html_mark {
 	const char *name;
 	struct mt_error *(*put)(struct mt_buf *out, const void *arg);
 };
-struct mt_error *html_fill(struct mt_buf *out, const char *html, const char *end,
+struct mt_error *html_fill(struct mt_buf *out, const struct html_page *page,
 			   const struct html_mark *marks, const void *arg) MT_MUST_CHECK;
 
 /* LEB128, which a page decodes with ordinary numbers. */

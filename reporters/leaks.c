@@ -145,6 +145,32 @@ void leaks_sort(struct leaks *l, enum leaks_order order)
 		qsort(l->sites.items, l->sites.len, sizeof(*l->sites.items), by[order]);
 }
 
+/* ---- words of all writers ------------------------------------------------------------------ */
+
+struct leaks_rss leaks_rss(const struct capture *cap)
+{
+	size_t count;
+	const struct capture_sample *s = capture_samples(cap, &count);
+	return count ? (struct leaks_rss){ s[0].rss, s[count - 1].rss } : (struct leaks_rss){ 0, 0 };
+}
+
+const char *leaks_age_name(unsigned age)
+{
+	static const char *const names[GROWTH_AGES] = {
+		"under 1 s", "1 to 10 s", "10 s to 1 min", "1 to 10 min", "over 10 min",
+	};
+	return age < GROWTH_AGES ? names[age] : "";
+}
+
+void leaks_frame_text(const struct symbol_frame *f, struct mt_buf *out)
+{
+	const char *where = *f->file ? f->file : f->module;
+	mt_buf_clear(out);
+	mt_buf_put_str(out, f->function);
+	if (*where && f->kind != FRAME_MARK)
+		mt_buf_printf(out, *f->file && f->line ? " (%s:%u)" : " (%s)", where, f->line);
+}
+
 /* ---- the sentence -------------------------------------------------------------------------- */
 
 /* A slot has its last value, so the curve that was looked at begins where slot `from` ends. */

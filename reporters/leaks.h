@@ -58,6 +58,19 @@ struct mt_error *leaks_write_text(const struct leaks *l, const struct leaks_opti
 				  FILE *out) MT_MUST_CHECK;
 struct mt_error *leaks_write_json(const struct leaks *l, const struct leaks_options *options,
 				  FILE *out) MT_MUST_CHECK;
+/* leaks_html.c: a page that needs no script; `width` and colours do not count. */
+struct mt_error *leaks_write_html(const struct leaks *l, const struct leaks_options *options,
+				  FILE *out) MT_MUST_CHECK;
+
+/* Resident memory of the process at the first and the last sample; 0, 0: there is none. */
+struct leaks_rss {
+	uint64_t first, last;
+};
+struct leaks_rss leaks_rss(const struct capture *cap);
+/* "under 1 s" */
+const char *leaks_age_name(unsigned age);
+/* "function (file.c:12)"; foreign: clean it. */
+void leaks_frame_text(const struct symbol_frame *f, struct mt_buf *out);
 
 /* How long the curve is that the site's trend is of. */
 uint64_t leaks_span_ms(const struct leaks *l, const struct leak_site *s);

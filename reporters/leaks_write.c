@@ -14,24 +14,9 @@
 
 #define SPARK_WIDTH 32u
 
-static const char *const age_names[GROWTH_AGES] = {
-	"under 1 s", "1 to 10 s", "10 s to 1 min", "1 to 10 min", "over 10 min",
-};
-
 /* ---- memory of the process ----------------------------------------------------------------- */
 
-struct rss {
-	uint64_t first, last;	/* 0, 0: no samples */
-};
-
-static struct rss read_rss(const struct capture *cap)
-{
-	size_t count;
-	const struct capture_sample *s = capture_samples(cap, &count);
-	return count ? (struct rss){ s[0].rss, s[count - 1].rss } : (struct rss){ 0, 0 };
-}
-
-static uint64_t rss_growth(const struct rss *rss)
+static uint64_t rss_growth(const struct leaks_rss *rss)
 {
 	return rss->last > rss->first ? rss->last - rss->first : 0;
 }
@@ -42,7 +27,7 @@ struct text {
 	const struct leaks *l;
 	const struct leaks_options *o;
 	FILE *out;
-	struct rss rss;
+	struct leaks_rss rss;
 };
 
 static const char *bold(const struct text *t)
@@ -121,7 +106,7 @@ static void print_ages(const struct text *t, const struct leak_site *s)
 		if (!s->age_count[i])
 			continue;
 		fprintf(t->out, "%s%s %s", comma, mt_text_percent(a, s->age_count[i], all),
-			age_names[i]);
+			leaks_age_name(i));
 		comma = ", ";
 	}
 	fprintf(t->out, "%s%s\n", all ? "; the oldest " : "    The oldest: ",
@@ -139,16 +124,6 @@ static void print_size(const struct text *t, const struct leak_site *s)
 		fprintf(t->out, ", %s of the growth of resident memory",
 			mt_text_percent(a, s->live[t->l->slots - 1], grown));
 	fputc('\n', t->out);
-}
-
-static void frame_text(const struct symbol_frame *f, struct mt_buf *out)
-{
-	const char *where = *f->file ? f->file : f->module;
-	mt_buf_clear(out);
-	mt_buf_put_str(out, f->function);
-	if (*where && f->kind != FRAME_MARK)
-		mt_buf_printf(out, *f->file && f->line ? " (%s:%u)" : " (%s)", where, f->line);
-	mt_buf_put_char(out, '\0');
 }
 
 /* From the site to the root; what the site called to get its memory is left out. */
@@ -170,7 +145,8 @@ static struct mt_error *print_stack(const struct text *t, const struct leak_site
 			fprintf(t->out, "      ... %zu more; --frames 0 shows all\n", i + 1);
 			break;
 		}
-		frame_text(&frames[i], &line);
+		leaks_frame_text(&frames[i], &line);
+		mt_buf_put_char(&line, '\0');
 		err = mt_buf_error(&line);
 		if (!err)
 			err = print_line(t, "      ", (const char *)line.data, "");
@@ -201,7 +177,7 @@ static struct mt_error *print_site(const struct text *t, size_t i)
 struct mt_error *leaks_write_text(const struct leaks *l, const struct leaks_options *options,
 				  FILE *out)
 {
-	struct text t = { l, options, out, read_rss(l->r->cap) };
+	struct text t = { l, options, out, leaks_rss(l->r->cap) };
 	size_t n = l->sites.len;
 	if (options->max_sites && n > options->max_sites)
 		n = options->max_sites;
@@ -266,7 +242,7 @@ static struct mt_error *json_site(const struct leaks *l, const struct leak_site 
 	mt_json_open(j, "ages", '[');
 	for (unsigned i = 0; i < GROWTH_AGES; i++) {
 		mt_json_open(j, NULL, '{');
-		mt_json_str(j, "age", age_names[i]);
+		mt_json_str(j, "age", leaks_age_name(i));
 		mt_json_u64(j, "bytes", s->age_bytes[i]);
 		mt_json_u64(j, "count", s->age_count[i]);
 		mt_json_close(j);
@@ -281,7 +257,7 @@ struct mt_error *leaks_write_json(const struct leaks *l, const struct leaks_opti
 				  FILE *out)
 {
 	struct mt_json j = mt_json_make(out, true);
-	struct rss rss = read_rss(l->r->cap);
+	struct leaks_rss rss = leaks_rss(l->r->cap);
 	struct mt_error *err = NULL;
 	mt_json_open(&j, NULL, '{');
 	mt_json_u64(&j, "leaked_bytes", l->r->views->total_bytes[VIEW_LEAKS]);

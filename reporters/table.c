@@ -198,39 +198,22 @@ static struct mt_error *put_plain(struct mt_buf *out, const void *arg)
 	return NULL;
 }
 
-static struct mt_error *put_csp(struct mt_buf *out, const void *arg)
-{
-	(void)arg;
-	html_csp(out, asset_table_js, asset_table_js_end, asset_table_css, asset_table_css_end);
-	return NULL;
-}
-
-static struct mt_error *put_css(struct mt_buf *out, const void *arg)
-{
-	(void)arg;
-	mt_buf_put(out, asset_table_css, (size_t)(asset_table_css_end - asset_table_css));
-	return NULL;
-}
-
-static struct mt_error *put_js(struct mt_buf *out, const void *arg)
-{
-	(void)arg;
-	mt_buf_put(out, asset_table_js, (size_t)(asset_table_js_end - asset_table_js));
-	return NULL;
-}
-
 struct mt_error *table_write(const struct report *r, FILE *out)
 {
+	static const struct html_page parts = {
+		asset_table_html, asset_table_html_end, asset_table_css, asset_table_css_end,
+		asset_table_js, asset_table_js_end,
+	};
 	static const struct html_mark marks[] = {
-		{ "CSP", put_csp },	    { "TITLE", put_title }, { "CSS", put_css },
+		{ "TITLE", put_title },
 		{ "COMMAND", put_command }, { "TOTALS", put_totals }, { "ROWS", put_rows },
-		{ "PLAIN", put_plain },	    { "DATA", put_data },   { "JS", put_js }, { NULL, NULL },
+		{ "PLAIN", put_plain },	    { "DATA", put_data },   { NULL, NULL },
 	};
 	mt_auto(table_deinit) struct table t = { .r = r };
 	auto_buf struct mt_buf page = MT_BUF_INIT;
 	struct mt_error *err = collect(&t);
 	if (!err)
-		err = html_fill(&page, asset_table_html, asset_table_html_end, marks, &t);
+		err = html_fill(&page, &parts, marks, &t);
 	if (!err)
 		err = mt_buf_error(&page);
 	if (!err)

@@ -208,7 +208,7 @@ class Chart {
 function timelineText(model) {
 	const last = model.points - 1;
 	return `Live bytes over ${durationText(model.endNs / 1e9)}: ${sizeText(model.heap[0])} at first, ` +
-		`${sizeText(model.views[0].totalBytes)} at the peak, ${sizeText(model.heap[last])} at the end` +
+		`${sizeText(highest(model.heap))} at the peak, ${sizeText(model.heap[last])} at the end` +
 		(model.rss[last] > 0 ? `. Resident in all: ${sizeText(model.rss[last])} at the end` : '');
 }
 

@@ -200,13 +200,14 @@ function css(rgb) {
 	return `rgb(${rgb.join(' ')})`;
 }
 
+const CHANGES = 5;		/* steps from the same to all the difference */
 const SHADES = 12;		/* colours of a family */
 
 const THEMES = {
 	light: { paper: [255, 255, 255], ink: '#15181c', soft: 'rgb(21 24 28 / 0.62)',
 		light: 0.875, chroma: 0.062, gray: 0.91, match: oklch(0.77, 0.145, 345),
 		hover: 'rgb(0 0 0 / 0.10)', focus: '#15181c', line: 'rgb(0 0 0 / 0.07)' },
-	dark: { paper: [23, 26, 30], ink: '#f2f4f6', soft: 'rgb(242 244 246 / 0.62)',
+	dark: { dark: true, paper: [23, 26, 30], ink: '#f2f4f6', soft: 'rgb(242 244 246 / 0.62)',
 		light: 0.43, chroma: 0.068, gray: 0.345, match: oklch(0.56, 0.165, 350),
 		hover: 'rgb(255 255 255 / 0.12)', focus: '#ffffff', line: 'rgb(255 255 255 / 0.06)' },
 };
@@ -227,6 +228,12 @@ class Palette {
 				this.plain.push(css(rgb));
 				this.faded.push(css(mixed(rgb, theme.paper, 0.68)));
 			}
+		}
+		/* From less (blue) over the same to more (orange): told apart by all kinds of colour blindness. */
+		this.change = [];
+		for (let step = -CHANGES; step <= CHANGES; step++) {
+			const part = Math.abs(step) / CHANGES, hue = step < 0 ? 250 : 62;
+			this.change.push(css(oklch(theme.gray - (theme.dark ? -0.12 : 0.16) * part, step ? 0.03 + 0.1 * part : 0.004, hue)));
 		}
 		this.match = css(theme.match);
 		this.root = css(oklch(theme.gray, 0.006, 250));
@@ -394,7 +401,8 @@ class Painter {
 		/* In a search what hangs on a match stays plain: together that is the matched share. */
 		const frame = layout.tree.frame[node], mark = this.scene.mark ? this.scene.mark(node) : 2;
 		const faded = !(mark & 6) || row < layout.fadedRows && !this.scene.mark;
-		c.fillStyle = mark & 4 ? palette.match : node === 0 ? palette.root :
+		const changed = layout.tree.sides && layout.tree.change(node);
+		c.fillStyle = mark & 4 ? palette.match : changed ? this.changeColour(changed) : node === 0 ? palette.root :
 			(faded ? palette.faded : palette.plain)[this.colours[frame]];
 		c.fillRect(x0, y, w - gap, ROW - 1);
 		if (w < 30)
@@ -402,8 +410,15 @@ class Painter {
 		if (node === 0)
 			this.paintText(this.scene.rootLabel, '', x0, y, w, false);
 		else
-			this.paintText(this.labels.name(frame), frame < this.model.frames ?
+			this.paintText(this.labels.name(frame), changed ? this.changeText(changed) : frame < this.model.frames ?
 				this.model.place(frame, true) : '', x0, y, w, !(mark & 6));
+	}
+	changeColour({ after, before, change }) {
+		const share = change === 0 ? 0 : change / Math.max(after, before);
+		return this.palette.change[CHANGES + Math.sign(share) * Math.ceil(Math.abs(share) * CHANGES)];
+	}
+	changeText({ change }) {
+		return signedText(change, this.scene.count ? countText : sizeText);
 	}
 	restMatches(i) {
 		if (!this.scene.mark)

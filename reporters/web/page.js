@@ -32,7 +32,12 @@ function fillHeader(model) {
 	line.title = line.textContent;
 	for (const note of model.notes)
 		$('notes').append(make('p', note.warning ? 'warning' : '', cut(note.text, 2000)));
-	if (f.temporary_threshold)
+	if (model.diff) {
+		$('families').hidden = true;
+		$('changes').hidden = false;
+		$('open-sites').textContent = 'Changes';
+		$('help-views').replaceChildren(...VIEWS.flatMap((view) => [make('dt', '', VIEW_TEXT[view][0]), make('dd', '', VIEW_TEXT[view][1])]));
+	} else if (f.temporary_threshold)
 		$('help-temporary').textContent =
 			`released before more than ${f.temporary_threshold} further allocations of the same thread`;
 }
@@ -303,7 +308,10 @@ function wireKeys(report) {
 		'N': () => report.nextMatch(-1),
 		'm': () => report.change({ count: !report.state.count }),
 		'f': () => report.change({ flame: !report.state.flame }),
-		'i': () => $('invert').click(),
+		'i': () => {
+			if (!$('invert').hidden)
+				$('invert').click();
+		},
 		't': () => $('theme').click(),
 		'c': () => report.copyStack(),
 		'g': () => toggleChart(report),

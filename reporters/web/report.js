@@ -20,6 +20,11 @@ const VIEW_TEXT = {
 	leaks: ['Leaks', 'live at the end'],
 	allocated: ['Allocated', 'all allocations'],
 	temporary: ['Temporary', 'released at once'],
+	/* of two captures */
+	new: ['New', 'the new capture'],
+	base: ['Base', 'the capture it is compared with'],
+	grown: ['Grown', 'what is more than in the base'],
+	shrunk: ['Shrunk', 'what is less'],
 };
 const RANGE_TEXT = { peak: 'live at the peak of the range', leaks: 'allocated in the range, live at its end' };
 const NOTHING_TEXT = {
@@ -27,6 +32,10 @@ const NOTHING_TEXT = {
 	leaks: 'No leaks: everything that was allocated during the capture was released again.',
 	allocated: 'No allocation was seen.',
 	temporary: 'No temporary allocations: nothing was released at once.',
+	new: 'The new capture has nothing in this view.',
+	base: 'The base has nothing in this view.',
+	grown: 'Nothing is more than in the base.',
+	shrunk: 'Nothing is less than in the base.',
 };
 const SHOW = { native: true, interpreter: false, imports: true, lines: true, threads: true };
 const FUNCTION_SHOWN = 900, PLACE_SHOWN = 300;	/* characters in the tooltip */
@@ -66,7 +75,7 @@ class Report {
 			has.imports ||= (flags[i] & FLAG_IMPORT) !== 0;
 			has.threads ||= (flags[i] & FLAG_THREAD) !== 0;
 		}
-		return { ...has, native: has.native && has.python, lines: true };
+		return { ...has, native: has.native && has.python, lines: !this.model.diff };
 	}
 
 	/* A sandwich has its own up and down. */
@@ -82,14 +91,14 @@ class Report {
 		s.view = view >= 0 ? view : first.view;
 		s.count = query.has('metric') ? query.get('metric') === 'count' : first.count;
 		s.flame = query.get('shape') === 'flame';
-		s.inverted = query.has('inverted') ? query.get('inverted') === '1' : first.inverted;
+		s.inverted = !this.model.diff && (query.has('inverted') ? query.get('inverted') === '1' : first.inverted);
 		for (const name of Object.keys(SHOW))
 			s.show[name] = query.has(name) ? query.get(name) === '1' : first.show[name];
 		s.query = query.get('search') || '';
 		$('search').value = s.query;
 		s.range = this.parseRange(query.get('range') || '');
 		s.thread = this.parseFrame(query.get('thread'), FLAG_THREAD);
-		s.sandwich = this.parseFrame(query.get('function'), 0);
+		s.sandwich = this.model.diff ? 0 : this.parseFrame(query.get('function'), 0);
 		this.renewTree();
 		s.zoom = this.parseZoom(query.get('zoom') || '');
 	}
@@ -220,7 +229,7 @@ class Report {
 	}
 	/* Callers and callees of a frame's function; 0 leaves them. */
 	showFunction(frame) {
-		if (frame >= this.model.frames || frame === this.state.sandwich)
+		if (this.model.diff || frame >= this.model.frames || frame === this.state.sandwich)
 			return;
 		this.step = true;
 		this.state.zoom = 0;
@@ -296,7 +305,7 @@ class Report {
 	}
 	nothingText() {
 		const totals = this.model.views[2];
-		if (totals.totalCount === 0)
+		if (totals.totalCount === 0 && !this.model.diff)
 			return 'This capture holds no allocations.\nThe program allocated nothing while memtrace was watching.';
 		return this.tree.hiddenBytes > 0 ? 'Everything in this view was allocated by imports, which are hidden.' :
 			this.state.range ? 'Nothing in this range of time.' : NOTHING_TEXT[VIEWS[this.state.view]];
@@ -325,7 +334,7 @@ class Report {
 		this.painter.paint({
 			layout: this.layout, flame: this.flame, scroll: $('scroll').scrollTop, total: this.total,
 			mark: this.found && this.found.mark, theme: this.theme, hover: this.hover,
-			focus: this.keyboard ? this.focusAt : -1, rootLabel: `${cut(root, 200)}   ${this.amount(this.tree.value[0])}`,
+			focus: this.keyboard ? this.focusAt : -1, count: this.state.count, rootLabel: `${cut(root, 200)}   ${this.amount(this.tree.value[0])}`,
 		});
 	}
 	rootName() {
@@ -369,7 +378,23 @@ class Report {
 		const f = this.rectangleFacts(i), tree = this.tree;
 		const share = this.state.count ? percentText(f.blocks, tree.blocks[0]) : percentText(f.bytes, tree.bytes[0]);
 		return `${cut(f.name, 200)}${f.place ? `, ${cut(f.place, 200)}` : ''}: ${sizeText(f.bytes)} in ` +
-			`${countText(f.blocks)} allocation${f.blocks === 1 ? '' : 's'}, ${share} of the view`;
+			`${countText(f.blocks)} allocation${f.blocks === 1 ? '' : 's'}, ${share} of the view` + this.changeSentence(i);
+	}
+	changeSentence(i) {
+		const node = this.layout.node[i];
+		if (!this.model.diff || node < 0)
+			return '';
+		const { after, before, change } = this.tree.change(node), text = this.state.count ? countText : sizeText;
+		return `; ${signedText(change, text)}, from ${text(before)} to ${text(after)}`;
+	}
+	/* Rows of the tooltip of two captures: base, new, change. */
+	changeRows(node, row) {
+		for (const [name, column, text] of [['Bytes', 'bytes', sizeText], ['Allocations', 'blocks', countText]]) {
+			const { after, before, change } = this.tree.change(node, column);
+			const share = before > 0 ? ` (${change >= 0 ? '+' : '−'}${(Math.abs(change) / before * 100).toFixed(1)}%)` : after > 0 ? ' (new)' : '';
+			row(`${name} in base`, text(before), '');
+			row(`${name} in new`, text(after), signedText(change, text) + share);
+		}
 	}
 	speak(text) {
 		if ($('status').textContent !== text)
@@ -394,7 +419,9 @@ class Report {
 		const of = (part, all) => percentText(part, all[0]) + (zoom ? ` · ${percentText(part, all[zoom])} of zoom` : '');
 		row('Size', sizeText(f.bytes), of(f.bytes, tree.bytes));
 		row('Allocations', countText(f.blocks), of(f.blocks, tree.blocks));
-		if (f.self && f.self[1] > 0 && f.self[1] !== f.blocks)
+		if (this.model.diff && this.layout.node[i] >= 0)
+			this.changeRows(this.layout.node[i], row);
+		else if (f.self && f.self[1] > 0 && f.self[1] !== f.blocks)
 			row('Of it itself', sizeText(f.self[0]), `${countText(f.self[1])} allocations`);
 		tip.replaceChildren(make('div', 'function', cut(f.name, FUNCTION_SHOWN) + (f.inlined ? '  (inlined)' : '')),
 			...f.place ? [make('div', 'place', cut(f.place, PLACE_SHOWN))] : [],
@@ -434,6 +461,7 @@ class Report {
 			button.hidden = !this.has[button.dataset.show];
 			button.setAttribute('aria-pressed', String(s.show[button.dataset.show]));
 		}
+		$('sandwich').hidden = $('invert').hidden = this.model.diff;
 		$('invert').setAttribute('aria-pressed', String(s.inverted));
 		$('thread').value = String(s.thread);
 		$('sandwich').setAttribute('aria-pressed', String(s.sandwich > 0));
@@ -455,7 +483,7 @@ class Report {
 			if (range)
 				when = none ? 'not for a range of time' : v === 0 && peak >= 0 ?
 					`live at ${durationText(model.instantNs[peak] / 1e9)}` : 'of the range, live at its end';
-			else if (v === 0 && model.facts.peak_ns)
+			else if (v === 0 && model.facts.peak_ns && !model.diff)
 				when = `live at ${durationText(Number(model.facts.peak_ns) / 1e9)}`;
 			button.disabled = none;
 			button.querySelector('.about').textContent = when;

@@ -2,7 +2,8 @@
 /* tests/browser/browser.mjs - one browser, pages of made-up reports, and lines of TAP.
  * Knows: playwright-core, chromium, tests/browser/gen. Does not know: what is tested. */
 import { spawnSync } from 'node:child_process';
-import { closeSync, existsSync, mkdtempSync, openSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, isAbsolute, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -72,8 +73,18 @@ export async function open(file, options = {}, hash = '') {
 	opened.push({ context, page, javaScriptEnabled });
 	await page.goto(file.url + hash);
 	if (javaScriptEnabled)
-		await page.waitForFunction(() => document.documentElement.dataset.ready || document.documentElement.dataset.failed);
+		await page.waitForFunction(() => document.documentElement.dataset.ready || document.documentElement.dataset.failed ||
+			document.readyState === 'complete' && !document.querySelector('script'));
 	return page;
+}
+
+/* What axe-core finds on a page, which is opened with bypassCSP: its policy allows no script but its
+ * own. */
+export async function axe_complaints(page) {
+	const source = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+	await page.evaluate((text) => (0, eval)(text), source);
+	const { violations } = await page.evaluate(() => window.axe.run(document));
+	return violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html.slice(0, 200)).join(' | ')}`);
 }
 
 /* Whatever a test does: no errors, no violations, no requests. */

@@ -3,8 +3,7 @@
  * Knows: what a reader sees and presses. Does not know: how captures are made. */
 import assert from 'node:assert/strict';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
-import { createRequire } from 'node:module';
-import { in_folder, made_page, main, memtrace, open, test } from './browser.mjs';
+import { axe_complaints, in_folder, made_page, main, memtrace, open, test } from './browser.mjs';
 
 const VIEWS = ['peak', 'leaks', 'allocated', 'temporary'];
 
@@ -548,26 +547,20 @@ test('printed, it is light and without controls', async () => {
 /* ---- accessibility ---- */
 
 test('axe finds nothing to complain about', async () => {
-	const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
-	const complaints = async (page) => {
-		await page.evaluate((source) => (0, eval)(source), axe);
-		const { violations } = await page.evaluate(() => window.axe.run(document));
-		return violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html.slice(0, 200)).join(' | ')}`);
-	};
 	for (const colorScheme of ['light', 'dark']) {
 		const page = await open({ url: `file://${in_folder('threads.html')}` }, { colorScheme, bypassCSP: true });
 		await page.keyboard.press('g');
-		assert.deepEqual(await complaints(page), [], `${colorScheme} page`);
+		assert.deepEqual(await axe_complaints(page), [], `${colorScheme} page`);
 		for (const button of ['#open-help', '#open-sites', '#open-stats']) {
 			await page.click(button);
-			assert.deepEqual(await complaints(page), [], `${colorScheme} ${button}`);
+			assert.deepEqual(await axe_complaints(page), [], `${colorScheme} ${button}`);
 			await page.keyboard.press('Escape');
 		}
 		const hostile = await open(made_page('hostile'), { colorScheme, bypassCSP: true });
-		assert.deepEqual(await complaints(hostile), [], `${colorScheme} hostile page`);
+		assert.deepEqual(await axe_complaints(hostile), [], `${colorScheme} hostile page`);
 	}
 	const plain = await open({ url: `file://${in_folder('threads.html')}` }, { bypassCSP: true, viewport: { width: 400, height: 700 } });
-	assert.deepEqual(await complaints(plain), [], 'narrow page');
+	assert.deepEqual(await axe_complaints(plain), [], 'narrow page');
 });
 
 /* ---- layout and picture ---- */

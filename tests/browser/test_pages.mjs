@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/browser/test_pages.mjs - the pages of leaks and diff in a real browser, from a file.
+ * Knows: what a reader sees and presses. Does not know: how captures are made. */
+import assert from 'node:assert/strict';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { axe_complaints, in_folder, main, memtrace, open, test } from './browser.mjs';
+
+const NAME = '</script><img src=x onerror=window.bad=1>';
+
+/* Grows, shrinks and stays; one function has a hostile name. */
+const program = (leak, cache) => `
+import time
+kept = []
+def leak(): kept.append(bytearray(${leak}))
+def cache(): return [bytearray(5000) for _ in range(${cache})]
+def stays(): return bytearray(300000)
+def hostile(): kept.append(bytearray(90000))
+more = {"co_qualname": ${JSON.stringify(NAME)}} if hasattr(hostile.__code__, "co_qualname") else {}
+hostile.__code__ = hostile.__code__.replace(co_name=${JSON.stringify(NAME)}, **more)
+c, s = cache(), stays()
+hostile()
+for _ in range(60):
+    leak()
+    time.sleep(0.01)
+import os
+os._exit(0)
+`;
+
+const made = {};
+function capture(name, leak, cache, lines = 0) {
+	if (!made[name]) {
+		mkdirSync(in_folder(name));
+		writeFileSync(in_folder(`${name}/service.py`), '\n'.repeat(lines) + program(leak, cache));
+		memtrace('run', '-q', '-f', '-o', `${name}.bin`, '--', '/usr/bin/python3', `${name}/service.py`);
+		memtrace('symbolize', `${name}.bin`);
+		made[name] = true;
+	}
+	return `${name}.bin`;
+}
+
+const page_of = (...args) => {
+	const path = memtrace(...args).trim();
+	return { url: `file://${in_folder(path)}` };
+};
+
+/* ---- leaks ---- */
+
+test('the leaks page has the sites of leaks --json, in their order, without a script', async () => {
+	const file = page_of('leaks', '--html', '-f', capture('base', 40000, 300));
+	const json = JSON.parse(memtrace('leaks', '--json', '-n', '0', 'base.bin'));
+	const page = await open(file, { javaScriptEnabled: false });
+	const names = await page.locator('.sites h2 bdi').allTextContents();
+	assert.deepEqual(names, json.sites.slice(0, 50).map((site) => site.location));
+	assert.match(names[0], /^leak:/);
+	assert.deepEqual(await page.locator('.sentence').allTextContents(), json.sites.slice(0, 50).map((site) => site.sentence));
+	assert.equal(await page.locator('.sites svg .curve').count(), names.length);
+	const points = (await page.locator('svg .curve').first().getAttribute('points')).trim().split(' ').map((p) => p.split(',').map(Number));
+	assert.equal(points.length, 2 * json.sites[0].live_bytes.length);
+	/* The curve of the leak goes up, which is towards 0. */
+	assert.ok(points.every(([x, y], i) => !i || (x >= points[i - 1][0] && y <= points[i - 1][1] + 0.01)));
+	const blocks = await page.locator('.numbers').allTextContents();
+	const count = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ',');
+	blocks.forEach((text, i) => assert.ok(text.includes(` in ${count(json.sites[i].count)} block`), text));
+	assert.ok(names.some((name) => name.startsWith(NAME)));
+	assert.equal(await page.locator('img, script').count(), 0);
+	/* Stacks open and close. */
+	const last = page.locator('details').last();
+	assert.equal(await last.getAttribute('open'), names.length > 3 ? null : '');
+	await last.locator('summary').click();
+	assert.equal(await last.locator('li').first().isVisible(), names.length > 3);
+	assert.match(readFileSync(new URL(file.url), 'utf8'), /content="default-src 'none'; style-src 'sha256-[^;]*'; img-src data:; base-uri 'none'; form-action 'none'"/);
+});
+
+test('the leaks page of the oldest, of few and of nothing', async () => {
+	const few = await open(page_of('leaks', '--html', '-f', '-n', '1', '-o', 'few.html', capture('base', 40000, 300)));
+	assert.equal(await few.locator('.sites h2').count(), 1);
+	assert.match(await few.locator('.more').last().textContent(), /^\d+ more; -n shows more$/);
+	const old = await open(page_of('leaks', '--html', '-f', '--older-than', '1h', '-o', 'old.html', 'base.bin'));
+	assert.match(await old.locator('.sites').textContent(), /Nothing that was recorded is left/);
+	assert.match(await old.locator('.total').textContent(), /at least 1h/);
+	assert.throws(() => memtrace('leaks', '--html', '--json', 'base.bin'), /one output at a time/);
+	assert.throws(() => memtrace('leaks', '--html', '-o', 'few.html', 'base.bin'), /-f/);
+});
+
+/* ---- diff ---- */
+
+test('the diff page has what diff --json has', async () => {
+	capture('base', 40000, 300);
+	const file = page_of('diff', '--html', '-f', 'base.bin', capture('new', 70000, 100, 7));
+	assert.match(file.url, /memtrace-diff-new\.html$/);
+	const json = JSON.parse(memtrace('diff', '--json', 'base.bin', 'new.bin')), page = await open(file);
+	const totals = await page.evaluate(() => report.model.views.map((v) => [v.totalBytes, v.totalCount]));
+	assert.deepEqual(totals.slice(0, 2), [[json.new.bytes, json.new.count], [json.base.bytes, json.base.count]]);
+	assert.equal(totals[2][0] - totals[3][0], json.new.bytes - json.base.bytes);
+	assert.equal(totals[2][1] - totals[3][1], json.new.count - json.base.count);
+	assert.deepEqual(await page.locator('#views .name').allTextContents(), ['New', 'Base', 'Grown', 'Shrunk']);
+	/* Frames by name, whatever their line: the leak grew by 30,000 a block, what stays did not change. */
+	const change = (wanted) => page.evaluate((name) => {
+		const { tree, model } = report;
+		for (let i = 1; i < tree.count; i++)
+			if (tree.frame[i] < model.frames && model.functionName(tree.frame[i]) === name)
+				return tree.change(i, 'bytes');
+		return null;
+	}, wanted);
+	const leak = await change('leak'), cache = await change('cache'), stays = await change('stays');
+	assert.ok(leak.change > 30000 * 55 && leak.change < 30000 * 65, JSON.stringify(leak));
+	assert.ok(cache.change < -900000 && cache.after > 0, JSON.stringify(cache));
+	assert.equal(stays.change, 0);
+	for (const [k, name] of ['new', 'base', 'grown', 'shrunk'].entries()) {
+		await page.keyboard.press(String(k + 1));
+		assert.equal(await page.getAttribute(`[data-view=${name}]`, 'aria-checked'), 'true');
+		assert.equal(await page.evaluate(() => report.tree.value[0] > 0 && report.layout.rows > 3), true);
+	}
+	await page.click('#open-sites');
+	const rows = await page.locator('#sites tbody tr').evaluateAll((all) => all.map((tr) => [...tr.cells].map((td) => td.textContent)));
+	const changed = json.functions.filter((f) => f.base_bytes !== f.new_bytes || f.base_count !== f.new_count);
+	assert.deepEqual(rows.map((row) => `${row[0]} at ${row[1]}`), changed.slice(0, 100).map((f) => f.location));
+	for (const [i, row] of rows.entries()) {
+		const bytes = changed[i].new_bytes - changed[i].base_bytes;
+		assert.ok(row[4].startsWith(bytes > 0 ? '+' : bytes < 0 ? '−' : '0'), row.join(' '));
+	}
+	await page.keyboard.press('Escape');
+	assert.equal(await page.locator('#invert').isVisible(), false);
+	await page.keyboard.press('i');
+	await page.keyboard.press('s');
+	assert.equal(await page.evaluate(() => report.state.inverted || report.state.sandwich), 0);
+});
+
+test('more is orange and less is blue, and both have their sign', async () => {
+	const page = await open({ url: `file://${in_folder('memtrace-diff-new.html')}` }, { colorScheme: 'light' });
+	const colour = async (name, view) => {
+		await page.click(`[data-view=${view}]`);
+		return page.evaluate((wanted) => {
+			const { layout, tree, model } = report, canvas = document.getElementById('canvas');
+			const i = layout.node.findIndex((node) => node > 0 && model.functionName(tree.frame[node]) === wanted);
+			const at = canvas.getContext('2d').getImageData((layout.x[i] + 1) * report.painter.ratio,
+				(layout.rowOf(i) * ROW + 3 - document.getElementById('scroll').scrollTop) * report.painter.ratio, 1, 1).data;
+			return [at[0], at[2], report.painter.changeText(tree.change(layout.node[i])), report.sentence(i)];
+		}, name);
+	};
+	const [r, b, sign, words] = await colour('leak', 'grown');
+	assert.ok(r > b + 20, `${r} ${b}`);
+	assert.match(sign, /^\+1\.\d\d MiB$/);
+	assert.match(words, /; \+1\.\d\d MiB, from .* to /);
+	const [r2, b2, sign2] = await colour('cache', 'shrunk');
+	assert.ok(b2 > r2 + 20, `${r2} ${b2}`);
+	assert.match(sign2, /^−/);
+});
+
+test('the diff page without JavaScript, of one capture with itself, by count', async () => {
+	const plain = await open({ url: `file://${in_folder('memtrace-diff-new.html')}` }, { javaScriptEnabled: false });
+	assert.ok(await plain.locator('#sites tbody tr').count() > 2);
+	assert.match(await plain.locator('noscript').textContent(), /Base: .* recorded for .*: .* in .* blocks \(peak\)/);
+	const same = await open(page_of('diff', '--html', '-f', '-o', 'same.html', '--metric', 'count', 'base.bin', 'base.bin'));
+	assert.equal(await same.evaluate(() => report.tree.value[0]), 0);
+	assert.equal(await same.locator('#nothing').textContent(), 'Nothing is more than in the base.');
+	assert.equal(await same.evaluate(() => report.state.count), true);
+	await same.click('[data-view=new]');
+	assert.ok(await same.evaluate(() => report.tree.value[0] > 0 && report.layout.node.every((node) => node < 1 || report.tree.change(node).change === 0)));
+});
+
+/* ---- accessibility ---- */
+
+test('axe finds nothing to complain about', async () => {
+	for (const name of ['memtrace-leaks-base.html', 'memtrace-diff-new.html'])
+		for (const colorScheme of ['light', 'dark']) {
+			const page = await open({ url: `file://${in_folder(name)}` }, { colorScheme, bypassCSP: true });
+			assert.deepEqual(await axe_complaints(page), [], `${name} ${colorScheme}`);
+			if (name.includes('diff')) {
+				await page.click('#open-sites');
+				assert.deepEqual(await axe_complaints(page), [], `${name} ${colorScheme} table`);
+			}
+		}
+});
+
+await main();
