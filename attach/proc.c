@@ -246,6 +246,16 @@ struct mt_error *proc_thread_switches(pid_t pid, pid_t tid, char *state_ret, uin
 	return NULL;
 }
 
+pid_t proc_thread_inner_tid(pid_t pid, pid_t tid)
+{
+	char path[96];
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", (int)pid, (int)tid);
+	auto_buf struct mt_buf text = MT_BUF_INIT;
+	auto_error struct mt_error *err = slurp(pid, path, &text);
+	pid_t inner = err ? 0 : field_last_number((const char *)text.data, "NSpid");
+	return inner ? inner : tid;
+}
+
 struct mt_error *proc_thread_name(pid_t pid, pid_t tid, char *ret, size_t size)
 {
 	char path[96];

@@ -67,6 +67,9 @@ struct mt_error *proc_thread_switches(pid_t pid, pid_t tid, char *state_ret, uin
 	MT_MUST_CHECK;
 struct mt_error *proc_thread_name(pid_t pid, pid_t tid, char *ret, size_t size) MT_MUST_CHECK;
 
+/* Its id in the innermost pid namespace, as it sees itself; tid when that cannot be read. */
+pid_t proc_thread_inner_tid(pid_t pid, pid_t tid);
+
 struct mt_error *proc_maps_read(pid_t pid, struct proc_maps *ret) MT_MUST_CHECK;
 void proc_maps_deinit(struct proc_maps *maps);
 /* Parses the text of a maps file, for tests and the fuzzer. */

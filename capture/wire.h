@@ -293,7 +293,7 @@ struct wire_ring {
 	/* T, hot */
 	_Alignas(64) _Atomic uint64_t head;	/* bytes ever written, a multiple of nothing */
 	_Atomic uint32_t busy;		/* enum wire_busy: from before a stamp to its publication */
-	_Atomic uint32_t in_hook;	/* 1 while the thread is inside a hook's body */
+	_Atomic uint32_t in_hook;	/* 1 while a hook's body has a frame on the thread's stack */
 	_Atomic uint64_t produced;	/* events: written and dropped */
 	_Atomic uint64_t dropped;
 	_Atomic uint64_t waits;		/* times the ring was full */
@@ -302,6 +302,7 @@ struct wire_ring {
 	_Atomic uint32_t state;		/* enum wire_ring_state; C sets FREE when the thread is dead */
 	uint32_t tid;			/* T: thread id as the target sees it */
 	char name[16];			/* T: its name when it took the ring */
+	_Atomic uint32_t loading;	/* dlopen hooks with a frame on the thread's stack */
 	/* C */
 	_Alignas(64) _Atomic uint64_t tail;	/* bytes consumed */
 	_Atomic uint32_t full_wait;	/* futex: T waits here for room, C bumps it */

@@ -25,6 +25,10 @@ struct watch {
 	struct tracee *t;
 	const struct images *images;
 	const struct outside *where;
+	bool same_namespace;		/* its thread ids are ours */
+	bool has_rings;			/* the tracer says in rings of this process who is inside */
+	struct wire_header header;	/* when has_rings */
+	struct wire_ring *rings;	/* copy of those used so far, header.ring_count have room */
 	struct proc_maps maps;
 	struct mt_map proven;		/* tid -> seen outside */
 	struct backtrace *backtrace;	/* made when first needed */
@@ -68,11 +72,31 @@ static size_t copy_stack(struct watch *w, uint64_t from, uint64_t to)
 	return tracee_read_some(w->t, from, w->words, count * 8) / 8;
 }
 
-/* The segment registers of a signal frame, always these in 64-bit code, lie behind rsp and rip: an
- * interrupted thread's stack, if it is another one, is searched too. */
+/* ---- what a stack tells ---- */
+
+/* The segment registers of a signal frame, always these in 64-bit code, lie behind rsp, rip and the
+ * flags of whoever was interrupted. */
 #define SAVED_SEGMENTS 0x002b000000000033ull
 
-static bool inside_below_handlers(struct watch *w, uint64_t base, size_t count)
+static bool interrupted_inside(const struct outside *o, const uint64_t *words, size_t count)
+{
+	for (size_t i = 2; i < count; i++)
+		if (words[i] == SAVED_SEGMENTS && is_inside(o, words[i - 2]))
+			return true;
+	return false;
+}
+
+/* Can a hook be among the frames of this stack? A hook in the middle of its own code was interrupted
+ * by a signal, and the handler's frame tells where; one that called somebody has a return address
+ * there, but its thread's ring says so too, where there are rings. */
+static bool hook_below(const struct watch *w, const uint64_t *words, size_t count)
+{
+	return w->has_rings ? interrupted_inside(w->where, words, count)
+			    : any_inside(w->where, words, count);
+}
+
+/* An interrupted thread's stack, if it is another one, is searched too. */
+static bool hook_below_handlers(struct watch *w, uint64_t base, size_t count)
 {
 	uint64_t saved[SAVED_MAX];
 	size_t n = 0;
@@ -83,7 +107,7 @@ static bool inside_below_handlers(struct watch *w, uint64_t base, size_t count)
 	}
 	for (size_t i = 0; i < n; i++) {
 		size_t got = copy_stack(w, saved[i], saved[i] + STACK_FOREIGN_MAX);
-		if (any_inside(w->where, w->words, got))
+		if (hook_below(w, w->words, got))
 			return true;
 	}
 	return false;
@@ -106,6 +130,78 @@ static bool unwinds_outside(struct watch *w, const struct user_regs_struct *regs
 	return end == BACKTRACE_START;
 }
 
+/* ---- what the rings tell ---- */
+
+static bool ring_active(const struct wire_ring *ring)
+{
+	return atomic_load(&ring->state) == WIRE_RING_OWNED &&
+	       (atomic_load(&ring->in_hook) || atomic_load(&ring->loading));
+}
+
+/* False: they cannot be read. Rings never handed out are holes in the file; reading them would fill
+ * them. */
+static bool read_rings(struct watch *w, uint32_t *used_ret)
+{
+	const struct wire_header *h = &w->header;
+	uint64_t base = w->where->data_base;
+	uint32_t used;
+	if (tracee_read_some(w->t, base + offsetof(struct wire_header, ring_high), &used,
+			     sizeof(used)) != sizeof(used))
+		return false;
+	if (used > h->ring_count)
+		used = h->ring_count;
+	*used_ret = used;
+	size_t size = used * sizeof(*w->rings);
+	return tracee_read_some(w->t, base + h->rings_offset, w->rings, size) == size;
+}
+
+/* Of a thread that does not run meanwhile. One without a ring calls nobody from inside. */
+static bool ring_says_inside(struct watch *w, pid_t tid)
+{
+	uint32_t used;
+	if (!w->has_rings)
+		return false;
+	if (!read_rings(w, &used))
+		return true;
+	pid_t inner = w->same_namespace ? tid : proc_thread_inner_tid(tracee_pid(w->t), tid);
+	for (uint32_t i = 0; i < used; i++)
+		if (w->rings[i].tid == (uint32_t)inner && ring_active(&w->rings[i]))
+			return true;
+	return false;
+}
+
+static bool any_hook_active(struct watch *w)
+{
+	uint32_t used;
+	if (!w->has_rings)
+		return false;
+	if (!read_rings(w, &used))
+		return true;
+	for (uint32_t i = 0; i < used; i++)
+		if (ring_active(&w->rings[i]))
+			return true;
+	return false;
+}
+
+/* A forked child has its parent's rings mapped; they say nothing of its own thread. */
+static struct mt_error *find_rings(struct watch *w)
+{
+	struct proc_status status;
+	struct wire_header *h = &w->header;
+	struct mt_error *err = proc_status_read(tracee_pid(w->t), &status);
+	if (err || !w->where->data_base)
+		return err;
+	w->same_namespace = status.ns_tgid == tracee_pid(w->t);
+	if (tracee_read_some(w->t, w->where->data_base, h, sizeof(*h)) != sizeof(*h) ||
+	    h->magic != WIRE_MAGIC || h->version != WIRE_VERSION || h->target_pid != status.ns_tgid ||
+	    h->rings_offset > w->where->data_size ||
+	    h->ring_count > (w->where->data_size - h->rings_offset) / sizeof(*w->rings))
+		return NULL;
+	w->rings = calloc(h->ring_count, sizeof(*w->rings));
+	w->has_rings = w->rings;
+	return w->rings ? NULL : &mt_enomem;
+}
+
 /* ---- one thread ---- */
 
 /* Proven without a stop? */
@@ -120,13 +216,15 @@ static bool asleep_outside(struct watch *w, pid_t tid)
 		err = proc_thread_read(pid, tid, &th);
 	if (err || !th.pc || is_inside(w->where, th.pc) || on_our_stack(w->where, th.sp))
 		return false;
+	if (ring_says_inside(w, tid))
+		return false;
 	uint64_t from = th.sp & ~7ull;
 	const struct proc_map *m = proc_maps_find(&w->maps, from);
 	if (!m || m->end - from > (strcmp(m->path, "[stack]") ? ASLEEP_MAX : OWN_MAX))
 		return false;
 	size_t want = (size_t)(m->end - from) / 8;
-	if (copy_stack(w, from, m->end) != want || any_inside(w->where, w->words, want) ||
-	    inside_below_handlers(w, from, want))
+	if (copy_stack(w, from, m->end) != want || hook_below(w, w->words, want) ||
+	    hook_below_handlers(w, from, want))
 		return false;
 	/* Asleep now, and never switched away from since: it did not run while we looked. */
 	err = proc_thread_switches(pid, tid, &state, &after);
@@ -139,17 +237,19 @@ static bool stopped_outside(struct watch *w, struct tracee_thread *thread)
 	auto_error struct mt_error *err = tracee_regs(w->t, thread, &regs);
 	uint64_t base = (regs.rsp - STACK_RED_ZONE) & ~7ull;
 	size_t count = err ? 0 : copy_stack(w, base, stack_end(&w->maps, &regs, OWN_MAX));
+	bool inside = !err && ring_says_inside(w, thread->tid);
 	tracee_release_thread(w->t, thread);
 	if (err)
 		return err->code == MT_ERROR_GONE;
-	if (is_inside(w->where, regs.rip) || on_our_stack(w->where, regs.rsp) || count <= STACK_RED_ZONE / 8)
+	if (inside || is_inside(w->where, regs.rip) || on_our_stack(w->where, regs.rsp) ||
+	    count <= STACK_RED_ZONE / 8)
 		return false;
 	/* Return addresses lie above the stack pointer; the red zone holds none. */
 	size_t red = STACK_RED_ZONE / 8;
-	if (any_inside(w->where, w->words + red, count - red) &&
+	if (hook_below(w, w->words + red, count - red) &&
 	    !unwinds_outside(w, &regs, base, count))
 		return false;
-	return !inside_below_handlers(w, base, count);
+	return !hook_below_handlers(w, base, count);
 }
 
 static struct mt_error *look_at(struct watch *w, pid_t tid, bool *outside_ret)
@@ -203,28 +303,6 @@ static struct mt_error *look_at_all(struct watch *w, size_t *left_ret, bool *fou
 	return err;
 }
 
-static bool any_hook_active(const struct watch *w)
-{
-	struct wire_header h;
-	if (!w->where->data_base)
-		return false;
-	if (tracee_read_some(w->t, w->where->data_base, &h, sizeof(h)) != sizeof(h))
-		return true;
-	/* Rings never handed out are holes in the file; reading them would fill them. */
-	uint32_t used = atomic_load(&h.ring_high);
-	if (used > h.ring_count)
-		used = h.ring_count;
-	for (uint32_t i = 0; i < used; i++) {
-		struct wire_ring ring;
-		if (tracee_read_some(w->t, w->where->data_base + h.rings_offset + i * sizeof(ring), &ring,
-				     sizeof(ring)) != sizeof(ring))
-			return true;
-		if (atomic_load(&ring.state) == WIRE_RING_OWNED && atomic_load(&ring.in_hook))
-			return true;
-	}
-	return false;
-}
-
 static int64_t now_ms(void)
 {
 	struct timespec ts;
@@ -263,11 +341,14 @@ struct mt_error *outside_wait(struct tracee *t, const struct images *images,
 	w->where = where;
 	struct mt_error *err = proc_maps_read(tracee_pid(t), &w->maps);
 	if (!err)
+		err = find_rings(w);
+	if (!err)
 		err = wait_rounds(w, deadline_ms, outside_ret);
 	proc_maps_deinit(&w->maps);
 	mt_map_deinit(&w->proven);
 	backtrace_destroy(w->backtrace);
 	free(w->words);
+	free(w->rings);
 	free(w);
 	return err;
 }

@@ -9,19 +9,28 @@
  *	stays outside for ever. A thread made later starts on a fresh stack, at a function of the
  *	program: it was never inside, whoever made it.
  *
- * Outside: the program counter is not in the tracer nor past the look at the switch in the thunk
- * page; the thread is not on the stack of our calls; and no word of its stack, which is copied in
- * one go, can be a return address into the tracer. A word that looks like one is often left over
- * from an earlier call, in a part of a live frame that nobody wrote since: then the stack is
- * unwound, on the copy, and must reach its very start without a frame of the tracer.
+ * Outside, of a thread that sleeps on or is stopped while it is looked at:
+ *
+ *	- its program counter is not in the tracer nor past the look at the switch in the thunk page,
+ *	  and it is not on the stack of our calls;
+ *	- no signal frame on its stack holds such a program counter: a handler that interrupted a hook
+ *	  in the middle of its own code;
+ *	- its ring does not say that a hook has called somebody (in_hook, loading). A hook without a
+ *	  ring ends in a jump to the original and so never waits for anybody.
+ *
+ * Nothing of this needs the stack to be unwound, which is not possible in the code of a JIT. Where
+ * the rings are not this process's (a forked child), or where an old signal frame is left over in a
+ * part of a live frame that nobody wrote since, return addresses decide: no word of the stack
+ * may lead into the tracer, or the stack is unwound, on a copy, and must reach its very start without
+ * a frame of it.
  *
  * A thread that sleeps is not touched for this: its place is read from /proc, its stack from
  * memory, and the count of its switches tells that it slept on meanwhile. Only the others are
  * stopped, one at a time, for as long as it takes to copy registers and stack.
  *
  * Whoever is interrupted by a signal inside a hook may be on another stack meanwhile: saved
- * registers on such a stack are followed, and the in_hook flags of the rings, which a thread sets
- * and clears itself, have the last word once every thread was seen. */
+ * registers on such a stack are followed, and the flags of all rings have the last word once
+ * every thread was seen. */
 #ifndef MT_INJECT_OUTSIDE_H
 #define MT_INJECT_OUTSIDE_H
 

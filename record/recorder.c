@@ -272,6 +272,7 @@ static struct mt_error *free_dead_owners(struct recorder *rec)
 		r->owned = false;
 		r->ring->generation++;
 		atomic_store_explicit(&r->ring->in_hook, 0, memory_order_relaxed);
+		atomic_store_explicit(&r->ring->loading, 0, memory_order_relaxed);
 		atomic_store_explicit(&r->ring->busy, 0, memory_order_relaxed);
 		atomic_store_explicit(&r->ring->state, WIRE_RING_FREE, memory_order_release);
 		if (i < atomic_load(&rec->header->ring_hint))

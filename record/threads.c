@@ -18,24 +18,6 @@ void live_threads_deinit(struct live_threads *live)
 	mt_map_deinit(&live->tids);
 }
 
-/* The last number of the NSpid line is the id in the innermost namespace. */
-static pid_t innermost_tid(pid_t pid, pid_t tid)
-{
-	char path[64], line[256];
-	pid_t inner = tid;
-	snprintf(path, sizeof(path), "/proc/%d/task/%d/status", pid, tid);
-	auto_fclose FILE *f = fopen(path, "re");
-	while (f && fgets(line, sizeof(line), f)) {
-		if (strncmp(line, "NSpid:", 6))
-			continue;
-		const char *last = strrchr(line, '\t');
-		if (last)
-			inner = atoi(last + 1);
-		break;
-	}
-	return inner;
-}
-
 struct mt_error *live_threads_read(struct live_threads *live)
 {
 	struct proc_tids tids = { 0 };
@@ -49,7 +31,7 @@ struct mt_error *live_threads_read(struct live_threads *live)
 		return err;
 	for (size_t i = 0; i < tids.tids.len && !err; i++) {
 		pid_t tid = tids.tids.items[i];
-		pid_t inner = live->same_namespace ? tid : innermost_tid(live->pid, tid);
+		pid_t inner = live->same_namespace ? tid : proc_thread_inner_tid(live->pid, tid);
 		if (!mt_map_put(&live->tids, (uint64_t)inner, (uint64_t)tid))
 			err = &mt_enomem;
 	}

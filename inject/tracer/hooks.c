@@ -36,7 +36,9 @@ static __attribute__((noinline, cold)) struct thread *hook_nested(struct wire_ri
 	return NULL;
 }
 
-/* `busy`: what the hook is about to do. */
+/* `busy`: what the hook is about to do. NULL: nothing, pass through. Then the hook ends in a jump
+ * to the original, so that whoever is called by a hook says so in its ring: the proof that nobody
+ * is inside (inject/outside.h) rests on it. */
 static inline __attribute__((always_inline)) struct thread *hook_enter(enum wire_busy busy)
 {
 	struct thread *t = thread_self();
@@ -150,12 +152,12 @@ typedef void *(*fn_sbrk)(intptr_t);
 /* An original that takes sizes and answers a new block. */
 #define ALLOC_BODY(call, kind, size)						\
 	struct thread *t = hook_enter(WIRE_IDLE);				\
+	if (unlikely(!t))							\
+		return call;							\
 	void *p = call;								\
-	if (likely(t)) {							\
-		if (likely(p) && alloc_wanted(t, p, size))			\
-			record_alloc(t, WIRE_REC_##kind, p, size, frame);	\
-		hook_leave(t);							\
-	}									\
+	if (likely(p) && alloc_wanted(t, p, size))				\
+		record_alloc(t, WIRE_REC_##kind, p, size, frame);		\
+	hook_leave(t);								\
 	return p
 
 BODY void *do_malloc(int v, size_t size, const uint64_t *frame)
@@ -191,12 +193,12 @@ BODY void *do_pvalloc(int v, size_t size, const uint64_t *frame)
 BODY int do_posix_memalign(int v, void **out, size_t align, size_t size, const uint64_t *frame)
 {
 	struct thread *t = hook_enter(WIRE_IDLE);
+	if (unlikely(!t))
+		return ORIGINAL(POSIX_MEMALIGN, v, fn_memalign)(out, align, size);
 	int rc = ORIGINAL(POSIX_MEMALIGN, v, fn_memalign)(out, align, size);
-	if (likely(t)) {
-		if (likely(!rc && *out) && alloc_wanted(t, *out, size))
-			record_alloc(t, WIRE_REC_POSIX_MEMALIGN, *out, size, frame);
-		hook_leave(t);
-	}
+	if (likely(!rc && *out) && alloc_wanted(t, *out, size))
+		record_alloc(t, WIRE_REC_POSIX_MEMALIGN, *out, size, frame);
+	hook_leave(t);
 	return rc;
 }
 
@@ -302,13 +304,13 @@ BODY void do_free_aligned_sized(int v, void *p, size_t align, size_t size)
 /* MAP_FIXED replaces what was there; the reader of the capture knows from the address. */
 #define MMAP_BODY(FN)								\
 	struct thread *t = hook_enter(WIRE_IDLE);				\
+	if (unlikely(!t))							\
+		return ORIGINAL(FN, v, fn_mmap)(at, size, prot, flags, fd, offset); \
 	void *p = ORIGINAL(FN, v, fn_mmap)(at, size, prot, flags, fd, offset);	\
-	if (likely(t)) {							\
-		if (p != MAP_FAILED)						\
-			record_alloc(t, WIRE_REC_MMAP, p, size, frame);		\
-		hook_leave(t);							\
-		tracer_watch_tables();						\
-	}									\
+	if (p != MAP_FAILED)							\
+		record_alloc(t, WIRE_REC_MMAP, p, size, frame);			\
+	hook_leave(t);								\
+	tracer_watch_tables();							\
 	return p
 
 BODY void *do_mmap(int v, void *at, size_t size, int prot, int flags, int fd, long offset,
@@ -446,13 +448,29 @@ static uint64_t caller_gadget(uint64_t return_address)
 	return 0;
 }
 
-static bool load_is_ours(uint64_t *gadget, const uint64_t *frame)
+/* The caller's ring, whose `loading` counts this load; NULL: it is none of ours. */
+static struct wire_ring *load_enter(uint64_t *gadget, const uint64_t *frame)
 {
 	struct local *local = tracer.local;
 	if (!local || !local->alive || !tracer_armed())
-		return false;
-	*gadget = caller_gadget(frame[1]);
-	return *gadget != 0;
+		return NULL;
+	struct thread *t = thread_self();
+	if (unlikely(!t))
+		t = thread_register();
+	*gadget = t && t->ring ? caller_gadget(frame[1]) : 0;
+	if (!*gadget)
+		return NULL;
+	__atomic_store_n((uint32_t *)&t->ring->loading, t->ring->loading + 1, __ATOMIC_RELEASE);
+	return t->ring;
+}
+
+static void load_leave(struct wire_ring *ring)
+{
+	struct thread *t = thread_self();
+	if (unlikely(!t || t->ring != ring))
+		return;		/* a constructor forked, and this is the child: the ring is its parent's */
+	tracer_after_load();
+	__atomic_store_n((uint32_t *)&ring->loading, ring->loading - 1, __ATOMIC_RELEASE);
 }
 
 typedef void *(*fn_dlopen)(const char *, int);
@@ -461,22 +479,24 @@ typedef void *(*fn_dlmopen)(long, const char *, int);
 BODY void *do_dlopen(int v, const char *file, int mode, const uint64_t *frame)
 {
 	uint64_t gadget;
-	if (!load_is_ours(&gadget, frame))
+	struct wire_ring *ring = load_enter(&gadget, frame);
+	if (!ring)
 		return ORIGINAL(DLOPEN, v, fn_dlopen)(file, mode);
 	void *handle = (void *)tracer_call_through(tracer.original[WIRE_FN_DLOPEN][v],
 						   (uint64_t)file, (uint64_t)mode, 0, gadget);
-	tracer_after_load();
+	load_leave(ring);
 	return handle;
 }
 
 BODY void *do_dlmopen(int v, long ns, const char *file, int mode, const uint64_t *frame)
 {
 	uint64_t gadget;
-	if (!load_is_ours(&gadget, frame))
+	struct wire_ring *ring = load_enter(&gadget, frame);
+	if (!ring)
 		return ORIGINAL(DLMOPEN, v, fn_dlmopen)(ns, file, mode);
 	void *handle = (void *)tracer_call_through(tracer.original[WIRE_FN_DLMOPEN][v],
 						   (uint64_t)ns, (uint64_t)file, (uint64_t)mode, gadget);
-	tracer_after_load();
+	load_leave(ring);
 	return handle;
 }
 

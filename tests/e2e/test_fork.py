@@ -63,7 +63,8 @@ class Fork(unittest.TestCase):
             with session.Attach(child, "-o", tmp / "child.bin") as attach:
                 target.send("x")
                 self.assertEqual(target.wait(), 0)
-                attach.wait()
+                result = attach.wait()
+            self.assertEqual(result.code, 0, result)
             rows = harness.folded(tmp / "child.bin", "--view", "allocated", "--metric", "count")
             self.assertEqual(harness.folded_sum(rows, r"^of_child\b"), 50)
             self.assertEqual(self.children(target)[1], 0)

@@ -402,6 +402,16 @@ class Threads(unittest.TestCase):
             target.send("x")
             self.assertEqual(target.wait(), 0)
 
+    def test_idle_in_code_without_tables(self):
+        """Old return addresses lie in its frames, and no walk gets past them."""
+        program = harness.compile_c("alloc_idle.c", flags=["-O1", "-pthread"])
+        with harness.tmpdir() as tmp, harness.start_target(
+                [program], stdin=True, wait="^ready") as target:
+            session.capture_work(target, tmp / "cap.bin")
+            self.assertEqual(harness.maps_clean(target.pid), [])
+            self.assertEqual(harness.folded_sum(harness.folded(
+                tmp / "cap.bin", "--view", "allocated", "--metric", "count"), "^leave_traces "), 64)
+
     def test_many_busy_threads(self):
         program = harness.compile_c("alloc_service.c", flags=["-O1", "-D_GNU_SOURCE", "-pthread"])
         with harness.tmpdir() as tmp, harness.start_target(
