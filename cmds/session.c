@@ -462,19 +462,22 @@ static void tell_python(const struct session *s)
 		cmd_note("Python: %s: native stacks only", py->why_unknown);
 }
 
+/* Arming comes last: from then on the target may end at any moment, and what it did is kept. */
 struct mt_error *session_arm(struct session *s)
 {
-	struct mt_error *err = injection_arm(s->injection);
-	if (err)
-		return err;
-	err = recorder_create(s->t, s->injection->channel.header, s->writer, &s->recorder);
+	struct mt_error *err =
+		recorder_create(s->t, s->injection->channel.header, s->writer, &s->recorder);
 	if (err)
 		return err;
 	s->writer = NULL;
-	s->armed_ns = clock_ns(CLOCK_MONOTONIC);
 	err = put_metadata(s);
 	if (!err)
 		err = recorder_images(s->recorder, &s->injection->images);
+	if (!err)
+		err = injection_arm(s->injection);
+	if (err)
+		return err;
+	s->armed_ns = clock_ns(CLOCK_MONOTONIC);
 	if (!s->options->quiet)
 		tell_python(s);
 	if (s->injection->slots_refused && !s->options->quiet)

@@ -547,14 +547,15 @@ static __attribute__((noinline)) void record_py_free(struct thread *t, const voi
 BODY void do_py_free(int v, void *ctx, void *p)
 {
 	struct thread *t = likely(p) ? hook_enter(WIRE_BUSY_WRITING) : NULL;
-	if (likely(t)) {
-		if (free_wanted(p))
-			record_py_free(t, p);
-		set_state(t, STATE_INSIDE | WIRE_IDLE);
+	if (unlikely(!t)) {
+		ORIGINAL(PY_FREE, v, fn_py_free)(ctx, p);
+		return;
 	}
+	if (free_wanted(p))
+		record_py_free(t, p);
+	set_state(t, STATE_INSIDE | WIRE_IDLE);
 	ORIGINAL(PY_FREE, v, fn_py_free)(ctx, p);
-	if (likely(t))
-		hook_leave(t);
+	hook_leave(t);
 }
 
 /* ---- the variants ---- */
