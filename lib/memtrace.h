@@ -71,6 +71,7 @@ enum memtrace_feature {
 	MEMTRACE_PYTHON = 1 << 1,	/* Python stacks were */
 	MEMTRACE_SYMBOLS = 1 << 2,	/* names are in the file: `memtrace symbolize` */
 	MEMTRACE_SAMPLED = 1 << 3,	/* of a sample of blocks: figures are estimates */
+	MEMTRACE_PYMALLOC = 1 << 4,	/* has what Python asked of its own allocators */
 };
 uint32_t memtrace_reader_features(struct memtrace_reader *r);
 
@@ -101,12 +102,17 @@ enum memtrace_allocator {	/* the numbers are those of the capture file */
 	MEMTRACE_MMAP = 16,
 	MEMTRACE_MREMAP = 17,
 	MEMTRACE_BRK = 18,
+	/* what Python asked of its own allocators: */
+	MEMTRACE_PYMALLOC_MALLOC = 19,
+	MEMTRACE_PYMALLOC_CALLOC = 20,
+	MEMTRACE_PYMALLOC_REALLOC = 21,
 	/* releases, of events only: */
 	MEMTRACE_FREE = 24,
 	MEMTRACE_REALLOC_FREE = 25,	/* the old block of a realloc */
 	MEMTRACE_MUNMAP = 26,
 	MEMTRACE_MREMAP_UNMAP = 27,	/* the old place of a mremap */
 	MEMTRACE_BRK_SHRINK = 28,
+	MEMTRACE_PYMALLOC_FREE = 29,
 };
 
 /* "malloc", "mmap", ...; "unknown" for a number that is none of these. */

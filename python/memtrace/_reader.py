@@ -52,7 +52,9 @@ _ALLOCATORS = {
     14: AllocatorType.VALLOC, 15: AllocatorType.PVALLOC, 16: AllocatorType.MMAP,
     17: AllocatorType.MREMAP, 18: AllocatorType.BRK, 24: AllocatorType.FREE,
     25: AllocatorType.FREE, 26: AllocatorType.MUNMAP, 27: AllocatorType.MUNMAP,
-    28: AllocatorType.BRK_SHRINK,
+    28: AllocatorType.BRK_SHRINK, 19: AllocatorType.PYMALLOC_MALLOC,
+    20: AllocatorType.PYMALLOC_CALLOC, 21: AllocatorType.PYMALLOC_REALLOC,
+    29: AllocatorType.PYMALLOC_FREE,
 }
 _RELEASES = {AllocatorType.FREE, AllocatorType.MUNMAP, AllocatorType.PYMALLOC_FREE,
              AllocatorType.BRK_SHRINK}
@@ -306,7 +308,6 @@ def _read_metadata(capture: _library.Capture) -> Metadata:
     arguments = [a for a in (capture.meta("command_line") or b"").split(b"\0")]
     if arguments and not arguments[-1]:
         arguments.pop()
-    options = text("options").split(",")
     return Metadata(
         start_time=_time(totals.start_ns), end_time=_time(totals.end_ns or totals.start_ns),
         total_allocations=totals.allocations + totals.releases, total_frames=totals.frames,
@@ -315,7 +316,7 @@ def _read_metadata(capture: _library.Capture) -> Metadata:
         pid=int(text("pid") or 0), main_thread_id=int(text("main_thread_id") or 0),
         python_allocator=text("python_allocator"),
         has_native_traces=bool(capture.features() & _library.FEATURE_NATIVE),
-        trace_python_allocators="python-allocators" in options,
+        trace_python_allocators=bool(capture.features() & _library.FEATURE_PYMALLOC),
         file_format=FileFormat.ALL_ALLOCATIONS)
 
 

@@ -270,8 +270,9 @@ class Plugin:
     # -- running a test --
 
     def _track(self, measured: _Measured) -> Tracker:
-        return Tracker(measured.path, overwrite=True,
-                       trace_python_allocators=bool(_value(self.config, "trace_python_allocators")))
+        leaks = measured.limit is not None and measured.limit.name == "limit_leaks"
+        return Tracker(measured.path, overwrite=True, trace_python_allocators=leaks or bool(
+            _value(self.config, "trace_python_allocators")))
 
     def _wrap(self, function: Callable[..., Any], measured: _Measured) -> Callable[..., Any]:
         leaks = measured.limit is not None and measured.limit.name == "limit_leaks"

@@ -87,6 +87,17 @@ class Blocks(Case):
                          [frame for frame in record.stack_trace() if frame[1].endswith(".py")])
         self.assertNotEqual(hybrid, record.stack_trace())
 
+    def test_python_allocators(self):
+        with Tracker(self.path, trace_python_allocators=True):
+            kept = [bytes(i) for i in range(300, 301) for _ in range(1000)]
+        with FileReader(self.path) as reader:
+            self.assertTrue(reader.metadata.trace_python_allocators)
+            found = [r for r in reader.get_leaked_allocation_records()
+                     if r.allocator.name.startswith("PYMALLOC") and r.n_allocations >= 1000]
+            self.assertTrue(found)
+            list(reader.get_allocation_records())
+        del kept
+
     def test_sample(self):
         with Tracker(self.path, sample="64KiB"):
             kept = [allocate(100000) for _ in range(200)]

@@ -93,6 +93,13 @@ class Plugin(unittest.TestCase):
             out = self.run_pytest(tmp, "--memtrace", "--most-allocations=0")
             self.assertEqual(out.count("Allocation results for"), 8)	# the one that failed has none
 
+    def test_small_objects_leak(self):
+        suite = ("import pytest\nkept = []\n@pytest.mark.limit_leaks('100 KB')\ndef test_it():\n"
+                 "    kept.append([bytes(300) for _ in range(1000)])\n")
+        with harness.tmpdir() as tmp:
+            out = self.run_pytest(tmp, suite=suite)
+            self.assertRegex(out, r"Test leaked 3\d\d.\dKiB in 1 place")
+
     def test_ini_and_captures(self):
         with harness.tmpdir() as tmp:
             (tmp / "pytest.ini").write_text("[pytest]\nmemtrace = true\nmost_allocations = 1\n")
