@@ -75,10 +75,21 @@ void growth_release(struct growth *g, uint32_t row, uint32_t lived_ms)
 		r->longest_ms = lived_ms;
 }
 
+static void forget_survivors(struct growth_row *r)
+{
+	r->survived_ms = 0;
+	r->oldest_ms = 0;
+	r->older_bytes = r->older_count = 0;
+	for (unsigned i = 0; i < GROWTH_AGES; i++)
+		r->age_bytes[i] = r->age_count[i] = 0;
+}
+
 bool growth_end(struct growth *g, size_t rows, uint32_t ms)
 {
 	advance(g, ms);
 	g->end_ms = ms;
+	for (size_t i = 0; i < g->rows.len; i++)
+		forget_survivors(&g->rows.items[i]);
 	return have_rows(g, rows);
 }
 
@@ -99,7 +110,7 @@ void growth_survivor(struct growth *g, uint32_t row, uint32_t born_ms, uint64_t 
 	unsigned class = age_class(age);
 	r->age_bytes[class] += bytes;
 	r->age_count[class] += count;
-	r->lived_ms += age * count;
+	r->survived_ms += age * count;
 	if (age > r->oldest_ms)
 		r->oldest_ms = age;
 	if (age < g->older_than_ms)

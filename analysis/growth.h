@@ -34,9 +34,10 @@ struct growth_row {
 	MT_ARRAY(struct growth_point) points;
 	uint64_t released;		/* blocks */
 	uint32_t longest_ms;		/* the longest life of a released one */
-	uint64_t lived_ms;		/* lives of all blocks, added up */
+	uint64_t lived_ms;		/* lives of released blocks, added up */
 	uint64_t most_bytes, most_count;	/* when most bytes of the row were live */
 	/* of the survivors: */
+	uint64_t survived_ms;		/* their ages, added up */
 	uint32_t oldest_ms;
 	uint64_t age_bytes[GROWTH_AGES], age_count[GROWTH_AGES];
 	uint64_t older_bytes, older_count;	/* at least `older_than_ms` old */
@@ -54,7 +55,8 @@ void growth_deinit(struct growth *g);
 /* False: out of memory. */
 bool growth_note(struct growth *g, uint32_t row, uint32_t ms, uint64_t bytes, uint64_t count);
 void growth_release(struct growth *g, uint32_t row, uint32_t lived_ms);
-/* There are `rows` rows, and the capture ended at `ms`. False: out of memory. */
+/* There are `rows` rows, and the capture ended at `ms`, or is looked at then: it may go on, with other
+ * survivors at its next end. False: out of memory. */
 bool growth_end(struct growth *g, size_t rows, uint32_t ms);
 /* Bytes and blocks of one age; may be called with either of them 0. */
 void growth_survivor(struct growth *g, uint32_t row, uint32_t born_ms, uint64_t bytes,

@@ -24,9 +24,9 @@ struct row_state {
 	uint64_t peak_epoch;	/* of the maximum that bytes[VIEW_PEAK] is of */
 };
 
-struct pass {
+struct views_pass {
 	struct capture *cap;
-	const struct view_options *options;
+	struct view_options options;
 	struct views *v;
 	MT_ARRAY(struct view_row) rows;
 	MT_ARRAY(struct row_state) states;
@@ -48,7 +48,7 @@ struct pass {
 
 /* ---- rows ---- */
 
-static struct mt_error *new_row(struct pass *p, uint64_t key, uint32_t stack, uint32_t thread,
+static struct mt_error *new_row(struct views_pass *p, uint64_t key, uint32_t stack, uint32_t thread,
 				uint8_t kind, uint32_t *ret)
 {
 	struct view_row row = { .stack = stack, .thread = thread, .kind = kind };
@@ -59,9 +59,9 @@ static struct mt_error *new_row(struct pass *p, uint64_t key, uint32_t stack, ui
 	return NULL;
 }
 
-static struct mt_error *find_row(struct pass *p, const struct capture_event *ev, uint32_t *ret)
+static struct mt_error *find_row(struct views_pass *p, const struct capture_event *ev, uint32_t *ret)
 {
-	uint32_t thread = p->options->split_threads ? ev->thread : 0;
+	uint32_t thread = p->options.split_threads ? ev->thread : 0;
 	while (p->last_row.len <= ev->stack)
 		if (!mt_array_push(&p->last_row, 0))
 			return &mt_enomem;
@@ -84,7 +84,7 @@ static struct mt_error *find_row(struct pass *p, const struct capture_event *ev,
 	return err;
 }
 
-static inline void row_touch(struct pass *p, uint32_t i)
+static inline void row_touch(struct views_pass *p, uint32_t i)
 {
 	struct row_state *s = &p->states.items[i];
 	if (s->peak_epoch == p->peak_epoch)
@@ -96,13 +96,13 @@ static inline void row_touch(struct pass *p, uint32_t i)
 
 /* ---- memory over time ---- */
 
-static uint32_t ms_of(const struct pass *p, uint64_t ticks)
+static uint32_t ms_of(const struct views_pass *p, uint64_t ticks)
 {
 	uint64_t ms = ticks > p->start_ticks ? (ticks - p->start_ticks) / p->ms_ticks : 0;
 	return ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
 }
 
-static void clock_next(struct pass *p, uint64_t ticks)
+static void clock_next(struct views_pass *p, uint64_t ticks)
 {
 	if (!p->ms_end && ticks < p->start_ticks)
 		p->start_ticks = ticks;
@@ -112,7 +112,7 @@ static void clock_next(struct pass *p, uint64_t ticks)
 		temporal_clock(p->temporal, p->ms, ticks, p->live_bytes);
 }
 
-static struct mt_error *point_next(struct pass *p, uint64_t ticks)
+static struct mt_error *point_next(struct views_pass *p, uint64_t ticks)
 {
 	if (p->points.len == POINTS_MAX) {	/* half as many, twice as wide */
 		size_t n = 0;
@@ -128,7 +128,7 @@ static struct mt_error *point_next(struct pass *p, uint64_t ticks)
 	return mt_array_push(&p->points, point) ? NULL : &mt_enomem;
 }
 
-static inline void point_note(struct pass *p, uint64_t ticks)
+static inline void point_note(struct views_pass *p, uint64_t ticks)
 {
 	struct view_point *last = &p->points.items[p->points.len - 1];
 	if (p->live_bytes > last->heap) {
@@ -137,7 +137,7 @@ static inline void point_note(struct pass *p, uint64_t ticks)
 	}
 }
 
-static void points_put_rss(struct pass *p)
+static void points_put_rss(struct views_pass *p)
 {
 	size_t count, i = 0;
 	const struct capture_sample *samples = capture_samples(p->cap, &count);
@@ -154,7 +154,7 @@ static void points_put_rss(struct pass *p)
 /* ---- what events do ---- */
 
 /* Out of memory here is found at the end: few of the callers could say so. */
-static inline void note_growth(struct pass *p, uint32_t row)
+static inline void note_growth(struct views_pass *p, uint32_t row)
 {
 	const struct row_state *s = &p->states.items[row];
 	if (p->growth && !growth_note(p->growth, row, p->ms, s->live_bytes, s->live_count))
@@ -162,18 +162,18 @@ static inline void note_growth(struct pass *p, uint32_t row)
 }
 
 /* What `born` of a block or mapping says: growth and temporal are never both wanted. */
-static inline uint32_t born_now(const struct pass *p)
+static inline uint32_t born_now(const struct views_pass *p)
 {
 	return p->temporal ? temporal_stamp(p->temporal) : p->ms;
 }
 
-static inline void note_life(struct pass *p, uint32_t row, uint32_t born)
+static inline void note_life(struct views_pass *p, uint32_t row, uint32_t born)
 {
 	if (p->growth && !p->no_memory)
 		growth_release(p->growth, row, p->ms - born);
 }
 
-static inline void take_bytes(struct pass *p, uint32_t row, uint32_t born, uint64_t bytes,
+static inline void take_bytes(struct views_pass *p, uint32_t row, uint32_t born, uint64_t bytes,
 			      uint64_t count)
 {
 	if (p->temporal)
@@ -185,20 +185,20 @@ static inline void take_bytes(struct pass *p, uint32_t row, uint32_t born, uint6
 	note_growth(p, row);
 }
 
-static inline void note_temporary(struct pass *p, uint32_t row, uint32_t thread, uint64_t sequence,
+static inline void note_temporary(struct views_pass *p, uint32_t row, uint32_t thread, uint64_t sequence,
 				  struct weight w)
 {
 	/* A sample does not tell how many allocations there were in between. */
 	if (p->sample_rate)
 		return;
 	/* The allocation itself is not a further one. */
-	if (p->sequence.items[thread] - sequence - 1 > p->options->temporary_threshold)
+	if (p->sequence.items[thread] - sequence - 1 > p->options.temporary_threshold)
 		return;
 	p->rows.items[row].bytes[VIEW_TEMPORARY] += w.bytes;
 	p->rows.items[row].count[VIEW_TEMPORARY] += w.count;
 }
 
-static void end_block(struct pass *p, struct live_block *b)
+static void end_block(struct views_pass *p, struct live_block *b)
 {
 	struct weight w = weight_of(p->sample_rate, b->size, b->address, b->sequence);
 	note_temporary(p, b->row, b->thread, b->sequence, w);
@@ -209,7 +209,7 @@ static void end_block(struct pass *p, struct live_block *b)
 
 static void range_released(const struct range_owner *owner, uint64_t bytes, bool last, void *arg)
 {
-	struct pass *p = arg;
+	struct views_pass *p = arg;
 	if (last) {	/* all parts went before, so the whole mapping was that short-lived */
 		note_temporary(p, owner->row, owner->thread, owner->sequence,
 			       (struct weight){ owner->size, 1 });
@@ -223,7 +223,7 @@ static bool kind_is_mapping(uint8_t kind)
 	return kind == WIRE_REC_MMAP || kind == WIRE_REC_MREMAP || kind == WIRE_REC_BRK;
 }
 
-static struct mt_error *place(struct pass *p, const struct capture_event *ev, uint32_t row,
+static struct mt_error *place(struct views_pass *p, const struct capture_event *ev, uint32_t row,
 			      uint64_t sequence)
 {
 	if (kind_is_mapping(ev->kind)) {
@@ -240,7 +240,7 @@ static struct mt_error *place(struct pass *p, const struct capture_event *ev, ui
 	return live_add(&p->live, &b) ? NULL : &mt_enomem;
 }
 
-static struct mt_error *allocate(struct pass *p, const struct capture_event *ev)
+static struct mt_error *allocate(struct views_pass *p, const struct capture_event *ev)
 {
 	struct views *v = p->v;
 	uint32_t row;
@@ -276,14 +276,14 @@ static struct mt_error *allocate(struct pass *p, const struct capture_event *ev)
 	v->kind_count[ev->kind] += w.count;
 	v->kind_bytes[ev->kind] += w.bytes;
 	v->size_class[ev->size ? 64 - __builtin_clzll(ev->size) : 0] += w.count;
-	if (ev->size < v->min_size)
+	if (v->allocations == w.count || ev->size < v->min_size)
 		v->min_size = ev->size;
 	if (ev->size > v->max_size)
 		v->max_size = ev->size;
 	return NULL;
 }
 
-static struct mt_error *release(struct pass *p, const struct capture_event *ev)
+static struct mt_error *release(struct views_pass *p, const struct capture_event *ev)
 {
 	struct views *v = p->v;
 	v->releases++;
@@ -304,9 +304,9 @@ static struct mt_error *release(struct pass *p, const struct capture_event *ev)
 	return NULL;
 }
 
-static struct mt_error *take_batch(const struct capture_event *events, size_t count, void *arg)
+struct mt_error *views_pass_take(const struct capture_event *events, size_t count, void *arg)
 {
-	struct pass *p = arg;
+	struct views_pass *p = arg;
 	struct views *v = p->v;
 	if (!v->events)
 		v->first_ticks = events[0].ticks;
@@ -335,8 +335,8 @@ static struct mt_error *take_batch(const struct capture_event *events, size_t co
 	}
 	v->events += count;
 	v->last_ticks = events[count - 1].ticks;
-	if (p->options->progress)
-		p->options->progress(capture_progress(p->cap), p->options->progress_arg);
+	if (p->options.progress)
+		p->options.progress(capture_progress(p->cap), p->options.progress_arg);
 	return NULL;
 }
 
@@ -347,13 +347,22 @@ static void range_left(const struct range_owner *owner, uint64_t bytes, bool las
 	growth_survivor(arg, owner->row, owner->born, bytes, last);
 }
 
-static struct mt_error *finish_growth(struct pass *p)
+/* Of what there is: the last event, or the last look at the process. */
+static uint32_t last_ms(const struct views_pass *p)
+{
+	size_t count;
+	const struct capture_sample *s = capture_samples(p->cap, &count);
+	uint32_t ms = count ? ms_of(p, s[count - 1].ticks) : 0;
+	return ms > p->ms ? ms : p->ms;
+}
+
+static struct mt_error *finish_growth(struct views_pass *p)
 {
 	uint64_t start = capture_meta_u64(p->cap, CAPTURE_META_START, 0);
 	uint64_t end = capture_meta_u64(p->cap, CAPTURE_META_END, 0);
 	uint64_t ms = end > start ? (end - start) / 1000000 : 0;
-	if (ms < p->ms || ms >= UINT32_MAX)	/* a cut capture ends with its last event */
-		ms = p->ms;
+	if (ms < p->ms || ms >= UINT32_MAX)	/* cut, or still recorded */
+		ms = last_ms(p);
 	if (p->no_memory || !growth_end(p->growth, p->rows.len, (uint32_t)ms))
 		return &mt_enomem;
 	for (size_t i = 0; i < p->live.cap; i++) {
@@ -362,7 +371,7 @@ static struct mt_error *finish_growth(struct pass *p)
 			growth_survivor(p->growth, b->row, b->born, b->size, 1);
 	}
 	ranges_each(&p->ranges, range_left, p->growth);
-	p->v->growth = take_ptr(&p->growth);
+	p->v->growth = p->growth;
 	return NULL;
 }
 
@@ -371,7 +380,7 @@ static void range_stayed(const struct range_owner *owner, uint64_t bytes, bool l
 	temporal_survivor(arg, owner->row, owner->born, bytes, last);
 }
 
-static void finish_temporal(struct pass *p)
+static void finish_temporal(struct views_pass *p)
 {
 	struct temporal *t = p->temporal;
 	temporal_end(t);
@@ -384,12 +393,14 @@ static void finish_temporal(struct pass *p)
 	}
 	ranges_each(&p->ranges, range_stayed, t);
 	if (!t->failed)
-		p->v->temporal = take_ptr(&p->temporal);
+		p->v->temporal = p->temporal;
 }
 
-static void finish_rows(struct pass *p)
+static void finish_rows(struct views_pass *p)
 {
 	struct views *v = p->v;
+	for (int k = 0; k < VIEW_COUNT; k++)
+		v->total_bytes[k] = v->total_count[k] = 0;
 	for (size_t i = 0; i < p->rows.len; i++) {
 		struct view_row *row = &p->rows.items[i];
 		row_touch(p, (uint32_t)i);
@@ -402,13 +413,9 @@ static void finish_rows(struct pass *p)
 	}
 	v->rows = p->rows.items;
 	v->row_count = p->rows.len;
-	p->rows.items = NULL;
 	points_put_rss(p);
 	v->points = p->points.items;
 	v->point_count = p->points.len;
-	p->points.items = NULL;
-	if (!v->allocations)
-		v->min_size = 0;
 }
 
 static void growth_destroy(struct growth *g)
@@ -425,10 +432,13 @@ static void temporal_destroy(struct temporal *t)
 	free(t);
 }
 
-static void pass_deinit(struct pass *p)
+void views_pass_end(struct views_pass *p)
 {
+	if (!p)
+		return;
 	growth_destroy(p->growth);
 	temporal_destroy(p->temporal);
+	free(p->v);
 	free(p->rows.items);
 	free(p->points.items);
 	mt_array_deinit(&p->states);
@@ -437,52 +447,87 @@ static void pass_deinit(struct pass *p)
 	live_deinit(&p->live);
 	ranges_deinit(&p->ranges);
 	mt_array_deinit(&p->sequence);
+	free(p);
+}
+
+/* What else is wanted of each row. */
+static struct mt_error *begin_extras(struct views_pass *p)
+{
+	assert(!p->options.growth || !p->options.temporal);
+	if (p->options.growth) {
+		p->growth = malloc(sizeof(*p->growth));
+		if (!p->growth)
+			return &mt_enomem;
+		growth_init(p->growth, p->options.older_than_ms);
+	}
+	if (p->options.temporal) {
+		p->temporal = malloc(sizeof(*p->temporal));
+		if (!p->temporal)
+			return &mt_enomem;
+		temporal_init(p->temporal);
+	}
+	return NULL;
+}
+
+struct mt_error *views_pass_begin(struct capture *cap, const struct view_options *options,
+				  struct views_pass **ret)
+{
+	auto_views_pass struct views_pass *p = calloc(1, sizeof(*p));
+	if (!p)
+		return &mt_enomem;
+	p->v = calloc(1, sizeof(*p->v));
+	if (!p->v)
+		return &mt_enomem;
+	p->cap = cap;
+	p->options = *options;
+	p->peak_epoch = 1;
+	p->sample_rate = capture_meta_u64(cap, CAPTURE_META_SAMPLE, 0);
+	ranges_init(&p->ranges, capture_header(cap)->page_size);
+	/* A millisecond to begin with. */
+	p->point_ticks = capture_meta_u64(cap, CAPTURE_META_TSC_HZ, 0) / 1000;
+	if (!p->point_ticks)
+		p->point_ticks = 1;
+	p->ms_ticks = p->point_ticks;
+	p->start_ticks = capture_meta_u64(cap, CAPTURE_META_START_TICKS, UINT64_MAX);
+	struct mt_error *err = begin_extras(p);
+	if (!err)
+		*ret = take_ptr(&p);
+	return err;
+}
+
+struct mt_error *views_pass_now(struct views_pass *p, struct views **ret)
+{
+	struct mt_error *err = p->growth ? finish_growth(p) : NULL;
+	if (err)
+		return err;
+	if (p->temporal)
+		finish_temporal(p);
+	finish_rows(p);
+	*ret = p->v;
+	return NULL;
 }
 
 struct mt_error *views_compute(struct capture *cap, const struct view_options *options,
 			       struct views **ret)
 {
-	auto_views struct views *v = calloc(1, sizeof(*v));
-	if (!v)
-		return &mt_enomem;
-	v->min_size = UINT64_MAX;
-	struct pass p = { .cap = cap, .options = options, .v = v, .peak_epoch = 1 };
-	p.sample_rate = capture_meta_u64(cap, CAPTURE_META_SAMPLE, 0);
-	ranges_init(&p.ranges, capture_header(cap)->page_size);
-	/* A millisecond to begin with. */
-	p.point_ticks = capture_meta_u64(cap, CAPTURE_META_TSC_HZ, 0) / 1000;
-	if (!p.point_ticks)
-		p.point_ticks = 1;
-	p.ms_ticks = p.point_ticks;
-	p.start_ticks = capture_meta_u64(cap, CAPTURE_META_START_TICKS, UINT64_MAX);
-	struct mt_error *err = NULL;
-	if (options->growth) {
-		p.growth = malloc(sizeof(*p.growth));
-		if (p.growth)
-			growth_init(p.growth, options->older_than_ms);
-		else
-			err = &mt_enomem;
-	}
-	if (options->temporal) {
-		assert(!options->growth);
-		p.temporal = malloc(sizeof(*p.temporal));
-		if (p.temporal)
-			temporal_init(p.temporal);
-		else
-			err = &mt_enomem;
-	}
+	auto_views_pass struct views_pass *p = NULL;
+	struct views *v;
+	struct mt_error *err = views_pass_begin(cap, options, &p);
 	if (!err)
-		err = capture_events(cap, take_batch, &p);
-	if (!err && p.growth)
-		err = finish_growth(&p);
-	if (!err && p.temporal)
-		finish_temporal(&p);
+		err = capture_events(cap, views_pass_take, p);
 	if (!err)
-		finish_rows(&p);
-	pass_deinit(&p);
+		err = views_pass_now(p, &v);
 	if (err)
 		return err;
-	*ret = take_ptr(&v);
+	/* All that the views show is theirs from here on. */
+	p->v = NULL;
+	p->rows.items = NULL;
+	p->points.items = NULL;
+	if (v->growth)
+		p->growth = NULL;
+	if (v->temporal)
+		p->temporal = NULL;
+	*ret = v;
 	return NULL;
 }
 

@@ -68,6 +68,18 @@ void views_destroy(struct views *v);
 MT_DEFINE_CLEANUP(views, struct views *, views_destroy)
 #define auto_views mt_auto(mt_cleanup_views)
 
+/* The same step by step, over a capture that grows: take events as they come, and look at the views as if
+ * the capture ended there. They are the pass's, and hold until the next take. Not `temporal`. */
+struct views_pass;
+struct mt_error *views_pass_begin(struct capture *cap, const struct view_options *options,
+				  struct views_pass **ret) MT_MUST_CHECK;
+struct mt_error *views_pass_take(const struct capture_event *events, size_t count, void *pass)
+	MT_MUST_CHECK;			/* a capture_event_fn */
+struct mt_error *views_pass_now(struct views_pass *p, struct views **ret) MT_MUST_CHECK;
+void views_pass_end(struct views_pass *p);	/* NULL accepted */
+MT_DEFINE_CLEANUP(views_pass, struct views_pass *, views_pass_end)
+#define auto_views_pass mt_auto(mt_cleanup_views_pass)
+
 const char *view_name(enum view_kind kind);		/* "peak" */
 bool view_parse(const char *name, enum view_kind *ret);
 const char *wire_record_name(unsigned kind);		/* "malloc", "mmap", ... */

@@ -330,7 +330,7 @@ struct mt_error *capture_pass_next(struct capture_pass *p, const struct capture_
 	if (err)
 		return err;
 	if (!p->batch_len)
-		p->cap->tables_complete = true;
+		p->cap->tables_complete = !p->cap->growing;
 	*ret = p->batch;
 	*count_ret = p->batch_len;
 	return NULL;
@@ -352,7 +352,7 @@ struct mt_error *capture_events(struct capture *cap, capture_event_fn fn, void *
 
 struct mt_error *capture_load_tables(struct capture *cap, struct capture_tables *ret)
 {
-	if (!cap->tables_complete) {
+	if (!cap->tables_complete && !cap->growing) {
 		struct mt_error *err = capture_events(cap, NULL, NULL);
 		if (err)
 			return err;

@@ -136,7 +136,7 @@ static struct mt_error *load_sides(struct capture *cap)
 	return err;
 }
 
-struct mt_error *capture_open(const char *path, struct capture **ret)
+struct mt_error *capture_open_header(const char *path, struct capture **ret)
 {
 	auto_capture struct capture *cap = calloc(1, sizeof(*cap));
 	if (!cap)
@@ -146,13 +146,27 @@ struct mt_error *capture_open(const char *path, struct capture **ret)
 	if (!err)
 		err = read_header(cap);
 	if (!err)
+		*ret = take_ptr(&cap);
+	return err;
+}
+
+void capture_take_meta(struct capture *cap)
+{
+	cap->start_ticks = capture_meta_u64(cap, CAPTURE_META_START_TICKS, 0);
+	cap->ticks_per_second = capture_meta_u64(cap, CAPTURE_META_TSC_HZ, 0);
+}
+
+struct mt_error *capture_open(const char *path, struct capture **ret)
+{
+	auto_capture struct capture *cap = NULL;
+	struct mt_error *err = capture_open_header(path, &cap);
+	if (!err)
 		err = capture_find_blocks(cap);
 	if (!err)
 		err = load_sides(cap);
 	if (err)
 		return err;
-	cap->start_ticks = capture_meta_u64(cap, CAPTURE_META_START_TICKS, 0);
-	cap->ticks_per_second = capture_meta_u64(cap, CAPTURE_META_TSC_HZ, 0);
+	capture_take_meta(cap);
 	*ret = take_ptr(&cap);
 	return NULL;
 }

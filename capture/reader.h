@@ -111,6 +111,15 @@ double capture_progress(const struct capture *cap);
 struct mt_error *capture_load_tables(struct capture *cap, struct capture_tables *ret)
 	MT_MUST_CHECK;
 
+/* A capture that is still being written, of which nothing is read yet: capture_grow() reads what came
+ * since, up to the last whole block, and a pass that found no more events finds those of it. Tables
+ * and the arrays above move when it grows; what they point to stays. */
+struct mt_error *capture_open_growing(const char *path, struct capture **ret) MT_MUST_CHECK;
+struct mt_error *capture_grow(struct capture *cap) MT_MUST_CHECK;
+/* Bytes from the start that capture_grow() has gone over; when a pass is through, none of them is read
+ * again. */
+uint64_t capture_grown(const struct capture *cap);
+
 /* Raw blocks, for tools that copy captures. */
 size_t capture_block_count(const struct capture *cap);
 /* The block's type, and its whole stored bytes (head and payload), borrowed. */

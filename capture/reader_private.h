@@ -69,6 +69,8 @@ struct capture {
 	MT_ARRAY(struct capture_node) nodes;
 	MT_ARRAY(struct capture_stack) stacks;
 	bool tables_complete;
+	bool growing;			/* then they never are */
+	uint64_t grown;
 	uint64_t progress_done, progress_total;
 	struct block_reader raw;		/* of capture_block() */
 };
@@ -78,6 +80,10 @@ struct capture {
 /* One more damaged place; `what` is a literal. */
 void capture_note_damage(struct capture *cap, uint64_t offset, const char *what);
 void capture_note_cut(struct capture *cap, uint64_t offset, const char *what);
+/* The file and its header alone. */
+struct mt_error *capture_open_header(const char *path, struct capture **ret) MT_MUST_CHECK;
+/* What blocks of meta say that is asked for at every event. */
+void capture_take_meta(struct capture *cap);
 bool capture_read_at(const struct capture *cap, uint64_t offset, void *buf, size_t size);
 
 /* ---- capture/scan.c ---- */

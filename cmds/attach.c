@@ -2,10 +2,13 @@
 /* cmds/attach.c - `memtrace attach PID`.
  * Knows: the command line. Does not know: how a capture works.
  * Called by cmds/main.c; calls cmds/session.h. */
+#include "cmds/attach.h"
+
 #include "cmds/command.h"
 #include "cmds/control.h"
-#include "cmds/session.h"
+#include "cmds/live_view.h"
 #include "cmds/signals.h"
+#include "reporters/tui/screen.h"
 
 #include <stdio.h>
 
@@ -15,11 +18,12 @@
 struct attach_args {
 	struct session_options session;
 	const char *pid;
-	bool control;
+	bool control, live;
 };
 
-enum { KEY_CONTROL = 0x100 };
-static const struct argp_option options[] = {
+enum { KEY_CONTROL = 0x100, KEY_LIVE };
+static const struct argp_option rows[] = {
+	{ "live", KEY_LIVE, NULL, 0, "show on the terminal what is recorded, as `memtrace live` does", 0 },
 	{ "control", KEY_CONTROL, NULL, 0, "for programs: go to the background and obey standard input", 0 },
 	{ 0 },
 };
@@ -39,6 +43,13 @@ static error_t parse_arg(int key, char *arg, struct argp_state *state)
 	case KEY_CONTROL:
 		a->control = true;
 		return 0;
+	case KEY_LIVE:
+		a->live = true;
+		return 0;
+	case ARGP_KEY_END:
+		if (a->control && a->live)
+			argp_error(state, "--control and --live exclude each other");
+		return 0;
 	case ARGP_KEY_NO_ARGS:
 		argp_error(state, "which process? give its PID");
 		return 0;
@@ -49,7 +60,7 @@ static error_t parse_arg(int key, char *arg, struct argp_state *state)
 
 static const struct argp_child children[] = { { &session_argp, 0, NULL, 0 }, { 0 } };
 static const struct argp argp = {
-	options, parse_arg, "PID",
+	rows, parse_arg, "PID",
 	"Record every allocation of a running process with its stack.\v"
 	"Records until the duration is over, the process exits, or Ctrl-C; then takes the tracer out "
 	"again and writes the capture. The process needs nothing installed and is not restarted.",
@@ -69,10 +80,49 @@ static struct mt_error *attach_session(struct session *s)
 	return err ? err : session_arm(s);
 }
 
-static struct mt_error *record(pid_t pid, const struct attach_args *args, int *exit_code_ret)
+static void record_quietly(struct session *s)
+{
+	do
+		session_turn(s, TURN_MS);
+	while (s->end == SESSION_GOES_ON);
+}
+
+/* The process is let go as soon as it is over, before the person who looks on is waited for. */
+static struct mt_error *record_live(struct session *s, int *exit_code_ret)
+{
+	struct live_view *view;
+	bool stuck = false;
+	struct mt_error *err = live_view_begin(s, &view), *told;
+	if (err) {
+		session_abort(s);
+		return err;
+	}
+	do
+		session_turn(s, TURN_MS);
+	while (!live_view_turn(view, s) && s->end == SESSION_GOES_ON);
+	if (s->end == SESSION_GOES_ON)
+		s->end = SESSION_INTERRUPT;
+	session_finish(s, exit_code_ret);
+	live_view_over(view, s);
+	if (s->end != SESSION_INTERRUPT)
+		live_view_wait(view);
+	err = live_view_end(view, &stuck);
+	if (stuck)		/* a word to the terminal would keep us here */
+		_exit(s->error ? EXIT_FAILED : *exit_code_ret);
+	told = session_tell(s);
+	if (!err)
+		return told;
+	mt_error_destroy(told);
+	return err;
+}
+
+struct mt_error *attach_record(pid_t pid, const struct session_options *options, enum attach_way way,
+			       int *exit_code_ret)
 {
 	struct session s;
-	struct mt_error *err = session_open(&s, pid, &args->session, false);
+	struct mt_error *err = way == ATTACH_LIVE ? screen_check() : NULL;
+	if (!err)
+		err = session_open(&s, pid, options, false);
 	if (err)
 		return err;
 	err = attach_session(&s);
@@ -80,13 +130,16 @@ static struct mt_error *record(pid_t pid, const struct attach_args *args, int *e
 		session_abort(&s);
 		return err;
 	}
-	if (args->control)
+	if (way == ATTACH_CONTROLLED)
 		control_recording(s.path);
-	if (!args->session.quiet)
+	if (way == ATTACH_LIVE) {
+		err = record_live(&s, exit_code_ret);
+		session_drop(&s, false);
+		return err;
+	}
+	if (!options->quiet)
 		cmd_note("recording process %d (%s) to %s; Ctrl-C ends it", pid, s.comm, s.path);
-	do
-		session_turn(&s, TURN_MS);
-	while (s.end == SESSION_GOES_ON);
+	record_quietly(&s);
 	err = session_close(&s, exit_code_ret);
 	session_drop(&s, false);
 	return err;
@@ -104,8 +157,11 @@ struct mt_error *cmd_attach(int argc, char **argv, int *exit_code_ret)
 	signals_catch();
 	if (args.control)
 		err = control_begin();
+	if (args.live)
+		args.session.flush_ns = ATTACH_LIVE_FLUSH_NS;
 	if (!err)
-		err = record(pid, &args, exit_code_ret);
+		err = attach_record(pid, &args.session, args.control ? ATTACH_CONTROLLED :
+				    args.live ? ATTACH_LIVE : ATTACH_QUIETLY, exit_code_ret);
 	if (args.control)
 		control_end(err);
 	return err;

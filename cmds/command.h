@@ -31,6 +31,7 @@ struct command {
 
 struct mt_error *cmd_attach(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_run(int argc, char **argv, int *exit_code_ret);
+struct mt_error *cmd_live(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_detach(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_status(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_stack(int argc, char **argv, int *exit_code_ret);

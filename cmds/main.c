@@ -12,6 +12,7 @@
 static const struct command commands[] = {
 	{ "attach", "record the allocations of a running process", cmd_attach },
 	{ "run", "start a program and record its allocations", cmd_run },
+	{ "live", "watch the memory of a running process on the terminal", cmd_live },
 	{ "detach", "stop a capture, or remove what a killed memtrace left", cmd_detach },
 	{ "status", "what of memtrace is in a process now", cmd_status },
 	{ "stack", "the stacks of all threads of a process, native and Python", cmd_stack },

@@ -162,7 +162,7 @@ static struct mt_error *open_steps(struct session *s, bool overwrite)
 	if (err)
 		return err;
 	strcpy(s->comm, status.comm);
-	err = choose_path(s);
+	err = s->options->in_memory ? NULL : choose_path(s);
 	if (!err)
 		err = tracee_open(s->pid, &s->t);
 	if (!err)
@@ -182,7 +182,9 @@ static struct mt_error *open_steps(struct session *s, bool overwrite)
 			    (s->options->sample_rate ? CAPTURE_FEATURE_SAMPLED : 0) |
 			    (!err && s->injection->python.allocators.table[0] ? CAPTURE_FEATURE_PYMALLOC : 0);
 	/* The file comes last: a refused target leaves none behind. */
-	if (!err)
+	if (!err && s->options->in_memory)
+		err = capture_writer_create_in_memory(features, &s->memory_fd, &s->writer);
+	else if (!err)
 		err = capture_writer_create(s->path, s->options->force || overwrite, features, &s->writer);
 	return err;
 }
@@ -197,7 +199,7 @@ struct mt_error *session_open(struct session *s, pid_t pid, const struct session
 {
 	mallopt(M_MMAP_THRESHOLD, KEEP_BLOCKS);
 	mallopt(M_TRIM_THRESHOLD, KEEP_TOP);
-	*s = (struct session){ .options = options, .pid = pid };
+	*s = (struct session){ .options = options, .pid = pid, .memory_fd = -1 };
 	struct mt_error *err = open_steps(s, overwrite);
 	if (err)
 		session_drop(s, false);
@@ -213,7 +215,10 @@ void session_drop(struct session *s, bool unlink_file)
 	if (unlink_file && s->path)
 		unlink(s->path);
 	free(s->path);
+	free(s->left);
 	mt_error_destroy(s->error);
+	if (s->options && s->options->in_memory)
+		mt_cleanup_close(&s->memory_fd);
 	*s = (struct session){ 0 };
 }
 
@@ -289,7 +294,15 @@ static void take_out(struct session *s, int *exit_code)
 		return;
 	}
 	*exit_code = EXIT_PRESENT;
-	cmd_note("the tracer is disarmed but still in process %d: %s", s->pid, err ? err->message : why);
+	free(s->left);
+	s->left = strdup(err ? err->message : why);
+}
+
+static void tell_left(const struct session *s)
+{
+	if (!s->left)
+		return;
+	cmd_note("the tracer is disarmed but still in process %d: %s", s->pid, s->left);
 	fprintf(stderr, "hint: `memtrace detach %d` removes it later\n", s->pid);
 }
 
@@ -310,6 +323,7 @@ void session_abort(struct session *s)
 	if (s->injection) {
 		let_calls_end(s);
 		take_out(s, &unused);
+		tell_left(s);
 	}
 	session_drop(s, true);
 }
@@ -470,6 +484,8 @@ struct mt_error *session_arm(struct session *s)
 	if (err)
 		return err;
 	s->writer = NULL;
+	if (s->options->flush_ns)
+		recorder_flush_every(s->recorder, s->options->flush_ns);
 	err = put_metadata(s);
 	if (!err)
 		err = recorder_images(s->recorder, &s->injection->images);
@@ -571,13 +587,17 @@ static void print_closing(struct session *s, const struct recorder_counts *c, ui
 	const char *path = recorder_file_path(s->recorder);
 	mt_text_count(events, c->written);
 	mt_text_size(bytes, recorder_file_bytes(s->recorder));
-	fprintf(stderr, "memtrace: %s: %s events in %.1f s, %s (%s)\n", path, events,
-		(double)ns / 1e9, bytes, end_reasons[s->end]);
+	if (s->path)
+		fprintf(stderr, "memtrace: %s: %s events in %.1f s, %s (%s)\n", path, events,
+			(double)ns / 1e9, bytes, end_reasons[s->end]);
+	else
+		fprintf(stderr, "memtrace: %s events in %.1f s (%s)\n", events, (double)ns / 1e9,
+			end_reasons[s->end]);
 	char waited[MT_TEXT_MAX];
 	if (c->waits)
 		cmd_note("threads of the process waited %s in all for memtrace to keep up, %s times",
 			 mt_text_duration(waited, c->wait_ns), mt_text_count(events, c->waits));
-	auto_free char *quoted = quote_for_shell(path);
+	auto_free char *quoted = s->path ? quote_for_shell(path) : NULL;
 	if (quoted)
 		fprintf(stderr, "next: memtrace symbolize %s && memtrace flamegraph %s\n", quoted, quoted);
 }
@@ -590,27 +610,47 @@ static void warn_lost(const struct recorder_counts *c)
 			 (unsigned long long)lost, (unsigned long long)c->produced);
 }
 
-struct mt_error *session_close(struct session *s, int *exit_code_ret)
+void session_finish(struct session *s, int *exit_code_ret)
 {
-	uint64_t ns = clock_ns(CLOCK_MONOTONIC) - s->armed_ns;
-	struct mt_error *err = s->error;
-	s->error = NULL;
+	s->ended_ns = clock_ns(CLOCK_MONOTONIC);
 	atomic_store(&s->injection->channel.header->mode, 0);
 	if (s->end != SESSION_EXIT && s->end != SESSION_EXEC)
 		take_out(s, exit_code_ret);
-	if (!err)
-		err = recorder_finish(s->recorder, end_reasons[s->end]);
+	if (!s->error)
+		s->error = recorder_finish(s->recorder, end_reasons[s->end]);
+}
+
+struct mt_error *session_tell(struct session *s)
+{
+	struct mt_error *err = take_ptr(&s->error);
 	struct recorder_counts counts;
 	recorder_counts(s->recorder, &counts);
+	tell_left(s);
 	if (!err) {
 		if (!s->options->quiet)
-			print_closing(s, &counts, ns);
+			print_closing(s, &counts, s->ended_ns - s->armed_ns);
 		warn_lost(&counts);
-	} else {
-		err = mt_error_prefix(err, "the capture ended early");
-		if (!err->hint)
-			err = mt_error_hint(err, "'%s' is readable up to there",
-					    recorder_file_path(s->recorder));
+		return NULL;
 	}
+	err = mt_error_prefix(err, "the capture ended early");
+	if (!err->hint && s->path)
+		err = mt_error_hint(err, "'%s' is readable up to there",
+				    recorder_file_path(s->recorder));
 	return err;
+}
+
+struct mt_error *session_close(struct session *s, int *exit_code_ret)
+{
+	session_finish(s, exit_code_ret);
+	return session_tell(s);
+}
+
+const char *session_end_text(enum session_end end)
+{
+	static const char *const texts[] = {
+		[SESSION_DURATION] = "the time is over", [SESSION_INTERRUPT] = "interrupted",
+		[SESSION_DETACH] = "detached by another memtrace", [SESSION_EXIT] = "process ended",
+		[SESSION_EXEC] = "process became another program", [SESSION_ERROR] = "failed",
+	};
+	return texts[end];
 }

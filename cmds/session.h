@@ -23,6 +23,8 @@ struct session_options {
 	uint64_t sample_rate;		/* bytes, 0: every allocation */
 	bool force, quiet, no_native, drop, python_allocators;
 	bool signals_end;		/* SIGINT, SIGTERM and SIGHUP end the capture */
+	bool in_memory;			/* to no file: who reads s.memory_fd sees it, and it is gone then */
+	uint64_t flush_ns;		/* what is recorded is to be read after this time; 0: a second */
 	const char *mode;		/* "attach", "run" */
 };
 
@@ -42,12 +44,16 @@ struct session {
 	struct injection *injection;
 	struct capture_writer *writer;	/* until the recorder has it */
 	struct recorder *recorder;
-	char *path;
+	char *path;			/* NULL: in memory */
+	int memory_fd;
 	char comm[64];
 	pid_t pid;
 	uint64_t armed_ns, refresh_ns;
 	enum session_end end;
 	struct mt_error *error;
+	/* of session_finish(), for session_tell() */
+	uint64_t ended_ns;
+	char *left;			/* what is still in the target and why; NULL: nothing */
 };
 
 /* The rows and parser of the options that both commands have; input is a struct session_options. */
@@ -60,8 +66,14 @@ struct mt_error *session_open(struct session *s, pid_t pid, const struct session
 struct mt_error *session_arm(struct session *s) MT_MUST_CHECK;
 /* One poll and one sleep of at most ms. */
 void session_turn(struct session *s, int ms);
-/* Takes the tracer out when the target lives. The error of the session, if any, is returned. */
+/* Takes the tracer out when the target lives, and finishes the file. Prints nothing. */
+void session_finish(struct session *s, int *exit_code_ret);
+/* Then, any time later: the closing lines; the error of the session, if any, is returned. */
+struct mt_error *session_tell(struct session *s) MT_MUST_CHECK;
+/* Both. */
 struct mt_error *session_close(struct session *s, int *exit_code_ret) MT_MUST_CHECK;
+/* Why it is over, for people; NULL: it goes on. */
+const char *session_end_text(enum session_end end);
 /* For a capture that failed to begin: takes the tracer out if it is in, removes the file, frees. */
 void session_abort(struct session *s);
 /* Frees; a session that was not closed leaves what is in the file. `unlink_file` for a capture

@@ -48,6 +48,7 @@ struct recorder {
 	uint64_t slack_ticks, turn_ticks, written;
 	struct clock_pair start;
 	uint64_t start_realtime_ns;
+	uint64_t flush_interval;
 	uint64_t threads_at, names_at, sample_at, flush_at;	/* ns: when it is due again */
 	MT_ARRAY(char *) names;		/* by thread index, as last written */
 	MT_ARRAY(struct module_state) modules;		/* by image id */
@@ -94,6 +95,7 @@ struct mt_error *recorder_create(struct tracee *t, struct wire_header *header,
 		return &mt_enomem;
 	rec->t = t;
 	rec->header = header;
+	rec->flush_interval = FLUSH_INTERVAL_NS;
 	rec->start = clock_pair_now();
 	rec->start_realtime_ns = clock_ns(CLOCK_REALTIME);
 	rec->readers = calloc(header->ring_count, sizeof(*rec->readers));
@@ -333,7 +335,7 @@ static struct mt_error *periodic(struct recorder *rec)
 		err = refresh_names(rec);
 	if (!err && due(&rec->sample_at, now, sample_interval))
 		err = put_sample(rec);
-	if (!err && due(&rec->flush_at, now, FLUSH_INTERVAL_NS))
+	if (!err && due(&rec->flush_at, now, rec->flush_interval))
 		err = capture_writer_flush(rec->writer);
 	return err;
 }
@@ -443,6 +445,11 @@ struct mt_error *recorder_poll(struct recorder *rec, bool *more_ret)
 	*more_ret = false;
 	struct mt_error *err = drain(rec, false, &events, more_ret);
 	return err ? err : periodic(rec);
+}
+
+void recorder_flush_every(struct recorder *rec, uint64_t ns)
+{
+	rec->flush_interval = ns;
 }
 
 void recorder_sleep(struct recorder *rec, int ms)

@@ -43,6 +43,8 @@ struct mt_error *recorder_meta_bytes(struct recorder *rec, const char *key, cons
 struct mt_error *recorder_images(struct recorder *rec, const struct images *images) MT_MUST_CHECK;
 /* Bounded in time: *more_ret says that there was more than fits into one call. */
 struct mt_error *recorder_poll(struct recorder *rec, bool *more_ret) MT_MUST_CHECK;
+/* How often what was recorded is written to the file, whole; a second to begin with. */
+void recorder_flush_every(struct recorder *rec, uint64_t ns);
 void recorder_sleep(struct recorder *rec, int ms);
 /* No thread is in a hook any more (disarmed and out, or the target is gone). */
 struct mt_error *recorder_finish(struct recorder *rec, const char *reason) MT_MUST_CHECK;

@@ -224,7 +224,7 @@ static void dhat_point(struct export *x, size_t i, uint32_t kinds_from, struct m
 	mt_json_open(j, NULL, '{');
 	mt_json_u64(j, "tb", row->bytes[VIEW_ALLOCATED]);
 	mt_json_u64(j, "tbk", row->count[VIEW_ALLOCATED]);
-	mt_json_u64(j, "tl", g->lived_ms * 1000);
+	mt_json_u64(j, "tl", (g->lived_ms + g->survived_ms) * 1000);
 	mt_json_u64(j, "mb", g->most_bytes);
 	mt_json_u64(j, "mbk", g->most_count);
 	mt_json_u64(j, "gb", row->bytes[VIEW_PEAK]);

@@ -59,6 +59,9 @@ MT_DEFINE_CLEANUP(symbolizer, struct symbolizer *, symbolizer_destroy)
  * mismatched files are notes, not errors. No-op for a capture that carries symbols. */
 struct mt_error *symbolizer_resolve(struct symbolizer *s, void (*progress)(double, void *),
 				    void *arg) MT_MUST_CHECK;
+/* For a capture that grows: takes over the tables as they are now and looks up the native frames that are
+ * new, instead of symbolizer_resolve(). Files stay open for the next time. */
+struct mt_error *symbolizer_grow(struct symbolizer *s) MT_MUST_CHECK;
 /* "libfoo.so.1: no debug information and no symbols; names are addresses" and the like. */
 const char *const *symbolizer_notes(const struct symbolizer *s, size_t *count_ret);
 /* Counts for the closing line: native frames, those with a function name, those with a line. */

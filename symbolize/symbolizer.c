@@ -43,6 +43,9 @@ struct symbolizer {
 	struct shown *shown;		/* by frame id */
 	MT_ARRAY(struct symbol_frame) frames;
 	struct capture_module_symbols *module_notes;	/* by module id */
+	size_t module_note_count;
+	MT_ARRAY(struct native_module *) kept;	/* by module id, of a capture that grows; NULL: not open */
+	bool growing;
 	struct symbol_notes notes;
 	bool counted;			/* notes and the counts are made */
 	uint32_t native_count, named, lined;
@@ -111,15 +114,35 @@ static uint8_t python_flags(const struct symbolizer *s, const struct capture_fra
 	return flags;
 }
 
-static struct mt_error *set_flags(struct symbolizer *s)
+/* Room for what is known of n frames; what is known of the first `from` stays. */
+static bool have_frames(struct symbolizer *s, uint32_t from, uint32_t n)
+{
+	uint8_t *flags = realloc(s->merge_flags, n + 1);
+	if (flags)
+		s->merge_flags = flags;
+	struct frame_lines *native = realloc(s->native, (n + 1) * sizeof(*native));
+	if (native)
+		s->native = native;
+	struct shown *shown = realloc(s->shown, (n + 1) * sizeof(*shown));
+	if (shown)
+		s->shown = shown;
+	if (!flags || !native || !shown)
+		return false;
+	memset(flags + from, 0, n - from);
+	memset(native + from, 0, (n - from) * sizeof(*native));
+	memset(shown + from, 0, (n - from) * sizeof(*shown));
+	return true;
+}
+
+/* Of the frames from `from` on. */
+static struct mt_error *set_flags(struct symbolizer *s, uint32_t from)
 {
 	uint32_t n = s->tables.frame_count;
-	s->merge_flags = calloc(n, 1);
-	s->native = calloc(n, sizeof(*s->native));
-	s->shown = calloc(n, sizeof(*s->shown));
-	if (!s->merge_flags || !s->native || !s->shown)
+	if (n < from)
+		n = from;
+	if (!have_frames(s, from, n))
 		return &mt_enomem;
-	for (uint32_t i = 1; i < n; i++) {
+	for (uint32_t i = from ? from : 1; i < n; i++) {
 		const struct capture_frame *f = &s->tables.frames[i];
 		s->merge_flags[i] = f->is_python ? python_flags(s, f) : native_flags(s, f);
 		s->native_count += !f->is_python;
@@ -139,7 +162,7 @@ struct mt_error *symbolizer_create(struct capture *cap, const struct symbolize_o
 	if (!err)
 		err = parse_evals(s);
 	if (!err)
-		err = set_flags(s);
+		err = set_flags(s, 0);
 	if (err)
 		return err;
 	const char *version = capture_meta(cap, CAPTURE_META_PYTHON, NULL);
@@ -168,6 +191,12 @@ void symbolizer_destroy(struct symbolizer *s)
 	mt_array_deinit(&s->python_flags);
 	mt_array_deinit(&s->items);
 	mt_array_deinit(&s->out);
+	for (size_t i = 0; i < s->kept.len; i++) {
+		if (s->kept.items[i])
+			native_module_close(s->kept.items[i]);
+		free(s->kept.items[i]);
+	}
+	mt_array_deinit(&s->kept);
 	free(s->native);
 	free(s->merge_flags);
 	free(s->shown);
@@ -199,26 +228,56 @@ static int by_module_and_address(const void *a, const void *b, void *arg)
 	return x->address < y->address ? -1 : x->address > y->address;
 }
 
-/* The frames ids[0 .. count) of one module. */
-static struct mt_error *resolve_module(struct symbolizer *s, const uint32_t *ids, size_t count)
+/* Of a capture that grows: the module stays open, for the frames to come. */
+static struct mt_error *keep_module(struct symbolizer *s, const struct capture_module *m,
+				    struct native_module **ret)
 {
-	struct native_module nm;
-	const struct capture_module *m = module_of(s, &s->tables.frames[ids[0]]);
-	if (!m || s->merge_flags[ids[0]] & MERGE_HIDDEN)
-		return NULL;
-	struct mt_error *err = native_module_open(&s->search, m, &s->pool, &nm);
-	if (err)
-		return err;
+	while (s->kept.len <= m->id)
+		if (!mt_array_push(&s->kept, NULL))
+			return &mt_enomem;
+	if (!s->kept.items[m->id]) {
+		auto_free struct native_module *nm = malloc(sizeof(*nm));
+		if (!nm)
+			return &mt_enomem;
+		struct mt_error *err = native_module_open(&s->search, m, &s->pool, nm);
+		if (err)
+			return err;
+		s->kept.items[m->id] = take_ptr(&nm);
+	}
+	*ret = s->kept.items[m->id];
+	return NULL;
+}
+
+static struct mt_error *find_frames(struct symbolizer *s, const struct capture_module *m,
+				    struct native_module *nm, const uint32_t *ids, size_t count)
+{
+	struct mt_error *err = NULL;
 	for (size_t i = 0; i < count && !err; i++)
-		err = find_frame(s, &nm, ids[i]);
-	const struct elf_file *used = nm.debug.elf ? &nm.debug : &nm.main;
-	s->module_notes[m->id].status = nm.status;
+		err = find_frame(s, nm, ids[i]);
+	const struct elf_file *used = nm->debug.elf ? &nm->debug : &nm->main;
+	s->module_notes[m->id].status = nm->status;
 	if (!err && used->path) {
 		s->module_notes[m->id].path = string_pool_put(&s->pool, used->path, strlen(used->path));
 		if (!s->module_notes[m->id].path)
 			err = &mt_enomem;
 	}
-	native_module_close(&nm);
+	return err;
+}
+
+/* The frames ids[0 .. count) of one module. */
+static struct mt_error *resolve_module(struct symbolizer *s, const uint32_t *ids, size_t count)
+{
+	struct native_module once, *nm = &once;
+	const struct capture_module *m = module_of(s, &s->tables.frames[ids[0]]);
+	if (!m || s->merge_flags[ids[0]] & MERGE_HIDDEN)
+		return NULL;
+	struct mt_error *err = s->growing ? keep_module(s, m, &nm) :
+			       native_module_open(&s->search, m, &s->pool, &once);
+	if (err)
+		return err;
+	err = find_frames(s, m, nm, ids, count);
+	if (!s->growing)
+		native_module_close(&once);
 	return err;
 }
 
@@ -301,29 +360,58 @@ static struct mt_error *count_names(struct symbolizer *s)
 	return make_notes(s);
 }
 
-struct mt_error *symbolizer_resolve(struct symbolizer *s, void (*progress)(double, void *), void *arg)
+/* Looks up the native frames from `from` on. */
+static struct mt_error *resolve_from(struct symbolizer *s, uint32_t from,
+				     void (*progress)(double, void *), void *arg)
 {
-	if (s->resolved || (capture_has_symbols(s->cap) && !s->options.again))
-		return count_names(s);
-	size_t modules, count = 0;
-	capture_modules(s->cap, &modules);
-	uint32_t *ids = malloc((s->tables.frame_count + 1) * sizeof(*ids));
-	s->module_notes = calloc(modules + 1, sizeof(*s->module_notes));
-	if (!ids || !s->module_notes) {
-		free(ids);
+	size_t count = 0;
+	auto_free uint32_t *ids = malloc((s->tables.frame_count + 1) * sizeof(*ids));
+	if (!ids)
 		return &mt_enomem;
-	}
-	for (uint32_t i = 0; i < modules; i++)
-		s->module_notes[i].module = i;
-	for (uint32_t i = 1; i < s->tables.frame_count; i++)
+	for (uint32_t i = from ? from : 1; i < s->tables.frame_count; i++)
 		if (!s->tables.frames[i].is_python)
 			ids[count++] = i;
 	struct frame_order order = { s->tables.frames };
 	qsort_r(ids, count, sizeof(*ids), by_module_and_address, &order);
-	struct mt_error *err = resolve_sorted(s, ids, count, progress, arg);
-	free(ids);
+	return resolve_sorted(s, ids, count, progress, arg);
+}
+
+static struct mt_error *have_module_notes(struct symbolizer *s)
+{
+	size_t modules;
+	capture_modules(s->cap, &modules);
+	struct capture_module_symbols *notes = realloc(s->module_notes,
+						       (modules + 1) * sizeof(*notes));
+	if (!notes)
+		return &mt_enomem;
+	s->module_notes = notes;
+	for (size_t i = s->module_note_count; i < modules; i++)
+		notes[i] = (struct capture_module_symbols){ .module = (uint32_t)i };
+	s->module_note_count = modules;
+	return NULL;
+}
+
+struct mt_error *symbolizer_resolve(struct symbolizer *s, void (*progress)(double, void *), void *arg)
+{
+	if (s->resolved || (capture_has_symbols(s->cap) && !s->options.again))
+		return count_names(s);
+	struct mt_error *err = have_module_notes(s);
+	if (!err)
+		err = resolve_from(s, 0, progress, arg);
 	s->resolved = !err;
 	return err ? err : count_names(s);
+}
+
+struct mt_error *symbolizer_grow(struct symbolizer *s)
+{
+	uint32_t from = s->growing ? s->tables.frame_count : 0;
+	struct mt_error *err = capture_load_tables(s->cap, &s->tables);
+	s->growing = s->resolved = true;
+	if (!err)
+		err = have_module_notes(s);
+	if (!err)
+		err = set_flags(s, from);
+	return err ? err : resolve_from(s, from, NULL, NULL);
 }
 
 const char *const *symbolizer_notes(const struct symbolizer *s, size_t *count_ret)

@@ -22,7 +22,7 @@ _memtrace()
 		list=$(_memtrace_options "$program" "$command")
 	elif [[ $command == transform && $COMP_CWORD == 2 ]]; then
 		list=$("$program" transform --help 2>/dev/null | sed -n '/^Formats:/,/^$/s/^  \([a-z0-9]\+\) .*/\1/p')
-	elif [[ $command =~ ^(attach|detach|status|stack)$ ]]; then
+	elif [[ $command =~ ^(attach|live|detach|status|stack)$ ]]; then
 		list=$(cd /proc && echo [0-9]*)
 	fi
 	if [ -n "$list" ]; then

@@ -187,6 +187,7 @@ static struct mt_error *make_page(struct data *d, const struct report *r)
 		err = make_tree(d, r, &chosen);
 	else if (!err && r->views->growth)
 		err = leaks_compute(r, &d->leaks);
+	d->leaks.r = NULL;	/* it ends before the data does */
 	free(chosen.rows);
 	return err;
 }

@@ -154,7 +154,7 @@ void detail_draw(struct tui *t, int y, int x, int height, int width)
 	auto_free char *where = NULL;
 	if (!row)
 		return;
-	if (t->request.page == PAGE_LEAKS) {
+	if (shown_page(t) == PAGE_LEAKS) {
 		put_leak(&p, row);
 		return;
 	}

@@ -39,11 +39,11 @@ unsigned share_style(const struct tui *t, uint64_t bytes)
 static struct columns choose_columns(const struct tui *t, size_t width)
 {
 	struct columns c = { .width = width };
-	bool leaks = t->request.page == PAGE_LEAKS, tree = t->request.page == PAGE_TREE;
+	bool leaks = shown_page(t) == PAGE_LEAKS, tree = shown_page(t) == PAGE_TREE;
 	c.own = !leaks && width >= (tree ? WIDE_COLUMNS : MIDDLE_COLUMNS);
 	c.count = width >= MIDDLE_COLUMNS;
 	c.spark = width >= MIDDLE_COLUMNS && leaks;
-	c.file = width >= WIDE_COLUMNS && t->request.page == PAGE_TABLE;
+	c.file = width >= WIDE_COLUMNS && shown_page(t) == PAGE_TABLE;
 	c.name = BYTES_WIDTH + SHARE_WIDTH + 2;
 	if (c.own)
 		c.name += BYTES_WIDTH + SHARE_WIDTH;
@@ -62,7 +62,7 @@ static void put_number(struct tui *t, int y, int *x, size_t width, unsigned styl
 
 static void draw_headings(struct tui *t, int y, const struct columns *c)
 {
-	bool leaks = t->request.page == PAGE_LEAKS, table = t->request.page == PAGE_TABLE;
+	bool leaks = shown_page(t) == PAGE_LEAKS, table = shown_page(t) == PAGE_TABLE;
 	enum rows_order order = t->rows.order;
 	int x = 0;
 	unsigned mark = STYLE_BAR | STYLE_BOLD;
@@ -172,7 +172,7 @@ static void draw_row(struct tui *t, int y, const struct columns *c, const struct
 		put_number(t, y, &x, COUNT_WIDTH, extra, mt_text_count(text, row->total_count));
 	if (c->spark)
 		draw_curve(t, y, x + 2, row, extra);
-	if (t->request.page == PAGE_TREE)
+	if (shown_page(t) == PAGE_TREE)
 		draw_tree_name(t, y, c, row, name);
 	else
 		draw_table_name(t, y, c, row, name);
@@ -191,7 +191,7 @@ static void draw_list(struct tui *t, int y, size_t height, size_t width)
 	}
 	if (!t->rows.list.len)
 		screen_text(&t->screen, y + 2, 2, width, STYLE_PLAIN,
-			    t->request.page == PAGE_LEAKS ? "Nothing is alive that was allocated here." :
+			    shown_page(t) == PAGE_LEAKS ? "Nothing is alive that was allocated here." :
 			    "Nothing is in this view.");
 }
 

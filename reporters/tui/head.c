@@ -114,11 +114,11 @@ static const char *view_text(const struct tui *t)
 		[VIEW_PEAK] = "At the peak", [VIEW_ALLOCATED] = "All allocations",
 		[VIEW_TEMPORARY] = "Temporary allocations",
 	};
-	if (t->request.page == PAGE_LEAKS)
+	if (shown_page(t) == PAGE_LEAKS)
 		return "Not freed yet";
-	if (t->request.view == VIEW_LEAKS)
+	if (t->data->request.view == VIEW_LEAKS)
 		return t->live ? "Alive now" : "Alive at the end";
-	return names[t->request.view];
+	return names[t->data->request.view];
 }
 
 static void put_thread(const struct tui *t, struct mt_buf *out)
@@ -139,7 +139,7 @@ void head_draw_view(struct tui *t, int y)
 	const struct data *d = t->data;
 	char a[MT_TEXT_MAX], b[MT_TEXT_MAX];
 	auto_buf struct mt_buf line = MT_BUF_INIT;
-	bool leaks = t->request.page == PAGE_LEAKS;
+	bool leaks = shown_page(t) == PAGE_LEAKS;
 	mt_buf_printf(&line, "%s: %s in %s block%s", view_text(t),
 		      mt_text_size(a, leaks ? d->leaks.bytes : d->whole_bytes),
 		      mt_text_count(b, leaks ? d->leaks.count : d->whole_count),
@@ -150,7 +150,7 @@ void head_draw_view(struct tui *t, int y)
 		mt_buf_put_str(&line, "  estimates from a sample");
 	if (d->request.no_native)
 		mt_buf_put_str(&line, "  Python only");
-	if (d->request.inverted && t->request.page == PAGE_TREE)
+	if (d->request.inverted && shown_page(t) == PAGE_TREE)
 		mt_buf_put_str(&line, "  callers below");
 	mt_buf_put_char(&line, 0);
 	if (!line.failed)

@@ -30,6 +30,22 @@ static struct mt_error *unfit(const char *why)
 			     "set TERM to what it is, like xterm");
 }
 
+/* Of <term.h>, whose macros are called like members here. */
+extern int setupterm(const char *, int, int *);
+
+struct mt_error *screen_check(void)
+{
+	int found;
+	if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO))
+		return mt_error_create(MT_ERROR_OTHER, "standard input and output are no terminal");
+	if (!getenv("TERM"))
+		return unfit("has no name");
+	if (setupterm(NULL, STDOUT_FILENO, &found) != OK)
+		return unfit("is not known here");
+	const char *place = tigetstr("cup");
+	return place && place != (char *)-1 ? NULL : unfit("cannot place text");
+}
+
 static void start_colors(struct screen *s, bool wanted)
 {
 	static const short colors[] = {
@@ -60,18 +76,14 @@ struct mt_error *screen_open(struct screen *s, const struct screen_options *opti
 	*s = (struct screen){ 0 };
 	setlocale(LC_CTYPE, "");
 	s->ascii = strcmp(nl_langinfo(CODESET), "UTF-8");
-	if (!getenv("TERM"))
-		return unfit("has no name");
+	struct mt_error *err = screen_check();
+	if (err)
+		return err;
 	SCREEN *screen = newterm(NULL, stdout, stdin);
 	if (!screen)
 		return unfit("is not known here");
 	s->handle = screen;
 	set_term(screen);
-	const char *place = tigetstr("cup");
-	if (!place || place == (char *)-1) {
-		screen_close(s);
-		return unfit("cannot place text");
-	}
 	set_escdelay(ESCAPE_MS);
 	cbreak();
 	noecho();

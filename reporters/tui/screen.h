@@ -41,6 +41,8 @@ enum screen_key {			/* beside characters, which are their own code */
 	SCREEN_ENTER = '\n', SCREEN_ESCAPE = 27, SCREEN_TAB = '\t',
 };
 
+/* Whether screen_open() will be able to; changes nothing. */
+struct mt_error *screen_check(void) MT_MUST_CHECK;
 struct mt_error *screen_open(struct screen *s, const struct screen_options *options) MT_MUST_CHECK;
 void screen_close(struct screen *s);	/* an all zero one too */
 

@@ -155,7 +155,7 @@ static struct mt_error *set_order(struct tui *t, enum rows_order order)
 {
 	t->rows.order = order;
 	struct mt_error *err = rows_fill(&t->rows, t->data);
-	if (!err && t->request.page == PAGE_TABLE)
+	if (!err && shown_page(t) == PAGE_TABLE)
 		rows_move_to(&t->rows, 0);
 	return err;
 }
@@ -175,7 +175,7 @@ static void move_key(struct tui *t, int key)
 
 static struct mt_error *data_key(struct tui *t, int key)
 {
-	bool tree = t->request.page == PAGE_TREE;
+	bool tree = shown_page(t) == PAGE_TREE;
 	switch (key) {
 	case 't': return set_order(t, ORDER_TOTAL);
 	case 'o': return set_order(t, ORDER_OWN);
@@ -204,7 +204,10 @@ static struct mt_error *pause_list(struct tui *t)
 {
 	t->paused = !t->paused;
 	struct data *newest = take_ptr(&t->head);
-	return !t->paused && newest ? take_data(t, newest) : NULL;
+	if (!t->paused && newest && data_request_same(&newest->request, &t->request))
+		return take_data(t, newest);
+	data_destroy(newest);
+	return NULL;
 }
 
 static struct mt_error *press(struct tui *t, int key)
@@ -236,7 +239,9 @@ static struct mt_error *press(struct tui *t, int key)
 		t->search[0] = 0;
 		return NULL;
 	case ' ':
-		return t->live ? pause_list(t) : t->data ? tree_key(t, SCREEN_ENTER) : NULL;
+		if (t->live)
+			return pause_list(t);
+		return t->data && shown_page(t) == PAGE_TREE ? tree_key(t, SCREEN_ENTER) : NULL;
 	}
 	return t->data ? data_key(t, key) : NULL;
 }

@@ -22,6 +22,12 @@ struct tui {
 	size_t list_height;		/* as last drawn: a page */
 };
 
+/* Of the data there is, which is behind the request until the next comes. */
+static inline enum data_page shown_page(const struct tui *t)
+{
+	return t->data->request.page;
+}
+
 /* draw.c: the whole picture. */
 void tui_draw(struct tui *t);
 /* head.c: the lines above the list; returns how many. */

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+# tests/e2e/test_live.py - `memtrace live` and `attach --live`: numbers, keys, every way to leave, and that
+# the terminal never slows the process.
+# Knows: what stands where on the screen. Does not know: how it is drawn.
+# Run by tests/run.py.
+import contextlib
+import os
+import re
+import signal
+import time
+import unittest
+
+import harness
+import session
+import terminal
+
+TIMEOUT = 240
+NEEDS = ["tmux"]
+
+# Says how far it is, holds what its name says, and goes on at each line of its input.
+PROGRAM = """
+import sys, threading
+keep = []
+def growing(): keep.append(bytearray(200000))
+def steady(): return bytearray(50000)
+def other(event): local = bytearray(3000000); event.wait()
+print("ready", flush=True)
+sys.stdin.readline()
+stop = threading.Event()
+t = threading.Thread(target=other, args=(stop,), name="other"); t.start()
+for i in range(100):
+    growing(); steady()
+print("done", flush=True)
+sys.stdin.readline()
+stop.set(); t.join()
+print("bye", flush=True)
+"""
+BUSY = """
+import sys, time
+total = 0
+while True:
+    kept = [bytearray(5000) for _ in range(2000)]
+    total += len(kept)
+    print(total, flush=True)
+"""
+
+
+class Live(unittest.TestCase):
+    @contextlib.contextmanager
+    def target(self, program=PROGRAM, **kwargs):
+        with harness.start_target([harness.PYTHON, "-c", program], stdin=True, **kwargs) as target:
+            yield target
+
+    def live(self, target, *options, command="live", **kwargs):
+        return terminal.Terminal([harness.MEMTRACE, command, *options, target.pid],
+                                 **{"columns": 120, "rows": 40, **kwargs})
+
+    def assert_clean(self, target):
+        harness.wait_for(lambda: not session.armed(target.pid))
+        self.assertEqual(harness.memtrace("status", target.pid).code, 0)
+        self.assertEqual(harness.maps_clean(target.pid), [])
+
+    def start(self, term, target):
+        term.wait("recording")
+        harness.wait_for(lambda: session.armed(target.pid))
+
+    # ---- what it shows ----
+
+    def test_numbers_are_those_of_the_capture(self):
+        with self.target(wait="ready") as target, harness.tmpdir() as tmp:
+            cap = tmp / "live.bin"
+            with self.live(target, "--live", "-o", cap, command="attach") as term:
+                self.start(term, target)
+                target.send("\n")
+                target.wait_line("done")
+                shown = term.wait(r"^ *(2\d\.\d MiB|19\.\d MiB) .*? ([\d,]+)  growing ")
+                term.keys("o")
+                term.wait(r"\[Own\]")
+                # Nothing is allocated any more: the last page is that of the whole capture.
+                time.sleep(2.5)
+                own = dict(re.findall(r"% +([\d.]+ \wiB) +[\d.]+% +[\d,]+  (\w+) ", term.text()))
+                own = {name: size for size, name in own.items()}
+                whole = term.wait(r"Alive now: ([\d.]+ \wiB) in ([\d,]+) blocks")
+                term.keys("q")
+                self.assertEqual(term.wait_end(), 0)
+                self.assertRegex(term.errors(), r"live.bin: [\d,]+ events in .* \(interrupt\)\nnext: ")
+            self.assert_clean(target)
+            text = harness.memtrace("summary", "--leaks", "-s", "3", "-r", "50", cap).out
+            line = re.search(r"^growing at .*? +([\d.]+ \wiB) +[\d.]+% +([\d.]+ \wiB) +[\d.]+% +([\d,]+)$",
+                             text, re.M)
+            self.assertEqual(line[2], own["growing"])
+            self.assertEqual((line[1], line[3]), (shown[1], shown[2]))
+            tree = harness.memtrace("tree", "--leaks", cap).out
+            self.assertRegex(tree, rf" +{re.escape(whole[1])} 100.0% +- +{whole[2]}  <all>")
+
+    def test_threads_views_pages_and_pause(self):
+        with self.target(wait="ready") as target, self.live(target) as term:
+            self.start(term, target)
+            target.send("\n")
+            target.wait_line("done")
+            term.wait("growing")
+            term.keys("Tab")
+            term.wait(r"<all>")
+            term.keys("Tab")
+            term.wait("Over time +Site")
+            term.wait("growing.*without pause|growing.*\n")
+            term.wait("Age ")
+            term.keys("Tab", "m")
+            term.wait(r"thread 1 of 2: \S+ \[\d+\]")
+            term.keys(">")
+            term.wait(r"thread 2 of 2: ")
+            self.assertNotIn("growing", term.wait(r"thread 2 of 2(.|\n)*")[0])
+            term.keys("m", "v")
+            term.wait("All allocations: ")
+            term.wait("steady")
+            term.keys("Space")
+            term.wait("PAUSED")
+            first = term.wait(r"recording +(\S+)")[1]
+            term.wait(rf"recording +(?!{re.escape(first)})\S+")
+            term.keys("Space")
+            term.wait("space pause")
+            self.assertNotIn("PAUSED", term.text())
+            term.keys("Escape")
+            self.assertEqual(term.wait_end(), 0)
+            self.assert_clean(target)
+
+    def test_sizes_and_kinds_of_terminal(self):
+        with self.target(BUSY) as target:
+            for columns, rows, env in ((80, 24, {}), (200, 60, {"TERM": "vt100"}), (40, 10, {}),
+                                       (80, 24, {"LC_ALL": "C"})):
+                with self.subTest(columns=columns, env=env), \
+                        self.live(target, columns=columns, rows=rows, env=env) as term:
+                    term.wait(r"\[Total\]")
+                    term.wait(r"\d/s")
+                    if "LC_ALL" in env:
+                        self.assertTrue(term.text().isascii(), term.text())
+                    for size in ((20, 4), (3, 2), (132, 50), (columns, rows)):
+                        term.resize(*size)
+                        term.keys("Down", "Tab")
+                    term.wait("q quit")
+                    term.keys("q")
+                    self.assertEqual(term.wait_end(), 0)
+                self.assert_clean(target)
+
+    def test_no_terminal(self):
+        with self.target(wait="ready") as target:
+            result = harness.memtrace("live", target.pid, check=1)
+            self.assertIn("standard input and output are no terminal", result.err)
+            with self.live(target, env={"TERM": "no-such-kind"}) as term:
+                self.assertEqual(term.wait_end(), 1)
+                self.assertIn("is not known here", term.errors())
+            self.assertEqual(session.thunk_pages(target.pid), [])     # nothing was put in
+
+    # ---- ways to leave ----
+
+    def test_keys_and_signals_end_it(self):
+        with self.target(BUSY) as target:
+            for end in ("q", "C-c", signal.SIGTERM, signal.SIGHUP):
+                with self.subTest(end=end), self.live(target) as term:
+                    self.start(term, target)
+                    term.wait(r"\[Total\]")
+                    if isinstance(end, str):
+                        term.keys(end)
+                    else:
+                        os.kill(term.program_pid(), end)
+                    self.assertEqual(term.wait_end(), 0)
+                    self.assertIn(" echo ", harness.run(["stty", "-a", "-F", term.pane("pane_tty")]).out)
+                    self.assertEqual(term.pane("alternate_on"), "0")
+                    self.assertRegex(term.errors(), r"memtrace: [\d,]+ events in .*\(interrupt\)")
+                self.assert_clean(target)
+
+    def test_terminal_closed(self):
+        with self.target(BUSY) as target:
+            with self.live(target) as term:
+                self.start(term, target)
+                term.wait(r"\[Total\]")
+                pid = term.program_pid()
+            harness.wait_for(lambda: harness.proc_state(pid) in (None, "Z"))
+            self.assert_clean(target)
+            self.assertTrue(target.alive())
+
+    def test_process_ends(self):
+        with self.target(wait="ready") as target, self.live(target) as term:
+            self.start(term, target)
+            target.send("\n")
+            target.wait_line("done")
+            target.send("\n")
+            self.assertEqual(target.wait(), 0)
+            term.wait("process ended")
+            term.keys("v")
+            term.wait("All allocations: ")
+            term.wait("growing")                 # what was recorded is all there
+            term.keys("q")
+            self.assertEqual(term.wait_end(), 0)
+            self.assertIn("(exit)", term.errors())
+
+    def test_duration(self):
+        with self.target(BUSY) as target, self.live(target, "-d", "2s") as term:
+            term.wait("the time is over")
+            self.assert_clean(target)            # before the person leaves
+            term.keys("q")
+            self.assertEqual(term.wait_end(), 0)
+
+    # ---- the terminal and the process ----
+
+    def rate(self, target, seconds):
+        """Blocks a second, by the process's own count."""
+        def count():
+            return int(target.lines[-1])
+        harness.wait_for(lambda: target.lines)
+        before, begin = count(), time.monotonic()
+        time.sleep(seconds)
+        return (count() - before) / (time.monotonic() - begin)
+
+    def test_stopped_terminal_slows_nothing(self):
+        with self.target(BUSY) as target, harness.tmpdir() as tmp:
+            cap = tmp / "live.bin"
+            with self.live(target, "-o", cap) as term:
+                self.start(term, target)
+                term.wait(r"\[Total\]")
+                pid, server = term.program_pid(), term.server_pid()
+                before = self.rate(target, 2)
+                os.kill(server, signal.SIGSTOP)          # nobody reads the terminal any more
+                try:
+                    self.fill_terminal(pid)
+                    during = self.rate(target, 3)
+                    os.kill(pid, signal.SIGTERM)         # detaches all the same
+                    harness.wait_for(lambda: harness.proc_state(pid) in (None, "Z"))
+                    self.assert_clean(target)
+                finally:
+                    os.kill(server, signal.SIGCONT)
+            counters = harness.counters(cap)
+            self.assertEqual(counters["dropped"], 0)
+            self.assertEqual(counters["produced"], counters["written"])
+            # Other processes of the machine change both; a process that waits would stand still.
+            self.assertGreater(during, before / 3)
+
+    def fill_terminal(self, pid):
+        """Until what the program draws has no room any more: its terminal is full."""
+        def blocked():
+            for task in os.listdir(f"/proc/{pid}/task"):
+                with contextlib.suppress(OSError):
+                    with open(f"/proc/{pid}/task/{task}/syscall") as f:
+                        if f.read().startswith("1 "):        # write
+                            return True
+            return False
+        tty = os.open(os.readlink(f"/proc/{pid}/fd/1"), os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+        try:
+            while True:
+                try:
+                    os.write(tty, b"x" * 512)
+                except BlockingIOError:
+                    break
+        finally:
+            os.close(tty)
+        harness.wait_for(blocked, what="the screen's thread waits for the terminal")
+
+    def test_idle_process(self):
+        with harness.start_target(["sleep", "100"]) as target, self.live(target) as term:
+            self.start(term, target)
+            term.wait(r"0 dropped|Waiting for the first events|Nothing is in this view")
+            term.keys("q")
+            self.assertEqual(term.wait_end(), 0)
+            self.assert_clean(target)
+
+
+if __name__ == "__main__":
+    unittest.main()
