@@ -164,11 +164,22 @@ static void wait_for_work(struct live_view *v, const struct data_request *made, 
 	pthread_mutex_unlock(&v->lock);
 }
 
+/* How long to wait after a page that took `cost`. One that was dear once, because a library's symbols were
+ * read, says nothing of the next. */
+static uint64_t pause_after(const struct live_view *v, uint64_t cost, uint64_t cost_before)
+{
+	uint64_t usual = cost < cost_before ? cost : cost_before;
+	if (!v->views)
+		return PAGE_NS / 10;
+	return usual * PAGE_SHARE > PAGE_NS ? usual * PAGE_SHARE : PAGE_NS;
+}
+
 static void *read_main(void *arg)
 {
 	struct live_view *v = arg;
+	uint64_t cost = 0;
 	while (!atomic_load(&v->stop)) {
-		uint64_t begin = clock_ns(CLOCK_MONOTONIC);
+		uint64_t begin = clock_ns(CLOCK_THREAD_CPUTIME_ID), before = cost;
 		pthread_mutex_lock(&v->lock);
 		struct data_request request = v->request;
 		bool ended = v->ended;
@@ -183,8 +194,8 @@ static void *read_main(void *arg)
 			break;
 		}
 		wake_screen(v);
-		uint64_t took = clock_ns(CLOCK_MONOTONIC) - begin, pause = took * PAGE_SHARE;
-		wait_for_work(v, &request, ended, !v->views ? PAGE_NS / 10 : pause > PAGE_NS ? pause : PAGE_NS);
+		cost = clock_ns(CLOCK_THREAD_CPUTIME_ID) - begin;
+		wait_for_work(v, &request, ended, pause_after(v, cost, before));
 	}
 	return NULL;
 }

@@ -158,7 +158,9 @@ void detail_draw(struct tui *t, int y, int x, int height, int width)
 		put_leak(&p, row);
 		return;
 	}
-	snprintf(line, sizeof(line), row->line ? ":%u" : "", row->line);
+	line[0] = 0;
+	if (row->line)
+		snprintf(line, sizeof(line), ":%u", row->line);
 	if (asprintf(&where, "%s%s%s%s", *row->file ? row->file : row->module,
 		     *row->file ? line : "", *row->file && *row->module ? "  in " : "",
 		     *row->file ? row->module : "") < 0)

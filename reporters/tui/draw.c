@@ -202,7 +202,7 @@ static void draw_body(struct tui *t)
 	size_t width = (size_t)s->columns;
 	bool roomy = s->rows >= BELOW_ROWS;
 	if (!t->data) {
-		screen_text(s, y + 1, 2, width, STYLE_PLAIN, "Waiting for the first events ...");
+		screen_text(s, y + 1, 2, width, STYLE_PLAIN, "Waiting for events and the names of functions ...");
 		return;
 	}
 	if (height > 3)

@@ -258,7 +258,7 @@ class Live(unittest.TestCase):
     def test_idle_process(self):
         with harness.start_target(["sleep", "100"]) as target, self.live(target) as term:
             self.start(term, target)
-            term.wait(r"0 dropped|Waiting for the first events|Nothing is in this view")
+            term.wait(r"0 dropped|Waiting for events|Nothing is in this view")
             term.keys("q")
             self.assertEqual(term.wait_end(), 0)
             self.assert_clean(target)
