@@ -161,25 +161,39 @@ static void order_nodes(const struct tree_node *nodes, struct order *o)
 	}
 }
 
+/* Places of the nodes that have something of their own, in order: they are few beside the rest, and
+ * each view goes through them four times. The caller frees; NULL: out of memory. */
+static uint32_t *places_with_value(const struct tree *t, const struct order *o, size_t *count_ret)
+{
+	static const struct tree_value nothing;
+	uint32_t *places = malloc((o->count + 1) * sizeof(*places));
+	size_t n = 0;
+	for (uint32_t i = 0; places && i <= o->count; i++)
+		if (memcmp(tree_self(t, i ? o->node[i - 1] : 0), &nothing, sizeof(nothing)))
+			places[n++] = i;
+	*count_ret = n;
+	return places;
+}
+
 static void put_view(struct mt_buf *out, const struct tree *t, const struct order *o,
-		     enum view_kind view)
+		     const uint32_t *places, size_t count, enum view_kind view)
 {
 	uint64_t entries = 0;
-	for (uint32_t i = 0; i <= o->count; i++) {
-		const struct tree_value *v = tree_self(t, i ? o->node[i - 1] : 0);
-		entries += v->bytes[view] || v->count[view];
-	}
-	html_put_leb(out, entries);
-	for (unsigned column = 0; column < 3; column++) {
+	for (unsigned column = 0; column < 4; column++) {
 		uint32_t last = 0;
-		for (uint32_t i = 0; i <= o->count; i++) {
+		for (size_t k = 0; k < count; k++) {
+			uint32_t i = places[k];
 			const struct tree_value *v = tree_self(t, i ? o->node[i - 1] : 0);
 			if (!v->bytes[view] && !v->count[view])
 				continue;
-			html_put_leb(out, column == 0 ? i - last :
-					  column == 1 ? v->bytes[view] : v->count[view]);
+			entries++;
+			if (column)
+				html_put_leb(out, column == 1 ? i - last : column == 2 ? v->bytes[view] :
+									  v->count[view]);
 			last = i;
 		}
+		if (!column)
+			html_put_leb(out, entries);
 	}
 }
 
@@ -199,8 +213,12 @@ static struct mt_error *put_nodes(struct mt_buf *out, const struct tree *t, uint
 		html_put_leb(out, up[i]);
 	for (uint32_t i = 0; i < o.count; i++)
 		html_put_leb(out, nodes[node[i]].frame);
+	size_t valued;
+	auto_free uint32_t *places = places_with_value(t, &o, &valued);
+	if (!places)
+		return &mt_enomem;
 	for (unsigned v = 0; v < VIEW_COUNT; v++)
-		put_view(out, t, &o, v);
+		put_view(out, t, &o, places, valued, v);
 	place[0] = 0;
 	for (uint32_t i = 0; i < o.count; i++)
 		place[o.node[i]] = i + 1;
@@ -413,16 +431,13 @@ static struct mt_error *put_notes(struct mt_buf *out, const void *arg)
 static struct mt_error *put_totals(struct mt_buf *out, const void *arg)
 {
 	const struct flamegraph *g = arg;
-	auto_free struct tree_value *totals = NULL;
-	struct mt_error *err = tree_totals(g->tree, &totals);
-	if (err)
-		return err;
+	struct tree_value total = tree_total(g->tree);
 	char size[MT_TEXT_MAX], count[MT_TEXT_MAX];
 	for (unsigned v = 0; v < VIEW_COUNT; v++)
 		mt_buf_printf(out, "%s%c%s: %s in %s allocations", v ? "; " : "",
 			      toupper((unsigned char)*name_of_view(g, v)), name_of_view(g, v) + 1,
-			      mt_text_size(size, totals[0].bytes[v]),
-			      mt_text_count(count, totals[0].count[v]));
+			      mt_text_size(size, total.bytes[v]),
+			      mt_text_count(count, total.count[v]));
 	return NULL;
 }
 

@@ -282,6 +282,14 @@ struct mt_error *tree_totals(const struct tree *t, struct tree_value **ret)
 	return NULL;
 }
 
+struct tree_value tree_total(const struct tree *t)
+{
+	struct tree_value total = { 0 };
+	for (size_t i = 0; i < t->nodes.len; i++)
+		add_to(&total, &t->self.items[i]);
+	return total;
+}
+
 /* ---- sites ---- */
 
 /* The candidates on the way to a node, innermost of each kind: frames, 0 for none. The choice
@@ -297,7 +305,9 @@ static bool is_runtime(const struct tree *t, const struct tree_frame *f)
 	       strstr(t->strings.items[f->file], "/include/c++/");
 }
 
-static void step_site(const struct tree *t, uint32_t frame, struct site_path *path)
+/* runtime: of each frame, is_runtime() of it. */
+static void step_site(const struct tree *t, const bool *runtime, uint32_t frame,
+		      struct site_path *path)
 {
 	const struct tree_frame *f = &t->frames.items[frame];
 	if (f->kind == FRAME_PYTHON)
@@ -305,7 +315,7 @@ static void step_site(const struct tree *t, uint32_t frame, struct site_path *pa
 	if (f->kind != FRAME_NATIVE)
 		return;
 	path->any = frame;
-	if (is_runtime(t, f))
+	if (runtime[frame])
 		return;
 	path->machinery = frame;
 	if (!(f->flags & FRAME_INTERPRETER))
@@ -332,13 +342,16 @@ static int compare_sites(const void *a, const void *b, void *view)
 static bool add_up_sites(const struct tree *t, struct tree_site *sites)
 {
 	auto_free struct site_path *paths = calloc(t->nodes.len, sizeof(*paths));
-	if (!paths)
+	auto_free bool *runtime = calloc(t->frames.len, sizeof(*runtime));
+	if (!paths || !runtime)
 		return false;
+	for (size_t i = 0; i < t->frames.len; i++)
+		runtime[i] = is_runtime(t, &t->frames.items[i]);
 	add_to(&sites[0].value, &t->self.items[0]);
 	for (size_t i = 1; i < t->nodes.len; i++) {
 		const struct tree_node *n = &t->nodes.items[i];
 		paths[i] = paths[n->parent];
-		step_site(t, n->frame, &paths[i]);
+		step_site(t, runtime, n->frame, &paths[i]);
 		add_to(&sites[choose_site(&paths[i], n->frame)].value, &t->self.items[i]);
 	}
 	return true;

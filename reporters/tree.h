@@ -75,6 +75,8 @@ uint32_t tree_string_count(const struct tree *t);
 
 /* Self values summed up over each node's subtree, one entry a node. The caller frees. */
 struct mt_error *tree_totals(const struct tree *t, struct tree_value **ret) MT_MUST_CHECK;
+/* Of the whole tree. */
+struct tree_value tree_total(const struct tree *t);
 /* Sites with something in `view`, by bytes of it, largest first. The caller frees. */
 struct mt_error *tree_sites(const struct tree *t, enum view_kind view, struct tree_site **ret,
 			    size_t *count_ret) MT_MUST_CHECK;
