@@ -86,6 +86,12 @@ $(BROWSER_MODULES): tests/browser/package-lock.json
 	@echo "  NPM     tests/browser"
 	$(Q)cd tests/browser && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && touch -c ../../$@
 
+# The README's pictures, of the pages that the last `make demo` left.
+
+.PHONY: pictures
+pictures: $(BROWSER_MODULES)
+	$(Q)node tests/browser/pictures.mjs $(O)/demo docs/images
+
 # Structure: includes point down the chain of the rooms, headers compile alone.
 
 .PHONY: check-includes check-headers lint

@@ -113,7 +113,8 @@ class Tree {
 		this.linkChildren();
 	}
 	addValues(v) {
-		const map = this.nodes.map, parent = this.parent;
+		/* Fields of `this` in locals: a million turns are twice as fast. */
+		const map = this.nodes.map, { parent, selfBytes, selfBlocks, bytes, blocks } = this;
 		this.hiddenBytes = 0;
 		for (let k = 0; k < v.node.length; k++) {
 			const i = map ? map[v.node[k]] : v.node[k];
@@ -121,14 +122,14 @@ class Tree {
 				this.hiddenBytes += i === -1 ? v.bytes[k] : 0;
 				continue;
 			}
-			this.selfBytes[i] += v.bytes[k];
-			this.selfBlocks[i] += v.count[k];
+			selfBytes[i] += v.bytes[k];
+			selfBlocks[i] += v.count[k];
 		}
-		this.bytes.set(this.selfBytes);
-		this.blocks.set(this.selfBlocks);
+		bytes.set(selfBytes);
+		blocks.set(selfBlocks);
 		for (let i = this.count - 1; i > 0; i--) {
-			this.bytes[parent[i]] += this.bytes[i];
-			this.blocks[parent[i]] += this.blocks[i];
+			bytes[parent[i]] += bytes[i];
+			blocks[parent[i]] += blocks[i];
 		}
 	}
 	/* What each node has in another view, by both measures. */
@@ -160,10 +161,9 @@ class Tree {
 			start[parent[i] + 1]++;
 		for (let i = 0; i < n; i++)
 			start[i + 1] += start[i];
-		const next = start.slice(0, n);
-		this.list = new Int32Array(Math.max(0, n - 1));
+		const next = start.slice(0, n), list = this.list = new Int32Array(Math.max(0, n - 1));
 		for (let i = 1; i < n; i++)
-			this.list[next[parent[i]]++] = i;
+			list[next[parent[i]]++] = i;
 		this.sorted = new Uint8Array(n);
 	}
 	setMetric(byCount) {
