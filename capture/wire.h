@@ -13,10 +13,11 @@
 #include <stdint.h>
 
 #define WIRE_MAGIC 0x31656369776d746dull
-#define WIRE_VERSION 4u
+#define WIRE_VERSION 5u
 
 #define WIRE_MEMFD_DATA "memtrace-data"		/* names in /proc/PID/maps, for status and detach */
 #define WIRE_MEMFD_TRACER "memtrace-tracer"
+#define WIRE_MEMFD_FAMILY "memtrace-family"
 
 /* ---- allocation functions -------------------------------------------------------------------
  * One row a hooked function: enum name, symbol, record kind. The kind is also the allocator in
@@ -309,6 +310,40 @@ struct wire_ring {
 	uint32_t generation;		/* C: owners so far */
 };
 
+/* ---- family ----------------------------------------------------------------------------------
+ * With --follow-fork one more page, shared with all descendants: the rest is not inherited. A forked
+ * child finds at its first event that it is another process. It makes a memory file of its own,
+ * puts down in a free entry who it is, and waits, not long, until a controller has laid the file
+ * out and records from it. A word of an entry holds the child's pid, as it sees itself, above the
+ * state; every step is a compare and swap, so that who gives up is not missed. */
+enum wire_join {
+	WIRE_JOIN_FREE = 0,
+	WIRE_JOIN_CLAIMED,		/* T: being filled */
+	WIRE_JOIN_READY,		/* T */
+	WIRE_JOIN_TAKEN,		/* C: being set up */
+	WIRE_JOIN_ACCEPTED,		/* C: recorded from now on */
+	WIRE_JOIN_REFUSED,		/* C */
+};
+#define WIRE_JOIN_BITS 3
+#define WIRE_JOIN_STATE(word) ((word) & ((1u << WIRE_JOIN_BITS) - 1))
+#define WIRE_JOIN_PID(word) ((word) >> WIRE_JOIN_BITS)
+#define WIRE_JOIN_ENTRIES 64u
+#define WIRE_FAMILY_SIZE 4096u
+#define WIRE_FAMILY_MAGIC 0x31796c696d61666dull
+
+struct wire_family {
+	uint64_t magic;
+	_Atomic uint32_t closed;	/* C, T: nobody answers: do not wait */
+	_Atomic uint32_t beat;		/* C: goes up while somebody answers */
+	_Atomic uint32_t wake;		/* T: goes up when an entry is ready */
+	_Atomic uint32_t missed;	/* T: children that found no entry or were not answered */
+	struct {
+		_Atomic uint32_t word;	/* futex: T waits for the answer */
+		int32_t fd;		/* T: of its memory file */
+		uint64_t base;		/* T: where it mapped that */
+	} entry[WIRE_JOIN_ENTRIES];
+};
+
 /* ---- header ---------------------------------------------------------------------------------- */
 enum wire_option {
 	WIRE_OPT_NATIVE = 1 << 0,	/* record native frames */
@@ -371,6 +406,7 @@ struct wire_header {
 	uint64_t sample_offset;		/* T: filter, then buckets of live samples; zero at first */
 	uint64_t main_stack_end;	/* highest address of the main thread's stack, 0: unknown */
 	uint64_t python_tables[WIRE_PYTHON_DOMAINS];	/* watched at each mmap; 0: none */
+	uint64_t family;		/* address of struct wire_family in the target, 0: none */
 	struct wire_python python;
 	uint64_t original[WIRE_FN_COUNT][WIRE_VARIANTS];
 };
@@ -394,6 +430,7 @@ struct wire_header {
 #define WIRE_SYMBOL_STOP "memtrace_stop"
 #define WIRE_SYMBOL_HOOKS "memtrace_hooks"	/* void *[WIRE_FN_COUNT][WIRE_VARIANTS] */
 
+_Static_assert(sizeof(struct wire_family) <= WIRE_FAMILY_SIZE, "the family is one page");
 _Static_assert(sizeof(struct wire_rule) == 12, "rule layout");
 _Static_assert(sizeof(struct wire_row) == 8, "row layout");
 _Static_assert(sizeof(struct wire_thunk_page) <= WIRE_THUNK_CODE, "thunk data runs into the code");

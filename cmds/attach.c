@@ -6,6 +6,7 @@
 
 #include "cmds/command.h"
 #include "cmds/control.h"
+#include "cmds/family.h"
 #include "cmds/live_view.h"
 #include "cmds/signals.h"
 #include "reporters/tui/screen.h"
@@ -80,11 +81,17 @@ static struct mt_error *attach_session(struct session *s)
 	return err ? err : session_arm(s);
 }
 
-static void record_quietly(struct session *s)
+static struct mt_error *record_quietly(struct session *s, int *exit_code_ret)
 {
-	do
-		session_turn(s, TURN_MS);
-	while (s->end == SESSION_GOES_ON);
+	struct family family = { 0 };
+	family_begin(&family, s);
+	do {
+		session_turn(s, family.page ? FAMILY_TURN_MS : TURN_MS);
+		family_turn(&family);
+	} while (s->end == SESSION_GOES_ON);
+	struct mt_error *err = session_close(s, exit_code_ret);
+	family_end(&family, s->end != SESSION_EXIT && s->end != SESSION_EXEC);
+	return err;
 }
 
 /* The process is let go as soon as it is over, before the person who looks on is waited for. */
@@ -121,6 +128,8 @@ struct mt_error *attach_record(pid_t pid, const struct session_options *options,
 {
 	struct session s;
 	struct mt_error *err = way == ATTACH_LIVE ? screen_check() : NULL;
+	if (!err && way == ATTACH_LIVE && options->follow_fork)
+		err = mt_error_create(MT_ERROR_USAGE, "the live view is of one process: leave --follow-fork out");
 	if (!err)
 		err = session_open(&s, pid, options, false);
 	if (err)
@@ -139,8 +148,7 @@ struct mt_error *attach_record(pid_t pid, const struct session_options *options,
 	}
 	if (!options->quiet)
 		cmd_note("recording process %d (%s) to %s; Ctrl-C ends it", pid, s.comm, s.path);
-	record_quietly(&s);
-	err = session_close(&s, exit_code_ret);
+	err = record_quietly(&s, exit_code_ret);
 	session_drop(&s, false);
 	return err;
 }

@@ -4,6 +4,7 @@
  * Called by cmds/main.c; calls cmds/session.h and cmds/child.h. */
 #include "cmds/child.h"
 #include "cmds/command.h"
+#include "cmds/family.h"
 #include "cmds/session.h"
 #include "cmds/signals.h"
 
@@ -138,16 +139,19 @@ static struct mt_error *begin_session(struct session *s, struct child *child,
 
 /* The program became another one: wrapper scripts and interpreter shims do that before the real
  * work begins. The capture begins anew; where the new program cannot be traced the old one stays. */
-static struct mt_error *follow_exec(struct session *s, struct child *child,
+static struct mt_error *follow_exec(struct session *s, struct family *family, struct child *child,
 				    const struct session_options *options)
 {
 	struct session next;
+	family_forget(family);
 	session_drop(s, false);
 	struct mt_error *err = child_run_to_entry(child);
 	if (!err && child->state == CHILD_AT_ENTRY)
 		err = begin_session(&next, child, options, true);
-	if (!err && child->state == CHILD_AT_ENTRY)
+	if (!err && child->state == CHILD_AT_ENTRY) {
 		*s = next;
+		family_begin(family, s);
+	}
 	return err;
 }
 
@@ -159,13 +163,13 @@ static void forward_signals(struct child *child)
 			kill(child->pid, sig);
 }
 
-static struct mt_error *run_loop(struct session *s, struct child *child,
+static struct mt_error *run_loop(struct session *s, struct family *family, struct child *child,
 				 const struct session_options *options, int *exit_code)
 {
 	while (child->state != CHILD_ENDED) {
 		child_poll(child);
 		if (child->state == CHILD_EXECED) {
-			struct mt_error *err = follow_exec(s, child, options);
+			struct mt_error *err = follow_exec(s, family, child, options);
 			if (err)
 				return err;
 			continue;
@@ -175,7 +179,8 @@ static struct mt_error *run_loop(struct session *s, struct child *child,
 			child_wait(child, TURN_MS * 3);
 			continue;
 		}
-		session_turn(s, TURN_MS);
+		session_turn(s, family->page ? FAMILY_TURN_MS : TURN_MS);
+		family_turn(family);
 		if (s->end == SESSION_EXIT || s->end == SESSION_EXEC) {
 			child_wait(child, TURN_MS);	/* says which by an event of its own */
 			continue;
@@ -184,6 +189,7 @@ static struct mt_error *run_loop(struct session *s, struct child *child,
 			continue;
 		child_let_go(child);
 		struct mt_error *err = session_close(s, exit_code);
+		family_end(family, true);
 		session_drop(s, false);
 		if (err) {
 			cmd_print_error(err);
@@ -235,14 +241,18 @@ struct mt_error *cmd_run(int argc, char **argv, int *exit_code_ret)
 	signals_catch();
 	struct session s = { 0 };
 	struct child child = { 0 };
+	struct family family = { 0 };
 	err = start_traced(&child, program, &s, &args.session);
 	if (err)
 		return err;
-	err = run_loop(&s, &child, &args.session, exit_code_ret);
+	if (s.t)
+		family_begin(&family, &s);
+	err = run_loop(&s, &family, &child, &args.session, exit_code_ret);
 	if (s.t) {
 		if (s.end == SESSION_GOES_ON || s.end == SESSION_EXEC)	/* gone either way */
 			s.end = SESSION_EXIT;
 		struct mt_error *close_err = session_close(&s, exit_code_ret);
+		family_end(&family, false);
 		session_drop(&s, false);
 		if (!err)
 			err = close_err;

@@ -31,6 +31,7 @@ static const struct argp_option session_rows[] = {
 	{ "no-native", 'n', NULL, 0, "Python frames only: no native stacks", 0 },
 	{ "on-overflow", 'w', "WHAT", 0, "a full buffer makes the thread \"wait\" (default) or \"drop\" events", 0 },
 	{ "sample", 'S', "BYTES", 0, "record a sample: one block every BYTES on average, like 512KiB; figures are estimates", 0 },
+	{ "follow-fork", 'F', NULL, 0, "record forked children too, each to FILE.PID", 0 },
 	{ "trace-python-allocators", 'p', NULL, 0, "record what Python asks of its own allocators, not what they ask of the system", 0 },
 	{ "force", 'f', NULL, 0, "overwrite FILE", 0 },
 	{ "quiet", 'q', NULL, 0, "print errors only", 0 },
@@ -64,6 +65,9 @@ static error_t parse_row(int key, char *arg, struct argp_state *state)
 			argp_error(state, "%s", err->message);
 		return 0;
 	}
+	case 'F':
+		o->follow_fork = true;
+		return 0;
 	case 'p':
 		o->python_allocators = true;
 		return 0;
@@ -171,21 +175,25 @@ static struct mt_error *open_steps(struct session *s, bool overwrite)
 		err = injection_prepare(s->t, &(struct inject_options){ .no_native = s->options->no_native,
 									  .drop = s->options->drop,
 									  .sample_rate = s->options->sample_rate,
+									  .follow_fork = s->options->follow_fork,
 									  .python_allocators = s->options->python_allocators },
 					&s->injection);
 	if (!err)
 		err = check_python_allocators(s);
+	if (!err && s->options->follow_fork && s->injection->filtered)
+		err = mt_error_create(MT_ERROR_REFUSED, "process %d has a seccomp filter: its children "
+				      "cannot be followed", s->pid);
 	if (!err && s->options->signals_end && signals_end_asked())
 		err = mt_error_create(MT_ERROR_INTERRUPTED, "interrupted before the capture began");
-	uint32_t features = (s->options->no_native ? 0 : CAPTURE_FEATURE_NATIVE) |
+	s->features = (s->options->no_native ? 0 : CAPTURE_FEATURE_NATIVE) |
 			    (!err && s->injection->python.known ? CAPTURE_FEATURE_PYTHON : 0) |
 			    (s->options->sample_rate ? CAPTURE_FEATURE_SAMPLED : 0) |
 			    (!err && s->injection->python.allocators.table[0] ? CAPTURE_FEATURE_PYMALLOC : 0);
 	/* The file comes last: a refused target leaves none behind. */
 	if (!err && s->options->in_memory)
-		err = capture_writer_create_in_memory(features, &s->memory_fd, &s->writer);
+		err = capture_writer_create_in_memory(s->features, &s->memory_fd, &s->writer);
 	else if (!err)
-		err = capture_writer_create(s->path, s->options->force || overwrite, features, &s->writer);
+		err = capture_writer_create(s->path, s->options->force || overwrite, s->features, &s->writer);
 	return err;
 }
 
@@ -476,8 +484,8 @@ static void tell_python(const struct session *s)
 		cmd_note("Python: %s: native stacks only", py->why_unknown);
 }
 
-/* Arming comes last: from then on the target may end at any moment, and what it did is kept. */
-struct mt_error *session_arm(struct session *s)
+/* From now on what the tracer writes is read. */
+static struct mt_error *begin_recording(struct session *s)
 {
 	struct mt_error *err =
 		recorder_create(s->t, s->injection->channel.header, s->writer, &s->recorder);
@@ -487,17 +495,76 @@ struct mt_error *session_arm(struct session *s)
 	if (s->options->flush_ns)
 		recorder_flush_every(s->recorder, s->options->flush_ns);
 	err = put_metadata(s);
-	if (!err)
-		err = recorder_images(s->recorder, &s->injection->images);
+	return err ? err : recorder_images(s->recorder, &s->injection->images);
+}
+
+/* Arming comes last: from then on the target may end at any moment, and what it did is kept. */
+struct mt_error *session_arm(struct session *s)
+{
+	struct mt_error *err = begin_recording(s);
 	if (!err)
 		err = injection_arm(s->injection);
 	if (err)
 		return err;
 	s->armed_ns = clock_ns(CLOCK_MONOTONIC);
-	if (!s->options->quiet)
-		tell_python(s);
-	if (s->injection->slots_refused && !s->options->quiet)
+	if (s->options->quiet)
+		return NULL;
+	tell_python(s);
+	if (s->injection->slots_refused)
 		cmd_note("%u calls of further allocators are not recorded", s->injection->slots_refused);
+	return NULL;
+}
+
+/* ---- forked children ---- */
+
+#define NAME_TRIES 100
+
+/* A file that is there is another child's, of the same number. */
+static struct mt_error *create_child_file(struct session *s, const char *parent_path, uint32_t features)
+{
+	struct mt_error *err = NULL;
+	for (int i = 1; i < NAME_TRIES; i++) {
+		char more[16] = "";
+		if (i > 1)
+			snprintf(more, sizeof(more), ".%d", i);
+		free(s->path);
+		if (asprintf(&s->path, "%s.%d%s", parent_path, s->pid, more) < 0) {
+			s->path = NULL;
+			return &mt_enomem;
+		}
+		mt_error_destroy(err);
+		err = capture_writer_create(s->path, false, features, &s->writer);
+		if (!err || access(s->path, F_OK))
+			break;
+	}
+	return err;
+}
+
+struct mt_error *session_adopt(struct session *s, struct session *root, pid_t pid,
+			       const struct session_options *options, int fd, uint64_t base)
+{
+	*s = (struct session){ .options = options, .pid = pid, .injection = root->injection,
+			       .memory_fd = -1 };
+	strcpy(s->comm, root->comm);
+	s->injection->family = NULL;	/* the page is the caller's */
+	root->injection = NULL;
+	struct mt_error *err = tracee_open(pid, &s->t);
+	if (!err)
+		err = tracee_lock(s->t, 0);
+	if (!err)
+		err = injection_adopt(s->injection, s->t, fd, base);
+	tracee_close(root->t);		/* our copy of its descriptors, with the lock among them */
+	root->t = NULL;
+	if (!err)
+		err = create_child_file(s, root->path, root->features);
+	if (!err)
+		err = begin_recording(s);
+	s->armed_ns = clock_ns(CLOCK_MONOTONIC);
+	if (err) {
+		if (s->injection->armed)
+			atomic_store(&s->injection->channel.header->mode, 0);
+		session_drop(s, s->writer || s->recorder);
+	}
 	return err;
 }
 
@@ -597,7 +664,7 @@ static void print_closing(struct session *s, const struct recorder_counts *c, ui
 	if (c->waits)
 		cmd_note("threads of the process waited %s in all for memtrace to keep up, %s times",
 			 mt_text_duration(waited, c->wait_ns), mt_text_count(events, c->waits));
-	auto_free char *quoted = s->path ? quote_for_shell(path) : NULL;
+	auto_free char *quoted = s->path && !s->options->follows ? quote_for_shell(path) : NULL;
 	if (quoted)
 		fprintf(stderr, "next: memtrace symbolize %s && memtrace flamegraph %s\n", quoted, quoted);
 }

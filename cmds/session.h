@@ -21,11 +21,12 @@ struct session_options {
 	const char *output;		/* NULL: memtrace-<comm>.<pid>.bin */
 	uint64_t duration_ns;		/* 0: no end */
 	uint64_t sample_rate;		/* bytes, 0: every allocation */
-	bool force, quiet, no_native, drop, python_allocators;
+	bool force, quiet, no_native, drop, python_allocators, follow_fork;
 	bool signals_end;		/* SIGINT, SIGTERM and SIGHUP end the capture */
 	bool in_memory;			/* to no file: who reads s.memory_fd sees it, and it is gone then */
 	uint64_t flush_ns;		/* what is recorded is to be read after this time; 0: a second */
 	const char *mode;		/* "attach", "run" */
+	const char *follows;		/* of a forked child: its parent's file; NULL */
 };
 
 enum session_end {
@@ -48,6 +49,7 @@ struct session {
 	int memory_fd;
 	char comm[64];
 	pid_t pid;
+	uint32_t features;		/* of the file: enum capture_feature */
 	uint64_t armed_ns, refresh_ns;
 	enum session_end end;
 	struct mt_error *error;
@@ -64,6 +66,11 @@ struct mt_error *session_open(struct session *s, pid_t pid, const struct session
 			      bool overwrite) MT_MUST_CHECK;
 /* After injection_load(). On failure the tracer is still in: session_abort(), or injection_undo(). */
 struct mt_error *session_arm(struct session *s) MT_MUST_CHECK;
+/* In a process forked for it: the capture of a forked child of root's target, to root's file name with
+ * the child's pid, recording when it returns. `fd`, `base`: the child's own file (inject/injection.h).
+ * Ends root's hold on everything in this process. */
+struct mt_error *session_adopt(struct session *s, struct session *root, pid_t pid,
+			       const struct session_options *options, int fd, uint64_t base) MT_MUST_CHECK;
 /* One poll and one sleep of at most ms. */
 void session_turn(struct session *s, int ms);
 /* Takes the tracer out when the target lives, and finishes the file. Prints nothing. */

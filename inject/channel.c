@@ -6,8 +6,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -182,6 +185,91 @@ struct mt_error *channel_create(struct tracee *t, struct borrow *b, struct chann
 	ch.fd = take_fd(&local);
 	*ret = ch;
 	return close_err;
+}
+
+/* ---- children ---- */
+
+struct mt_error *channel_family_create(struct tracee *t, struct borrow *b, uint64_t *address_ret,
+				       struct wire_family **ret)
+{
+	static const uint8_t zeros[WIRE_FAMILY_SIZE];
+	int fd;
+	auto_close int local = -1;
+	int64_t base = 0;
+	struct mt_error *err = channel_memfd(t, b, WIRE_MEMFD_FAMILY, zeros, sizeof(zeros), &fd, &local);
+	if (err)
+		return err;
+	err = map_target(b, fd, WIRE_FAMILY_SIZE, &base);
+	struct mt_error *close_err = channel_close_fd(b, fd);
+	if (err || close_err) {
+		mt_error_destroy(err ? close_err : NULL);
+		return err ? err : close_err;
+	}
+	if (base < 0 && base > -4096)
+		return mt_error_os((int)-base, "the target cannot map a page of shared memory");
+	void *here = mmap(NULL, WIRE_FAMILY_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, local, 0);
+	if (here == MAP_FAILED)
+		return mt_error_os(errno, "cannot map a page of shared memory");
+	*ret = here;
+	(*ret)->magic = WIRE_FAMILY_MAGIC;
+	*address_ret = (uint64_t)base;
+	return NULL;
+}
+
+/* Published rows and rules lie where they lie in the parent's file; of the module lists only the one
+ * that holds. The modules of a child are at first those of its parent. */
+static void copy_tables(const struct channel *parent, struct channel *ch)
+{
+	struct wire_header *from = parent->header, *to = ch->header;
+	uint64_t list = atomic_load(&from->module_list);
+	uint64_t offset = list >> WIRE_MODULE_COUNT_BITS;
+	uint64_t count = list & ((1u << WIRE_MODULE_COUNT_BITS) - 1);
+	uint64_t rows = from->unwind_offset + CHANNEL_LISTS_SIZE;
+	memcpy(channel_at(ch, to->rules_offset), channel_at(parent, from->rules_offset),
+	       parent->rule_count * sizeof(struct wire_rule));
+	memcpy(channel_at(ch, rows), channel_at(parent, rows), parent->unwind_used - CHANNEL_LISTS_SIZE);
+	memcpy(channel_at(ch, to->unwind_offset), channel_at(parent, offset),
+	       count * sizeof(struct wire_module));
+	ch->unwind_used = parent->unwind_used;
+	ch->rule_count = parent->rule_count;
+	ch->list_next = (count * sizeof(struct wire_module) + 63) & ~63ull;
+	atomic_store(&to->module_list, to->unwind_offset << WIRE_MODULE_COUNT_BITS | count);
+	atomic_store(&to->module_generation, 1);
+}
+
+/* What stands in a header before arming, the same for every process of the family. */
+static void copy_header(const struct wire_header *from, struct wire_header *to)
+{
+	size_t fixed = offsetof(struct wire_header, file_size);
+	memcpy((uint8_t *)to + fixed, (const uint8_t *)from + fixed, sizeof(*to) - fixed);
+	to->magic = from->magic;
+	to->version = from->version;
+	to->options = from->options;
+}
+
+struct mt_error *channel_adopt(struct tracee *child, int fd, uint64_t base,
+			       const struct channel *parent, struct channel *ret)
+{
+	struct channel ch = { .size = parent->size };
+	char path[64], link[64] = "";
+	struct stat st;
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", tracee_pid(child), fd);
+	auto_close int local = open(path, O_RDWR | O_CLOEXEC);
+	if (local < 0)
+		return mt_error_os(errno, "cannot open '%s'", path);
+	if (readlink(path, link, sizeof(link) - 1) < 0 || strncmp(link, "/memfd:" WIRE_MEMFD_DATA, 15) ||
+	    fstat(local, &st) || (uint64_t)st.st_size != ch.size)
+		return mt_error_create(MT_ERROR_OTHER, "'%s' is no memory file of the tracer", path);
+	void *here = mmap(NULL, ch.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, local, 0);
+	if (here == MAP_FAILED)
+		return mt_error_os(errno, "cannot map the shared memory of process %d", tracee_pid(child));
+	ch.header = here;
+	ch.fd = take_fd(&local);
+	copy_header(parent->header, ch.header);
+	ch.header->base = base;
+	copy_tables(parent, &ch);
+	*ret = ch;
+	return NULL;
 }
 
 void channel_destroy(struct channel *ch)

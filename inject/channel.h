@@ -26,6 +26,15 @@ struct mt_error *channel_create(struct tracee *t, struct borrow *b, struct chann
 	MT_MUST_CHECK;
 void channel_destroy(struct channel *ch);
 
+/* The page for all descendants of the target (struct wire_family): mapped there and here. The local
+ * mapping is the caller's, of WIRE_FAMILY_SIZE bytes. */
+struct mt_error *channel_family_create(struct tracee *t, struct borrow *b, uint64_t *address_ret,
+				       struct wire_family **ret) MT_MUST_CHECK;
+/* The file that a forked child made (its descriptor there, where it mapped it) becomes its channel:
+ * laid out as `parent`, with its unwind tables, and nothing else in it. Not armed. */
+struct mt_error *channel_adopt(struct tracee *child, int fd, uint64_t base,
+			       const struct channel *parent, struct channel *ret) MT_MUST_CHECK;
+
 /* A memfd with this content (NULL: empty) in the target. The target's descriptor is fd_ret; it is
  * also opened here when local_fd_ret is given. */
 struct mt_error *channel_memfd(struct tracee *t, struct borrow *b, const char *name,

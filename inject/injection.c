@@ -123,6 +123,8 @@ void injection_destroy(struct injection *in)
 	if (!in)
 		return;
 	channel_destroy(&in->channel);
+	if (in->family)
+		munmap(in->family, WIRE_FAMILY_SIZE);
 	python_deinit(&in->python);
 	slots_deinit(&in->slots);
 	tables_deinit(&in->tables);
@@ -400,7 +402,10 @@ static struct mt_error *load_steps(struct injection *in, struct borrow *b)
 	h->thunk_page = in->thunks.page;
 	borrow_set_end(b, in->thunks.page + WIRE_THUNK_END);
 	h->tid_offset = loader_tid_offset(in->t, b);
-	err = load_tracer(in, b);
+	if (in->options.follow_fork)
+		err = channel_family_create(in->t, b, &h->family, &in->family);
+	if (!err)
+		err = load_tracer(in, b);
 	if (!err)
 		err = take_tables(in);
 	if (!err)
@@ -458,6 +463,60 @@ struct mt_error *injection_arm(struct injection *in)
 		return err;
 	in->armed = true;
 	return thunks_arm(in->t, &in->thunks, true);
+}
+
+/* ---- children ---- */
+
+/* The slots lead to thunks already, but for those of a library that came in that moment: the next
+ * refresh looks at all of them. */
+static void forget_slots(struct injection *in)
+{
+	slots_deinit(&in->slots);
+	in->slots = (struct slots){ 0 };
+	in->slots_patched = 0;
+	memset(in->table_value, 0, sizeof(in->table_value));
+	in->slots_refused = 0;
+	struct wire_header *h = in->channel.header;
+	atomic_store(&h->patches_wanted, 0);
+	atomic_store(&h->patches_applied, 0);
+}
+
+static struct mt_error *adopt_thunks(struct injection *in)
+{
+	struct proc_maps maps = { 0 };
+	struct mt_error *err = proc_maps_read(tracee_pid(in->t), &maps);
+	if (!err)
+		err = thunks_find(in->t, &maps, &in->thunks);
+	proc_maps_deinit(&maps);
+	if (!err && !in->thunks.page)
+		err = mt_error_create(MT_ERROR_GONE, "process %d has no thunks", tracee_pid(in->t));
+	return err;
+}
+
+struct mt_error *injection_adopt(struct injection *in, struct tracee *child, int fd, uint64_t base)
+{
+	struct channel channel;
+	struct mt_error *err = check_room(child);
+	if (!err)
+		err = channel_adopt(child, fd, base, &in->channel, &channel);
+	if (err)
+		return err;
+	/* What the parent's controller has goes on being its own: only our copy is dropped. */
+	channel_destroy(&in->channel);
+	in->channel = channel;
+	in->t = child;
+	in->armed = false;
+	tables_detach(&in->tables);
+	forget_slots(in);
+	err = adopt_thunks(in);
+	if (err)
+		return err;
+	publish_originals(in);
+	err = fill_header(in);
+	if (!err)
+		err = arm_mode(in->channel.header);
+	in->armed = !err;
+	return err;
 }
 
 /* ---- libraries come and go ---- */

@@ -27,6 +27,7 @@ struct inject_options {
 	bool no_native;		/* no native frames */
 	bool drop;		/* a full ring drops instead of waiting */
 	uint64_t sample_rate;	/* bytes from one recorded block to the next, 0: all are */
+	bool follow_fork;	/* children shall ask for a channel of their own */
 	bool python_allocators;	/* what Python asks of its own allocators, not what they ask */
 };
 
@@ -41,6 +42,7 @@ struct injection {
 	struct thunks thunks;
 	struct python python;
 	struct channel channel;
+	struct wire_family *family;	/* our mapping; NULL: children are not followed */
 	bool armed;
 	bool filtered;		/* some thread has a seccomp filter */
 	unsigned slots_refused;	/* no thunk left for them */
@@ -54,6 +56,10 @@ struct mt_error *injection_prepare(struct tracee *t, const struct inject_options
 struct mt_error *injection_load(struct injection *in, struct borrow *b) MT_MUST_CHECK;
 /* On failure the tracer is still in the target: injection_undo(), or removal_run(). */
 struct mt_error *injection_arm(struct injection *in) MT_MUST_CHECK;
+/* In a process forked for it: turns the copy of a parent's injection into that of its forked child,
+ * which asked for it in an entry of the family (its descriptor, its mapping), and arms it. */
+struct mt_error *injection_adopt(struct injection *in, struct tracee *child, int fd, uint64_t base)
+	MT_MUST_CHECK;
 /* Takes out what was loaded, as far as it can be on this thread. */
 void injection_undo(struct injection *in, struct borrow *b);
 /* Looks whether the loader's list changed (cheap), or in any case with `force`; answers waiting

@@ -31,6 +31,9 @@ static void note_map(const struct proc_map *m, struct residue *r)
 			r->data_base = m->start;
 		r->data = true;
 		r->data_size = m->end - r->data_base;
+	} else if (strstr(m->path, "/memfd:" WIRE_MEMFD_FAMILY)) {
+		r->family = true;
+		r->family_base = m->start;
 	} else if (strstr(m->path, WIRE_MEMFD_TRACER)) {
 		if (!r->tracer)
 			r->tracer_start = m->start;
@@ -403,6 +406,9 @@ static struct mt_error *unload(struct removal *r, struct borrow *b)
 	borrow_set_stack(b, 0, 0);
 	if (!err)
 		err = close_left_fds(r, b);
+	if (!err && r->there.family)
+		err = borrow_syscall(b, SYS_munmap,
+				     (uint64_t[6]){ r->there.family_base, WIRE_FAMILY_SIZE }, &rc);
 	if (!err && r->there.data)
 		err = borrow_syscall(b, SYS_munmap,
 				     (uint64_t[6]){ r->there.data_base, r->there.data_size }, &rc);

@@ -13,12 +13,13 @@
 #include "capture/wire.h"
 
 struct residue {
-	bool data, tracer, thunk;	/* mapped */
+	bool data, tracer, thunk, family;	/* mapped */
 	bool thunk_armed;
 	bool controller_alive;		/* the capture is in progress */
 	bool controller_runs;		/* its process is there; it may be taking the tracer out */
 	int controller_pid;		/* of the data, 0: unknown */
 	uint64_t data_base, data_size;
+	uint64_t family_base;
 	uint64_t tracer_start, tracer_end;
 	uint64_t thunk_page;
 	unsigned slots;			/* changed pointers */
@@ -29,7 +30,7 @@ struct residue {
 struct mt_error *residue_read(struct tracee *t, struct residue *ret) MT_MUST_CHECK;
 static inline bool residue_clean(const struct residue *r)
 {
-	return !r->data && !r->tracer && !r->thunk_armed && !r->fds;
+	return !r->data && !r->tracer && !r->family && !r->thunk_armed && !r->fds;
 }
 
 enum removal_result {

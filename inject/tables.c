@@ -32,6 +32,18 @@ void tables_deinit(struct tables *tables)
 	unwind_rules_deinit(&tables->rules);
 }
 
+void tables_detach(struct tables *tables)
+{
+	if (tables->waiting >= 0)
+		close(tables->waiting);
+	tables->waiting = -1;
+	tables->waiting_size = 0;
+	/* What was compiled and not published is compiled again. */
+	for (size_t i = 0; i < tables->entries.len; i++)
+		if (!tables->entries.items[i].published)
+			tables->entries.items[i] = (struct table_entry){ 0 };
+}
+
 /* All executable segments, and whatever lies between them. */
 static void exec_range(const struct image *img, struct table_entry *e)
 {

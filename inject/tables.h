@@ -33,6 +33,8 @@ struct table_entry {
 
 void tables_init(struct tables *tables);
 void tables_deinit(struct tables *tables);
+/* In a forked process: shares no file with the other one any more. */
+void tables_detach(struct tables *tables);
 /* All images that have no table yet. An image whose tables cannot be read gets an empty one:
  * stacks are truncated there. */
 struct mt_error *tables_compile(struct tracee *t, const struct images *images, struct tables *tables)

@@ -22,7 +22,7 @@ static void take_originals(void)
 			__atomic_store_n(&tracer.original[fn][v], h->original[fn][v], __ATOMIC_RELEASE);
 }
 
-EXPORT long memtrace_start(struct wire_header *header)
+void tracer_take_header(struct wire_header *header)
 {
 	tracer.header = header;
 	tracer.base = (uint8_t *)header;
@@ -32,8 +32,15 @@ EXPORT long memtrace_start(struct wire_header *header)
 	tracer.rules = (const struct wire_rule *)(tracer.base + header->rules_offset);
 	tracer.ring_size = header->ring_size;
 	tracer.sample_rate = header->sample_rate;
-	size_t threads_size = sizeof(struct local) + header->ring_count * sizeof(struct thread *);
+	tracer.family = (struct wire_family *)header->family;
+	tracer.channel_size = header->file_size;
 	tracer.tid_offset = header->tid_offset;
+}
+
+EXPORT long memtrace_start(struct wire_header *header)
+{
+	tracer_take_header(header);
+	size_t threads_size = sizeof(struct local) + header->ring_count * sizeof(struct thread *);
 	tracer.entry_mask = 2 * header->ring_count - 1;
 	tracer.local_size = threads_size + (tracer.entry_mask + 1ull) * sizeof(struct thread_entry);
 	tracer.local = sys_map(tracer.local_size);

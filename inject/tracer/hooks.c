@@ -46,9 +46,9 @@ static inline __attribute__((always_inline)) struct thread *hook_enter(enum wire
 		t = thread_register();
 	if (unlikely(!t))
 		return NULL;
-	struct wire_ring *ring = t->ring;
-	if (unlikely(!ring))
+	if (unlikely(!t->ring) && !(t = thread_register()))
 		return NULL;		/* forked child */
+	struct wire_ring *ring = t->ring;
 	if (unlikely(__atomic_load_n((uint32_t *)&ring->in_hook, __ATOMIC_RELAXED)))
 		return hook_nested(ring);
 	if (unlikely(!tracer_armed()))
@@ -467,7 +467,7 @@ static struct wire_ring *load_enter(uint64_t *gadget, const uint64_t *frame)
 static void load_leave(struct wire_ring *ring)
 {
 	struct thread *t = thread_self();
-	if (unlikely(!t || t->ring != ring))
+	if (unlikely(!t || t->ring != ring || !ring->loading))
 		return;		/* a constructor forked, and this is the child: the ring is its parent's */
 	tracer_after_load();
 	__atomic_store_n((uint32_t *)&ring->loading, ring->loading - 1, __ATOMIC_RELEASE);

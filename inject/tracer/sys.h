@@ -14,6 +14,10 @@
 #define SYS_sched_yield 24
 #define SYS_madvise 28
 #define SYS_prctl 157
+#define SYS_getpid 39
+#define SYS_close 3
+#define SYS_ftruncate 77
+#define SYS_memfd_create 319
 #define SYS_gettid 186
 #define SYS_futex 202
 #define SYS_process_vm_readv 310
@@ -21,7 +25,9 @@
 #define PR_GET_NAME 16
 #define PROT_READ 1
 #define PROT_WRITE 2
+#define MAP_SHARED 0x01
 #define MAP_PRIVATE 0x02
+#define MFD_CLOEXEC 1
 #define MAP_ANONYMOUS 0x20
 #define MAP_NORESERVE 0x4000
 #define MAP_FAILED ((void *)-1)

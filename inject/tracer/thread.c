@@ -238,7 +238,7 @@ static struct thread *thread_create(uint32_t slot)
 struct thread *thread_register(void)
 {
 	struct local *local = tracer.local;
-	if (!local || !local->alive || !tracer_armed())
+	if (!local || (unlikely(!local->alive) && !tracer_join_family()) || !tracer_armed())
 		return NULL;
 	uint32_t slot = 0;
 	struct wire_ring *ring = ring_take(&slot);

@@ -104,8 +104,17 @@ struct thread_entry {
 };
 #define THREAD_PROBES 64u
 
+enum joined {			/* of a forked child */
+	JOIN_UNDECIDED = 0,
+	JOIN_WAITING,
+	JOIN_DONE,
+	JOIN_OUT,		/* passes through for ever */
+};
+
 struct local {			/* wiped on fork */
 	uint32_t alive;
+	uint32_t joined;	/* enum joined */
+	uint32_t joiner;	/* thread id of who waits */
 	struct thread *threads[];	/* by ring; then, without TLS, the entries */
 };
 
@@ -124,6 +133,8 @@ struct tracer {
 	size_t local_size;
 	struct thread_entry *entries;	/* in local; a power of two of them */
 	uint32_t entry_mask, tid_offset;
+	struct wire_family *family;	/* inherited by children; NULL: they are not followed */
+	uint64_t channel_size;
 	/* A copy: the shared memory is not there in a forked child, the hooks still are. */
 	uint64_t original[WIRE_FN_COUNT][WIRE_VARIANTS];
 };
@@ -191,7 +202,12 @@ static inline bool native_in_stack(const struct thread *t, uint64_t address)
 	return address - t->good_start < t->good_end - t->good_start;
 }
 
+/* ---- family.c ---- */
+/* In a forked child, for whom nothing is set up yet: true when it is recorded from now on. */
+bool tracer_join_family(void);
+
 /* ---- control.c ---- */
+void tracer_take_header(struct wire_header *header);
 long memtrace_apply_patches(void);
 void tracer_after_load(void);
 /* Python's allocator tables, when they are recorded: has somebody put other functions there? */
