@@ -206,6 +206,28 @@ function parse_folded(text_) {
 	}));
 }
 
+/* The shown tree as `transform folded` writes it, by bytes and by count. */
+function folded_as_transform() {
+	const { tree, model } = report, out = [{}, {}];
+	const label = (node) => {
+		const frame = tree.frame[node];
+		if (frame >= model.frames)
+			return '<unknown>';
+		const name = model.functionName(frame).replace(/[\\;]/g, (c) => c === ';' ? '\\x3b' : '\\\\');
+		const place = model.place(frame, false);
+		return place ? `${name} (${place})` : name;
+	};
+	/* What has no stack at all is the root's own. */
+	for (let i = 0; i < tree.count; i++) {
+		if (tree.selfBlocks[i] === 0)
+			continue;
+		const stack = i ? tree.path(i).map(label).join(';') : '<unknown>';
+		out[0][stack] = (out[0][stack] || 0) + tree.selfBytes[i];
+		out[1][stack] = (out[1][stack] || 0) + tree.selfBlocks[i];
+	}
+	return out;
+}
+
 test('the page of a real capture agrees with transform and stats', async () => {
 	memtrace('run', '-q', '-o', 'real.bin', '--', '/usr/bin/python3', '-c', PROGRAM);
 	memtrace('symbolize', 'real.bin');
@@ -219,25 +241,7 @@ test('the page of a real capture agrees with transform and stats', async () => {
 			await page.click('[data-show=interpreter]');
 		for (const view of VIEWS) {
 			await page.click(`[data-view=${view}]`);
-			const shown = await page.evaluate(() => {
-				const { tree, model } = report, out = [{}, {}];
-				const label = (node) => {
-					const frame = tree.frame[node];
-					if (frame >= model.frames)
-						return '<unknown>';
-					const name = model.functionName(frame).replace(/[\\;]/g, (c) => c === ';' ? '\\x3b' : '\\\\');
-					const place = model.place(frame, false);
-					return place ? `${name} (${place})` : name;
-				};
-				for (let i = 1; i < tree.count; i++) {
-					if (tree.selfBlocks[i] === 0)
-						continue;
-					const stack = tree.path(i).map(label).join(';');
-					out[0][stack] = (out[0][stack] || 0) + tree.selfBytes[i];
-					out[1][stack] = (out[1][stack] || 0) + tree.selfBlocks[i];
-				}
-				return out;
-			});
+			const shown = await page.evaluate(folded_as_transform);
 			for (const [k, metric] of ['bytes', 'count'].entries()) {
 				const folded_ = parse_folded(memtrace('transform', 'folded', 'real.bin', '--view', view, '--metric', metric,
 					...interpreter ? ['--interpreter-frames'] : []));
@@ -249,6 +253,43 @@ test('the page of a real capture agrees with transform and stats', async () => {
 	}
 	assert.ok((await page.evaluate(() => report.layout.rows)) > 10);
 });
+
+/* Programs that nobody here wrote, recorded in every way. */
+const CAPTURES = [
+	['sort', [], ['/usr/bin/sort', '/etc/services']],
+	['sampled', ['--sample', '64KiB'], ['/usr/bin/python3', '-c', PROGRAM]],
+	['python frames alone', ['--no-native'], ['/usr/bin/python3', '-c', PROGRAM]],
+	['pymalloc', ['--trace-python-allocators'], ['/usr/bin/python3', '-c', 'import json; json.loads(json.dumps(list(range(2000))))']],
+	['perl', [], ['/usr/bin/perl', '-e', 'my %h; $h{$_} = "x" x $_ for 1..2000; delete $h{$_} for 1..900']],
+	['few events', [], ['/bin/true']],
+];
+for (const [name, options, command] of CAPTURES) {
+	test(`numbers of a capture are the same everywhere: ${name}`, async () => {
+		const file = `table-${CAPTURES.findIndex(([n]) => n === name)}.bin`;
+		memtrace('run', '-q', '-f', '-o', file, ...options, '--', ...command);
+		memtrace('symbolize', file);
+		memtrace('flamegraph', '-f', '-o', 'table.html', file);
+		const page = await open({ url: `file://${in_folder('table.html')}` });
+		const stats = JSON.parse(memtrace('stats', '--json', file)), { metadata } = stats;
+		const leaks = JSON.parse(memtrace('leaks', '--json', '-n', '0', file));
+		const totals = await page.evaluate(() => report.model.views.map((v) => [v.totalBytes, v.totalCount]));
+		assert.deepEqual(totals.slice(0, 3), [[metadata.peak_memory, metadata.peak_count],
+			[metadata.leaked_bytes, metadata.leaked_count], [stats.total_bytes_allocated, stats.total_num_allocations]]);
+		assert.deepEqual([leaks.leaked_bytes, leaks.leaked_count], totals[1]);
+		/* All of the time is a range like any other. */
+		assert.deepEqual(await page.evaluate(() => [0, 1].map((v) => {
+			const whole = report.model.rangeView(v, [-1, report.model.instants]);
+			return [whole.totalBytes, whole.totalCount];
+		})), totals.slice(0, 2));
+		for (const view of VIEWS.filter((v) => v !== 'temporary' || !metadata.estimated)) {
+			await page.click(`[data-view=${view}]`);
+			const shown = await page.evaluate(folded_as_transform);
+			for (const [k, metric] of ['bytes', 'count'].entries())
+				assert.deepEqual(Object.fromEntries(Object.entries(shown[k]).filter(([, v]) => v > 0)),
+					parse_folded(memtrace('transform', 'folded', file, '--view', view, '--metric', metric)), `${view} ${metric}`);
+		}
+	});
+}
 
 test('the command keeps what is there, splits threads and inverts', async () => {
 	assert.throws(() => memtrace('flamegraph', 'real.bin'), /exists.*\n.*-f/);
