@@ -94,16 +94,17 @@ struct mt_error *image_each_relocation(struct tracee *t, struct image *img,
 
 /* Opens the image's file as this process can reach it, identity checked; -1: not reachable. */
 int image_open_file(struct tracee *t, const struct image *img);
-/* The bytes of a loaded range of the image, from the file when reachable, else from memory. The
- * caller frees with munmap/free as image_bytes_deinit() does. */
+/* The bytes of a loaded range of the image, from its file (image_open_file()) when that is reachable,
+ * else, with -1, from memory. The caller frees by image_bytes_deinit(). */
 struct image_bytes {
 	const uint8_t *data;
 	size_t size;
 	void *owner;
 	size_t owner_size;
 };
-struct mt_error *image_read_range(struct tracee *t, const struct image *img, uint64_t address,
-				  size_t size, struct image_bytes *ret) MT_MUST_CHECK;
+struct mt_error *image_read_range(struct tracee *t, const struct image *img, int fd,
+				  uint64_t address, size_t size, struct image_bytes *ret)
+	MT_MUST_CHECK;
 void image_bytes_deinit(struct image_bytes *bytes);
 
 #endif

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #define SECTIONS_MAX 65536u
+#define PHDRS_MAX 128u
 
 size_t image_note_build_id(const uint8_t *data, size_t size, uint64_t align, uint8_t ret[64])
 {
@@ -65,17 +66,18 @@ static bool read_ehdr(int fd, Elf64_Ehdr *ret)
 static size_t file_build_id(int fd, uint8_t ret[64])
 {
 	Elf64_Ehdr ehdr;
+	Elf64_Phdr phdrs[PHDRS_MAX];
 	uint8_t note[1024];
-	if (!read_ehdr(fd, &ehdr) || ehdr.e_phentsize != sizeof(Elf64_Phdr))
+	if (!read_ehdr(fd, &ehdr) || ehdr.e_phentsize != sizeof(Elf64_Phdr) ||
+	    ehdr.e_phnum > PHDRS_MAX ||
+	    !pread_exactly(fd, phdrs, ehdr.e_phnum * sizeof(phdrs[0]), ehdr.e_phoff))
 		return 0;
 	for (unsigned i = 0; i < ehdr.e_phnum; i++) {
-		Elf64_Phdr p;
-		if (!pread_exactly(fd, &p, sizeof(p), ehdr.e_phoff + i * sizeof(p)))
-			return 0;
-		size_t size = p.p_filesz < sizeof(note) ? p.p_filesz : sizeof(note);
-		if (p.p_type != PT_NOTE || !pread_exactly(fd, note, size, p.p_offset))
+		const Elf64_Phdr *p = &phdrs[i];
+		size_t size = p->p_filesz < sizeof(note) ? p->p_filesz : sizeof(note);
+		if (p->p_type != PT_NOTE || !pread_exactly(fd, note, size, p->p_offset))
 			continue;
-		size_t got = image_note_build_id(note, size, p.p_align, ret);
+		size_t got = image_note_build_id(note, size, p->p_align, ret);
 		if (got)
 			return got;
 	}
@@ -210,8 +212,8 @@ static uint64_t range_offset(const struct image *img, uint64_t address, uint64_t
 	return UINT64_MAX;
 }
 
-struct mt_error *image_read_range(struct tracee *t, const struct image *img, uint64_t address,
-				  size_t size, struct image_bytes *ret)
+struct mt_error *image_read_range(struct tracee *t, const struct image *img, int fd,
+				  uint64_t address, size_t size, struct image_bytes *ret)
 {
 	if (!image_holds(img, address, size) || size > IMAGE_TABLE_MAX)
 		return mt_error_create(MT_ERROR_CORRUPT, "'%s' has no bytes at 0x%llx", img->path,
@@ -221,8 +223,7 @@ struct mt_error *image_read_range(struct tracee *t, const struct image *img, uin
 		return &mt_enomem;
 	/* Reading the target's memory would make its pages resident; the file's are shared. */
 	uint64_t offset = range_offset(img, address, size);
-	auto_close int fd = offset == UINT64_MAX ? -1 : image_open_file(t, img);
-	if (fd < 0 || !pread_exactly(fd, data, size, offset)) {
+	if (fd < 0 || offset == UINT64_MAX || !pread_exactly(fd, data, size, offset)) {
 		struct mt_error *err = tracee_read(t, address, data, size);
 		if (err)
 			return err;

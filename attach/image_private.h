@@ -35,6 +35,9 @@ struct image_private {
 	uint64_t versym;
 	/* DT_GNU_HASH header; bloom_words 0: not read yet or not usable */
 	uint32_t hash_buckets, hash_first, hash_bloom_words, hash_shift;
+	/* The whole filter where it is short: most lookups in most libraries end there. */
+	bool hash_bloom_known;
+	uint64_t hash_bloom[32];
 	/* image_function_at() */
 	bool functions_read;
 	MT_ARRAY(struct image_function) functions;

@@ -101,6 +101,18 @@ static bool gnu_header(struct tracee *t, struct image *img)
 	p->hash_first = header[1];
 	p->hash_bloom_words = header[2];
 	p->hash_shift = header[3];
+	p->hash_bloom_known = header[2] <= sizeof(p->hash_bloom) / sizeof(p->hash_bloom[0]) &&
+			      read_at(t, img->gnu_hash + 16, p->hash_bloom, header[2] * 8ull);
+	return true;
+}
+
+static bool gnu_bloom_word(const struct lookup *l, uint32_t hash, uint64_t *ret)
+{
+	const struct image_private *p = l->img->priv;
+	uint64_t index = hash / 64 % p->hash_bloom_words;
+	if (!p->hash_bloom_known)
+		return read_at(l->t, l->img->gnu_hash + 16 + index * 8, ret, sizeof(*ret));
+	*ret = p->hash_bloom[index];
 	return true;
 }
 
@@ -121,9 +133,8 @@ static void gnu_lookup(struct lookup *l)
 	const struct image_private *p = l->img->priv;
 	uint32_t h = gnu_hash(l->name), index, chain[64];
 	uint64_t word;
-	uint64_t address = l->img->gnu_hash + 16 + (h / 64 % p->hash_bloom_words) * 8ull;
 	uint64_t mask = 1ull << (h % 64) | 1ull << ((h >> (p->hash_shift & 31)) % 64);
-	if (!read_at(l->t, address, &word, sizeof(word)) || (word & mask) != mask)
+	if (!gnu_bloom_word(l, h, &word) || (word & mask) != mask)
 		return;
 	if (!read_at(l->t, gnu_bucket_address(l->img, h % p->hash_buckets), &index,
 		     sizeof(index)) || index < p->hash_first)

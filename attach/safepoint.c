@@ -19,6 +19,8 @@
 
 #define FRAMES_MAX 16384
 #define TEXT_MAX (64u << 20)
+#define SCAN_WINDOW (64u << 10)	/* of code looked at in one piece; pieces overlap by */
+#define SNIPPET_MAX 64u
 #define SCAN_MAX (8u << 20)	/* of a stack; the default limit of a main thread's */
 /* glibc and musl keep signals 32 and 33 for themselves and unblock them except in critical
  * sections of their own (spawn, thread creation and exit, abort). */
@@ -65,12 +67,15 @@ static struct mt_error *scan_code(struct safepoint *sp, const struct proc_map *m
 {
 	if (!(m->prot & PROT_EXEC) || !(m->prot & PROT_READ) || m->end - m->start > TEXT_MAX)
 		return NULL;
-	size_t size = (size_t)(m->end - m->start);
-	auto_free uint8_t *code = malloc(size);
+	auto_free uint8_t *code = malloc(SCAN_WINDOW);
 	if (!code)
 		return &mt_enomem;
-	size = tracee_read_some(sp->t, m->start, code, size);
-	arch_find_snippets(code, size, m->start, &sp->snippets);
+	for (uint64_t at = m->start; at < m->end && !arch_snippets_complete(&sp->snippets);
+	     at += SCAN_WINDOW - SNIPPET_MAX) {
+		size_t size = m->end - at < SCAN_WINDOW ? m->end - at : SCAN_WINDOW;
+		size = tracee_read_some(sp->t, at, code, size);
+		arch_find_snippets(code, size, at, &sp->snippets);
+	}
 	return NULL;
 }
 

@@ -5,6 +5,7 @@
 #include "attach/safepoint_private.h"
 
 #include "attach/preflight.h"
+#include "base/hash.h"
 
 #include <string.h>
 
@@ -58,15 +59,49 @@ static const char *const allocator_libraries[] = {
 	"ltalloc", "libmemusage", "c_malloc_debug", "ptmalloc",
 };
 
-static bool is_one_of(const char *name, const char *const *names, size_t count)
+/* All those names by their hash: a C library has thousands of functions to be asked for. */
+struct known_names {
+	struct mt_map reasons;		/* hash -> index in lists, position in that */
+};
+
+static const struct name_list {
+	const char *const *names;
+	size_t count;
+	enum safepoint_reason reason;
+} name_lists[] = {
+#define LIST(names, reason) { names, sizeof(names) / sizeof(*(names)), reason }
+	LIST(allocator_names, SAFEPOINT_ALLOCATOR),
+	LIST(process_names, SAFEPOINT_PROCESS),
+	LIST(thread_names, SAFEPOINT_THREADS),
+	LIST(loader_names, SAFEPOINT_LOADER),
+#undef LIST
+};
+
+static uint64_t name_hash(const char *name)
 {
-	for (size_t i = 0; i < count; i++)
-		if (!strcmp(name, names[i]))
-			return true;
-	return false;
+	uint64_t h = 0xcbf29ce484222325ull;	/* FNV-1a */
+	for (; *name; name++)
+		h = (h ^ (uint8_t)*name) * 0x100000001b3ull;
+	return h;
 }
 
-#define ONE_OF(name, names) is_one_of(name, names, sizeof(names) / sizeof(*(names)))
+static bool known_names_init(struct known_names *known)
+{
+	*known = (struct known_names){ MT_MAP_INIT };
+	for (size_t i = 0; i < sizeof(name_lists) / sizeof(*name_lists); i++)
+		for (size_t k = 0; k < name_lists[i].count; k++)
+			if (!mt_map_put(&known->reasons, name_hash(name_lists[i].names[k]),
+					i << 16 | k))
+				return false;
+	return true;
+}
+
+static enum safepoint_reason known_reason(const struct known_names *known, const char *name)
+{
+	const uint64_t *found = mt_map_get(&known->reasons, name_hash(name));
+	const struct name_list *list = found ? &name_lists[*found >> 16] : NULL;
+	return list && !strcmp(list->names[*found & 0xffff], name) ? list->reason : SAFEPOINT_OK;
+}
 
 bool ranges_add(struct ranges *r, uint64_t start, uint64_t end, enum safepoint_reason reason)
 {
@@ -95,6 +130,7 @@ struct function {
 
 struct functions {
 	MT_ARRAY(struct function) list;
+	const struct known_names *known;
 	bool is_libc, failed;
 };
 
@@ -112,14 +148,11 @@ static bool collect(const char *name, const struct image_symbol *sym, void *arg)
 	if (sym->type != STT_FUNC && sym->type != STT_GNU_IFUNC)
 		return true;
 	struct function fn = { sym->address, sym->address + sym->size, SAFEPOINT_OK };
-	if (ONE_OF(name, allocator_names) || (!f->is_libc && has_allocator_prefix(name)))
+	enum safepoint_reason reason = known_reason(f->known, name);
+	if (reason == SAFEPOINT_ALLOCATOR || f->is_libc)
+		fn.reason = reason;
+	else if (has_allocator_prefix(name))
 		fn.reason = SAFEPOINT_ALLOCATOR;
-	else if (f->is_libc && ONE_OF(name, process_names))
-		fn.reason = SAFEPOINT_PROCESS;
-	else if (f->is_libc && ONE_OF(name, thread_names))
-		fn.reason = SAFEPOINT_THREADS;
-	else if (f->is_libc && ONE_OF(name, loader_names))
-		fn.reason = SAFEPOINT_LOADER;
 	/* Of other images only the allocator matters: no need to keep a browser's symbols. */
 	if (!f->is_libc && fn.reason == SAFEPOINT_OK)
 		return true;
@@ -186,7 +219,8 @@ static bool is_allocator_library(const struct image *img)
 	return false;
 }
 
-static bool add_image(struct ranges *r, struct tracee *t, struct image *img)
+static bool add_image(struct ranges *r, struct tracee *t, struct image *img,
+		      const struct known_names *known)
 {
 	struct image_symbol sym;
 	if (img->is_tracer)
@@ -195,7 +229,7 @@ static bool add_image(struct ranges *r, struct tracee *t, struct image *img)
 		return add_code(r, img, SAFEPOINT_LOADER);
 	if (is_allocator_library(img))
 		return add_code(r, img, SAFEPOINT_ALLOCATOR);
-	struct functions f = { .is_libc = is_c_library(img) };
+	struct functions f = { .known = known, .is_libc = is_c_library(img) };
 	if (!f.is_libc && !image_find_symbol(t, img, "malloc", &sym) &&
 	    !image_find_symbol(t, img, "free", &sym))
 		return true;
@@ -215,11 +249,13 @@ static int by_range(const void *a, const void *b)
 
 bool ranges_build(struct ranges *r, struct tracee *t, const struct images *images)
 {
-	bool ok = true;
+	struct known_names known;
+	bool ok = known_names_init(&known);
 	r->len = 0;
 	for (size_t i = 0; i < images->list.len && ok; i++)
 		if (!images->list.items[i]->unloaded)
-			ok = add_image(r, t, images->list.items[i]);
+			ok = add_image(r, t, images->list.items[i], &known);
+	mt_map_deinit(&known.reasons);
 	if (!ok)
 		return false;
 	if (r->len)

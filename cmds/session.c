@@ -4,7 +4,7 @@
  * Called by cmds/attach.c and cmds/run.c; calls attach/, inject/, record/. */
 #include "cmds/session.h"
 
-#include "attach/preflight.h"
+#include "attach/proc.h"
 #include "base/text.h"
 #include "cmds/signals.h"
 #include "inject/removal.h"
@@ -162,13 +162,13 @@ static struct mt_error *check_python_allocators(struct session *s)
 static struct mt_error *open_steps(struct session *s, bool overwrite)
 {
 	struct proc_status status;
-	struct mt_error *err = preflight(s->pid, &status);
+	struct mt_error *err = tracee_open(s->pid, &s->t);
+	if (!err)
+		err = proc_status_read(s->pid, &status);
 	if (err)
 		return err;
 	strcpy(s->comm, status.comm);
 	err = s->options->in_memory ? NULL : choose_path(s);
-	if (!err)
-		err = tracee_open(s->pid, &s->t);
 	if (!err)
 		err = refuse_second_capture(s);
 	if (!err)

@@ -63,9 +63,10 @@ static void add_cold_part(struct tracee *t, const struct image *img,
 	char start[32];
 	if (!eval->size || !img->eh_frame_hdr)
 		return;
-	auto_error struct mt_error *err = image_read_range(t, img, eval->address, eval->size, &code);
+	auto_close int fd = image_open_file(t, img);
+	auto_error struct mt_error *err = image_read_range(t, img, fd, eval->address, eval->size, &code);
 	if (!err)
-		err = image_read_range(t, img, img->eh_frame_hdr, img->eh_frame_hdr_size, &hdr);
+		err = image_read_range(t, img, fd, img->eh_frame_hdr, img->eh_frame_hdr_size, &hdr);
 	const struct code_bytes function = { code.data, code.size, eval->address };
 	const struct code_bytes table = { hdr.data, hdr.size, img->eh_frame_hdr };
 	bool found = !err && cold_part_find(&function, &table, &part);

@@ -78,7 +78,8 @@ static bool read_code(struct search *s, const char *name, unsigned field)
 	if (!image_find_symbol(s->t, s->img, name, &sym) || !sym.size)
 		return false;
 	size_t size = sym.size < CODE_MAX ? sym.size : CODE_MAX;
-	auto_error struct mt_error *err = image_read_range(s->t, s->img, sym.address, size,
+	auto_close int fd = image_open_file(s->t, s->img);
+	auto_error struct mt_error *err = image_read_range(s->t, s->img, fd, sym.address, size,
 							   &s->bytes[field]);
 	if (err)
 		return false;

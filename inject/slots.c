@@ -43,7 +43,7 @@ void slots_deinit(struct slots *slots)
 static int function_of(const char *symbol)
 {
 	for (int fn = 0; fn < WIRE_FN_COUNT; fn++)
-		if (!strcmp(function_names[fn], symbol))
+		if (function_names[fn][0] == symbol[0] && !strcmp(function_names[fn], symbol))
 			return fn;
 	return -1;
 }

@@ -48,12 +48,12 @@ static uint64_t last_fde(struct mt_cursor *hdr, uint8_t count_encoding, uint8_t 
 	return last;
 }
 
-static struct mt_error *find_eh_frame(struct tracee *t, const struct image *img,
+static struct mt_error *find_eh_frame(struct tracee *t, const struct image *img, int fd,
 				      struct frame_range *ret)
 {
 	struct image_bytes bytes = { 0 };
-	struct mt_error *err = image_read_range(t, img, img->eh_frame_hdr, img->eh_frame_hdr_size,
-						&bytes);
+	struct mt_error *err = image_read_range(t, img, fd, img->eh_frame_hdr,
+						img->eh_frame_hdr_size, &bytes);
 	if (err)
 		return err;
 	uint64_t vaddr = img->eh_frame_hdr - img->bias;
@@ -68,7 +68,7 @@ static struct mt_error *find_eh_frame(struct tracee *t, const struct image *img,
 				       img->path);
 	uint32_t length;
 	if (last > ret->start && last - ret->start < segment_bytes_from(img, ret->start)) {
-		err = image_read_range(t, img, last + img->bias, sizeof(length), &bytes);
+		err = image_read_range(t, img, fd, last + img->bias, sizeof(length), &bytes);
 		if (err)
 			return err;
 		memcpy(&length, bytes.data, sizeof(length));
@@ -82,7 +82,8 @@ static struct mt_error *compile_loaded(struct tracee *t, const struct image *img
 				       struct unwind_rules *rules, struct unwind_table *ret)
 {
 	struct frame_range range = { 0 };
-	struct mt_error *err = find_eh_frame(t, img, &range);
+	auto_close int fd = image_open_file(t, img);
+	struct mt_error *err = find_eh_frame(t, img, fd, &range);
 	if (err)
 		return err;
 	uint64_t size = segment_bytes_from(img, range.start);
@@ -92,7 +93,7 @@ static struct mt_error *compile_loaded(struct tracee *t, const struct image *img
 	if (range.end > range.start && range.end - range.start < size)
 		size = range.end - range.start;
 	struct image_bytes bytes = { 0 };
-	err = image_read_range(t, img, img->bias + range.start, size, &bytes);
+	err = image_read_range(t, img, fd, img->bias + range.start, size, &bytes);
 	if (err)
 		return err;
 	err = unwind_compile_section(bytes.data, bytes.size, range.start, false, rules, ret);

@@ -143,13 +143,18 @@ static bool match_store(const uint8_t *p, size_t left, struct arch_snippets *s)
 	return true;
 }
 
+bool arch_snippets_complete(const struct arch_snippets *s)
+{
+	return s->syscall && s->sigreturn && s->store;
+}
+
 void arch_find_snippets(const uint8_t *code, size_t size, uint64_t address,
 			struct arch_snippets *s)
 {
 	static const uint8_t sys[] = { 0x0f, 0x05, 0xc3 };
 	static const uint8_t ret32[] = { 0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05 };
 	static const uint8_t ret64[] = { 0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05 };
-	for (size_t i = 0; i + 16 < size; i++) {
+	for (size_t i = 0; i + 16 < size && !arch_snippets_complete(s); i++) {
 		const uint8_t *p = code + i;
 		if (!s->syscall && !memcmp(p, sys, sizeof(sys)))
 			s->syscall = address + i;
@@ -163,11 +168,6 @@ void arch_find_snippets(const uint8_t *code, size_t size, uint64_t address,
 		if (!s->store && match_store(p, size - i, s))
 			s->store = address + i;
 	}
-}
-
-bool arch_snippets_complete(const struct arch_snippets *s)
-{
-	return s->syscall && s->sigreturn && s->store;
 }
 
 void arch_set_base(struct user_regs_struct *regs, unsigned base, uint64_t value)

@@ -119,7 +119,8 @@ static void use_image(struct image *img)
 			image_function_at(NULL, img, sym.address, &sym);
 	image_function_at(NULL, img, img->start + PAGE, &sym);
 	if (img->eh_frame_hdr) {
-		mt_error_destroy(image_read_range(NULL, img, img->eh_frame_hdr,
+		auto_close int fd = image_open_file(NULL, img);
+		mt_error_destroy(image_read_range(NULL, img, fd, img->eh_frame_hdr,
 						  img->eh_frame_hdr_size, &bytes));
 		image_bytes_deinit(&bytes);
 	}

@@ -689,17 +689,19 @@ static void test_read_range(void **state)
 	*(int *)(uintptr_t)data = 77;
 	subject_open(&s);
 	struct image *img = by_path(&s, path);
-	assert_null(image_read_range(s.t, img, code, 8, &bytes));
+	auto_close int fd = image_open_file(s.t, img);
+	assert_true(fd >= 0);
+	assert_null(image_read_range(s.t, img, fd, code, 8, &bytes));
 	assert_memory_equal(bytes.data, (void *)(uintptr_t)code, 8);
 	image_bytes_deinit(&bytes);
 	/* What the program may write is as it is now, not as in the file. */
-	assert_null(image_read_range(s.t, img, data, 4, &bytes));
+	assert_null(image_read_range(s.t, img, fd, data, 4, &bytes));
 	assert_int_equal(*(const int *)bytes.data, 77);
 	image_bytes_deinit(&bytes);
-	struct mt_error *err = image_read_range(s.t, img, img->end - 4, 8, &bytes);
+	struct mt_error *err = image_read_range(s.t, img, fd, img->end - 4, 8, &bytes);
 	assert_int_equal(err->code, MT_ERROR_CORRUPT);
 	mt_error_destroy(err);
-	err = image_read_range(s.t, img, img->start - 8, UINT64_MAX, &bytes);
+	err = image_read_range(s.t, img, fd, img->start - 8, UINT64_MAX, &bytes);
 	assert_non_null(err);
 	mt_error_destroy(err);
 	subject_close(&s);
