@@ -168,7 +168,9 @@ struct mt_error *borrow_settle_on(struct borrow *b, uint64_t top)
 
 static struct mt_error *take(struct borrow *b)
 {
-	struct mt_error *err = seccomp_suspend(b->t, b->tid);
+	struct mt_error *err = proc_status_read(b->tid, &b->status);
+	if (!err)
+		err = seccomp_suspend(b->t, b->tid, &b->status);
 	if (err)
 		return err;
 	b->suspended = true;
@@ -228,6 +230,11 @@ void borrow_release(struct borrow *b, bool keep_stopped)
 pid_t borrow_tid(const struct borrow *b)
 {
 	return b->tid;
+}
+
+const struct proc_status *borrow_status(const struct borrow *b)
+{
+	return &b->status;
 }
 
 uint64_t borrow_thread_pointer(const struct borrow *b)
@@ -425,28 +432,25 @@ _Static_assert(BORROW_END_SIZE == ARCH_END_SIZE, "what the header says");
 
 /* A signal whose default is to be ignored, that has no handler, and that the thread does not block
  * (who does may be waiting for it). 0: none. */
-static int meaningless_signal(const struct borrow *b, const struct proc_status *st)
+static int meaningless_signal(const struct borrow *b)
 {
 	static const int signals[] = { SIGURG, SIGWINCH };
 	for (size_t i = 0; i < sizeof(signals) / sizeof(*signals); i++)
-		if (!((st->caught | b->sigmask) >> (signals[i] - 1) & 1))
+		if (!((b->status.caught | b->sigmask) >> (signals[i] - 1) & 1))
 			return signals[i];
 	return 0;
 }
 
 void borrow_set_end(struct borrow *b, uint64_t address)
 {
-	struct proc_status st;
-	auto_error struct mt_error *err = b->thread ? proc_status_read(b->tid, &st) : NULL;
-	if (!b->thread || err || st.seccomp || st.ns_pid <= 0)
+	if (!b->thread || b->end || b->status.seccomp || b->status.ns_pid <= 0)
 		return;
-	int sig = meaningless_signal(b, &st);
+	int sig = meaningless_signal(b);
 	uint64_t mask = BLOCKED_SIGNALS & ~(1ull << (sig ? sig - 1 : 0));
 	if (!sig || ptrace(PTRACE_SETSIGMASK, b->tid, sizeof(mask), &mask) < 0)
 		return;
 	b->end = address;
 	b->end_signal = sig;
-	b->ns_tid = st.ns_pid;
 }
 
 void borrow_set_stack(struct borrow *b, uint64_t address, uint64_t size)

@@ -43,6 +43,8 @@ void borrow_release(struct borrow *b, bool keep_stopped);
 pid_t borrow_tid(const struct borrow *b);
 /* Its thread pointer (fs base): the C library's thread control block. */
 uint64_t borrow_thread_pointer(const struct borrow *b);
+/* What /proc says of it, read since it stands. */
+const struct proc_status *borrow_status(const struct borrow *b);
 /* A system call; *ret is its value or negative errno. Arguments beyond nargs are 0. String data is
  * the caller's business: borrow_scratch() is memory below the frame on the present stack. */
 struct mt_error *borrow_syscall(struct borrow *b, long nr, const uint64_t args[6], int64_t *ret)

@@ -229,7 +229,7 @@ static struct mt_error *wait_for_end(struct run *r)
 static struct mt_error *lay_out_own_end(struct run *r)
 {
 	struct borrow *b = r->b;
-	uint64_t words[] = { b->end, r->result_slot, (uint64_t)b->ns_tid, (uint64_t)b->end_signal,
+	uint64_t words[] = { b->end, r->result_slot, (uint64_t)b->status.ns_pid, (uint64_t)b->end_signal,
 			     r->frame_sp };
 	r->entry_sp = ((r->frame_sp - sizeof(words)) & ~15ull) - 8;
 	return tracee_write(b->t, r->entry_sp, words, sizeof(words));

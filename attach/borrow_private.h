@@ -16,6 +16,7 @@ struct borrow {
 	bool suspended;			/* its seccomp filters, if any */
 	struct arch_snippets snippets;
 
+	struct proc_status status;	/* read while it stands */
 	struct user_regs_struct regs;	/* as it came */
 	uint64_t sigmask;
 	uint8_t xstate[ARCH_XSTATE_MAX];
@@ -25,7 +26,6 @@ struct borrow {
 	uint32_t errno_value;
 	uint64_t end;			/* address of borrow_end_code in the target, 0: not used */
 	int end_signal;
-	pid_t ns_tid;			/* as the target sees it */
 	int kept[16];			/* signals to send again after the release */
 	size_t kept_count;
 

@@ -92,6 +92,29 @@ size_t tracee_read_some(const struct tracee *t, uint64_t address, void *buf, siz
 	return done;
 }
 
+#define WORDS_STEP 256u
+
+void tracee_read_words(const struct tracee *t, const uint64_t *addresses, size_t count,
+		       uint64_t *ret)
+{
+	struct iovec remote[WORDS_STEP];
+	for (size_t at = 0; at < count;) {
+		size_t n = count - at < WORDS_STEP ? count - at : WORDS_STEP;
+		for (size_t i = 0; i < n; i++)
+			remote[i] = (struct iovec){ (void *)(uintptr_t)addresses[at + i], 8 };
+		struct iovec local = { ret + at, n * 8 };
+		ssize_t got = process_vm_readv(t->pid, &local, 1, remote, n, 0);
+		size_t whole = got > 0 ? (size_t)got / 8 : 0;
+		at += whole;
+		if (whole == n)
+			continue;
+		/* It ended at this one: alone, and the next ones together again. */
+		uint64_t word;
+		ret[at] = tracee_read_some(t, addresses[at], &word, 8) == 8 ? word : 0;
+		at++;
+	}
+}
+
 struct mt_error *tracee_read(const struct tracee *t, uint64_t address, void *buf, size_t size)
 {
 	int errnum;

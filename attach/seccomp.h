@@ -52,9 +52,10 @@ void seccomp_filters_deinit(struct seccomp_filters *filters);
 struct mt_error *seccomp_check(struct tracee *t, const struct seccomp_call *calls, size_t count,
 			       bool *filtered_ret) MT_MUST_CHECK;
 
-/* A thread in a ptrace-stop of ours: until seccomp_resume(), or until it is not traced any more,
+/* A thread in a ptrace-stop of ours, with its status read there: until seccomp_resume(), or until it is not traced any more,
  * its filters are not asked. Does nothing for a thread without. */
-struct mt_error *seccomp_suspend(struct tracee *t, pid_t tid) MT_MUST_CHECK;
+struct mt_error *seccomp_suspend(struct tracee *t, pid_t tid, const struct proc_status *status)
+	MT_MUST_CHECK;
 void seccomp_resume(pid_t tid);
 
 /* A stopped thread's timed wait goes on by restart_syscall, which a filter may forget: the wait is

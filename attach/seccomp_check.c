@@ -275,21 +275,20 @@ struct mt_error *seccomp_check(struct tracee *t, const struct seccomp_call *call
 
 /* ---- a borrowed thread ---- */
 
-struct mt_error *seccomp_suspend(struct tracee *t, pid_t tid)
+struct mt_error *seccomp_suspend(struct tracee *t, pid_t tid, const struct proc_status *status)
 {
-	struct proc_status self, st;
-	struct mt_error *err = proc_status_read(tid, &st);
-	if (err || !st.seccomp)
-		return err;
-	if (st.seccomp == SECCOMP_MODE_STRICT)
+	struct proc_status self;
+	if (!status->seccomp)
+		return NULL;
+	if (status->seccomp == SECCOMP_MODE_STRICT)
 		return refuse_strict(t->pid, tid);
 	if (ptrace(PTRACE_SETOPTIONS, tid, NULL, STOP_OPTIONS | PTRACE_O_SUSPEND_SECCOMP) == 0)
 		return NULL;
 	int errnum = errno;
 	if (errnum == ESRCH)
 		return stop_gone_error(t, tid);
-	err = proc_status_read(getpid(), &self);
-	if (!err && has_our_filters(t->pid, st.seccomp_filters, &self))
+	struct mt_error *err = proc_status_read(getpid(), &self);
+	if (!err && has_our_filters(t->pid, status->seccomp_filters, &self))
 		return NULL;
 	if (!err)
 		err = check_privilege(t->pid, &self);

@@ -50,6 +50,9 @@ struct mt_error *tracee_read(const struct tracee *t, uint64_t address, void *buf
 	MT_MUST_CHECK;
 /* Bytes read up to the first unreadable page; for snapshots of stacks. */
 size_t tracee_read_some(const struct tracee *t, uint64_t address, void *buf, size_t size);
+/* Words at many places, in few calls; 0 for one that cannot be read. */
+void tracee_read_words(const struct tracee *t, const uint64_t *addresses, size_t count,
+		       uint64_t *ret);
 /* A NUL-terminated string of at most max bytes; the caller frees. */
 struct mt_error *tracee_read_string(const struct tracee *t, uint64_t address, size_t max,
 				    char **ret) MT_MUST_CHECK;

@@ -420,8 +420,8 @@ struct wire_header {
 
 /* ---- entry points of the tracer, called on a borrowed thread ------------------------------------
  * They return 0 or a negative errno.
- *   memtrace_start(header)		maps what it needs, takes the header's configuration
- *   memtrace_apply_patches()		applies the wanted patches
+ *   memtrace_start(header)		maps what it needs, takes the configuration, applies the patches
+ *   memtrace_apply_patches()		applies those that are wanted since
  *   memtrace_restore(_, _, list)	puts slots back; a callback for dl_iterate_phdr, so it answers 1
  *   memtrace_stop()			gives back its own memory; the hooks must be out of use */
 #define WIRE_SYMBOL_START "memtrace_start"

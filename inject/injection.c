@@ -77,6 +77,39 @@ static struct mt_error *check_room(struct tracee *t)
 		(unsigned long long)((need - room + 1023) >> 10));
 }
 
+static unsigned long count_descriptors(pid_t pid)
+{
+	char path[32];
+	unsigned long count = 0;
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	auto_closedir DIR *d = opendir(path);
+	while (d && readdir(d))
+		count++;
+	return count;
+}
+
+static struct mt_error *read_facts(struct injection *in)
+{
+	struct proc_status self, status;
+	struct proc_maps maps = { 0 };
+	struct mt_error *err = proc_status_read(getpid(), &self);
+	if (!err)
+		err = proc_status_read(tracee_pid(in->t), &status);
+	if (!err)
+		err = proc_maps_read(tracee_pid(in->t), &maps);
+	if (err)
+		return err;
+	in->facts.controller_start = self.start_time;
+	in->facts.target_pid = status.ns_tgid;
+	in->facts.descriptors = count_descriptors(tracee_pid(in->t));
+	for (size_t i = 0; i < maps.maps.len; i++)
+		if (!strcmp(maps.maps.items[i].path, "[stack]"))
+			in->facts.main_stack_end = maps.maps.items[i].end;
+	err = thunks_find(in->t, &maps, &in->thunks);
+	proc_maps_deinit(&maps);
+	return err;
+}
+
 static struct mt_error *prepare_parts(struct injection *in)
 {
 	struct mt_error *err = check_room(in->t);
@@ -99,7 +132,7 @@ static struct mt_error *prepare_parts(struct injection *in)
 	if (!err && in->python.known)
 		err = slots_add_code_dealloc(in->t, &in->images, in->python.layout.code_type,
 					     in->python.layout.bytes_size, &in->slots);
-	return err;
+	return err ? err : read_facts(in);
 }
 
 struct mt_error *injection_prepare(struct tracee *t, const struct inject_options *options,
@@ -135,42 +168,25 @@ void injection_destroy(struct injection *in)
 
 /* ---- loading ---- */
 
-static struct image *tracer_image(const struct images *images)
-{
-	for (size_t i = images->list.len; i > 0; i--)
-		if (images->list.items[i - 1]->is_tracer && !images->list.items[i - 1]->unloaded)
-			return images->list.items[i - 1];
-	return NULL;
-}
-
 static struct mt_error *load_tracer(struct injection *in, struct borrow *b)
 {
-	bool changed;
-	uint64_t handle;
-	struct mt_error *err = loader_load(in->t, b, &in->images, &handle);
+	struct wire_header *h = in->channel.header;
+	struct mt_error *err = loader_load(in->t, b, &in->images, &in->tracer);
 	if (err)
 		return err;
-	in->channel.header->tracer_handle = handle;
-	err = images_refresh(in->t, &in->images, &changed);
-	if (err)
-		return err;
-	const struct image *img = tracer_image(&in->images);
-	if (!img)
-		return mt_error_create(MT_ERROR_OTHER, "the tracer was loaded but is not in the target's maps");
-	in->channel.header->tracer_base = img->start;
-	in->channel.header->tracer_end = img->end;
+	h->tracer_handle = in->tracer.handle;
+	h->tracer_base = in->tracer.base;
+	h->tracer_end = in->tracer.end;
 	return NULL;
 }
 
 static struct mt_error *call_tracer(struct injection *in, struct borrow *b, const char *symbol,
 				    uint64_t argument)
 {
-	struct image *img = tracer_image(&in->images);
-	struct image_symbol sym;
-	if (!img || !image_find_symbol(in->t, img, symbol, &sym))
-		return mt_error_create(MT_ERROR_OTHER, "the tracer has no '%s'", symbol);
-	uint64_t rc;
-	struct mt_error *err = borrow_call(b, sym.address, &argument, 1, LOADER_CALL_TIMEOUT_MS, &rc);
+	uint64_t address, rc;
+	struct mt_error *err = loader_symbol(&in->tracer, symbol, &address);
+	if (!err)
+		err = borrow_call(b, address, &argument, 1, LOADER_CALL_TIMEOUT_MS, &rc);
 	if (!err && (int64_t)rc < 0)
 		err = mt_error_os((int)-(int64_t)rc, "the tracer cannot start in the target");
 	return err;
@@ -178,7 +194,9 @@ static struct mt_error *call_tracer(struct injection *in, struct borrow *b, cons
 
 /* ---- slots become patches ---- */
 
-static struct mt_error *add_patch(struct injection *in, const struct slot *slot, uint32_t *count)
+/* `now`: what the slot holds, 0 where that could not be read. */
+static struct mt_error *add_patch(struct injection *in, const struct slot *slot, uint64_t now,
+				  uint32_t *count)
 {
 	struct wire_header *h = in->channel.header;
 	uint64_t thunk;
@@ -191,10 +209,7 @@ static struct mt_error *add_patch(struct injection *in, const struct slot *slot,
 		return NULL;
 	/* Loading the tracer may have bound it: ld.so itself calls malloc through the program's
 	 * procedure linkage table where that is the canonical address. */
-	uint64_t expected = slot->value, now;
-	if (tracee_read_some(in->t, slot->address, &now, sizeof(now)) == sizeof(now) &&
-	    now == slot->original)
-		expected = now;
+	uint64_t expected = now == slot->original ? now : slot->value;
 	struct wire_patch *patches = channel_at(&in->channel, h->patches_offset);
 	patches[(*count)++] = (struct wire_patch){
 		.slot = slot->address, .old_value = slot->value, .new_value = thunk, .expected = expected,
@@ -207,41 +222,55 @@ static struct mt_error *add_patch(struct injection *in, const struct slot *slot,
 static struct mt_error *hook_addresses(struct injection *in,
 				       uint64_t hooks[WIRE_FN_COUNT][WIRE_VARIANTS])
 {
-	struct image *img = tracer_image(&in->images);
-	struct image_symbol sym;
-	if (!img || !image_find_symbol(in->t, img, WIRE_SYMBOL_HOOKS, &sym))
-		return mt_error_create(MT_ERROR_OTHER, "the tracer has no '%s'", WIRE_SYMBOL_HOOKS);
-	return tracee_read(in->t, sym.address, hooks,
-			   sizeof(uint64_t) * WIRE_FN_COUNT * WIRE_VARIANTS);
+	uint64_t address;
+	struct mt_error *err = loader_symbol(&in->tracer, WIRE_SYMBOL_HOOKS, &address);
+	return err ? err : tracee_read(in->t, address, hooks,
+				       sizeof(uint64_t) * WIRE_FN_COUNT * WIRE_VARIANTS);
 }
 
 /* A slot that must be changed again: it was bound by the loader between our look and the change,
  * or its library was closed and loaded anew at the same place. */
-static bool slot_lost(struct injection *in, const struct wire_patch *p, uint64_t *value_ret)
+static bool slot_lost(struct injection *in, const struct wire_patch *p, uint64_t now)
 {
 	int thunk = thunks_index(&in->thunks, p->new_value);
-	if ((p->state != WIRE_PATCH_MISSED && p->state != WIRE_PATCH_DONE) || thunk < 0 ||
-	    wire_function_is_python(in->thunks.content.function[thunk]) ||
-	    tracee_read_some(in->t, p->slot, value_ret, sizeof(*value_ret)) != sizeof(*value_ret))
+	if ((p->state != WIRE_PATCH_MISSED && p->state != WIRE_PATCH_DONE) || thunk < 0 || !now ||
+	    wire_function_is_python(in->thunks.content.function[thunk]))
 		return false;
-	if (*value_ret == in->thunks.content.target[thunk].original)
+	if (now == in->thunks.content.target[thunk].original)
 		return true;
 	/* Not bound yet: it leads into the library's own procedure linkage table. */
-	const struct image *img = images_find(&in->images, *value_ret);
+	const struct image *img = images_find(&in->images, now);
 	return p->state == WIRE_PATCH_DONE && img && img->start == p->module_start;
 }
 
-static void patch_lost_slots(struct injection *in, uint32_t *count)
+/* What the slots hold now, of all patches that were applied and of all new ones. */
+static struct mt_error *read_slots(struct injection *in, uint32_t applied, uint64_t **ret)
+{
+	const struct wire_patch *patches = channel_at(&in->channel, in->channel.header->patches_offset);
+	size_t fresh = in->slots.list.len - in->slots_patched, count = applied + fresh;
+	auto_free uint64_t *addresses = calloc(count + 1, sizeof(*addresses));
+	auto_free uint64_t *values = calloc(count + 1, sizeof(*values));
+	if (!addresses || !values)
+		return &mt_enomem;
+	for (uint32_t i = 0; i < applied; i++)
+		addresses[i] = patches[i].slot;
+	for (size_t i = 0; i < fresh; i++)
+		addresses[applied + i] = in->slots.list.items[in->slots_patched + i].address;
+	tracee_read_words(in->t, addresses, count, values);
+	*ret = take_ptr(&values);
+	return NULL;
+}
+
+static void patch_lost_slots(struct injection *in, uint32_t applied, const uint64_t *values,
+			     uint32_t *count)
 {
 	struct wire_header *h = in->channel.header;
 	struct wire_patch *patches = channel_at(&in->channel, h->patches_offset);
-	uint32_t applied = atomic_load(&h->patches_applied);
 	for (uint32_t i = 0; i < applied && *count < h->patch_capacity; i++) {
-		uint64_t value;
-		if (!slot_lost(in, &patches[i], &value))
+		if (!slot_lost(in, &patches[i], values[i]))
 			continue;
 		patches[*count] = patches[i];
-		patches[*count].old_value = patches[*count].expected = value;
+		patches[*count].old_value = patches[*count].expected = values[i];
 		patches[(*count)++].state = WIRE_PATCH_WANTED;
 		patches[i].state = WIRE_PATCH_RETRIED;
 	}
@@ -293,22 +322,35 @@ static void publish_originals(struct injection *in)
 			page->target[i].original;
 }
 
-/* Slots found since the last call go onto the patch list; the tracer applies it. */
-static struct mt_error *publish_patches(struct injection *in)
+static struct mt_error *add_new_slots(struct injection *in, const uint64_t *values, uint32_t *count)
 {
-	struct wire_header *h = in->channel.header;
-	uint32_t count = atomic_load(&h->patches_wanted);
-	patch_lost_slots(in, &count);
 	for (; in->slots_patched < in->slots.list.len; in->slots_patched++) {
-		struct mt_error *err = add_patch(in, &in->slots.list.items[in->slots_patched], &count);
+		struct mt_error *err = add_patch(in, &in->slots.list.items[in->slots_patched],
+						 *values++, count);
 		if (err && err->code != MT_ERROR_OTHER)
 			return err;
 		in->slots_refused += err != NULL;
 		mt_error_destroy(err);
 	}
+	return NULL;
+}
+
+/* Slots found since the last call go onto the patch list; the tracer applies it. */
+static struct mt_error *publish_patches(struct injection *in)
+{
+	struct wire_header *h = in->channel.header;
+	uint32_t count = atomic_load(&h->patches_wanted), applied = atomic_load(&h->patches_applied);
+	auto_free uint64_t *values = NULL;
+	struct mt_error *err = read_slots(in, applied, &values);
+	if (err)
+		return err;
+	patch_lost_slots(in, applied, values, &count);
+	err = add_new_slots(in, values + applied, &count);
+	if (err)
+		return err;
 	publish_originals(in);
 	uint64_t hooks[WIRE_FN_COUNT][WIRE_VARIANTS];
-	struct mt_error *err = hook_addresses(in, hooks);
+	err = hook_addresses(in, hooks);
 	if (!err)
 		err = thunks_set_hooks(in->t, &in->thunks, hooks);
 	if (err || count == atomic_load(&h->patches_wanted))
@@ -339,46 +381,27 @@ static struct mt_error *arm_mode(struct wire_header *h)
 	return NULL;
 }
 
-static struct mt_error *fill_header(struct injection *in)
+static void fill_header(struct injection *in)
 {
 	struct wire_header *h = in->channel.header;
-	struct proc_status self, status;
-	struct proc_maps maps = { 0 };
-	struct mt_error *err = proc_status_read(getpid(), &self);
-	if (!err)
-		err = proc_status_read(tracee_pid(in->t), &status);
-	if (!err)
-		err = proc_maps_read(tracee_pid(in->t), &maps);
-	if (err)
-		return err;
 	h->controller_pid = getpid();
-	h->controller_start = self.start_time;
-	h->target_pid = status.ns_tgid;
+	h->controller_start = in->facts.controller_start;
+	h->target_pid = in->facts.target_pid;
+	h->main_stack_end = in->facts.main_stack_end;
 	h->sample_rate = in->options.sample_rate;
 	h->options = WIRE_OPT_PYTHON | (in->options.no_native ? 0 : WIRE_OPT_NATIVE) |
 		     (in->options.drop ? WIRE_OPT_DROP : 0) | (in->filtered ? WIRE_OPT_NO_PROBE : 0);
 	h->python = in->python.known ? in->python.layout : (struct wire_python){ 0 };
 	memcpy(h->python_tables, in->python.allocators.table, sizeof(h->python_tables));
-	for (size_t i = 0; i < maps.maps.len; i++)
-		if (!strcmp(maps.maps.items[i].path, "[stack]"))
-			h->main_stack_end = maps.maps.items[i].end;
-	proc_maps_deinit(&maps);
-	return NULL;
 }
 
 /* A process that leaks descriptors is one that people attach to: for the few that loading takes,
  * its limit is raised where that is allowed, and put back. */
 #define SPARE_DESCRIPTORS 8
 
-static bool raise_descriptor_limit(pid_t pid, struct rlimit *saved)
+static bool raise_descriptor_limit(pid_t pid, unsigned long open_count, struct rlimit *saved)
 {
-	char path[32];
-	unsigned long open_count = 0;
-	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
-	auto_closedir DIR *d = opendir(path);
-	while (d && readdir(d))
-		open_count++;
-	if (!d || prlimit(pid, RLIMIT_NOFILE, NULL, saved) ||
+	if (!open_count || prlimit(pid, RLIMIT_NOFILE, NULL, saved) ||
 	    open_count + SPARE_DESCRIPTORS < saved->rlim_cur)
 		return false;
 	struct rlimit more = { saved->rlim_cur + 2 * SPARE_DESCRIPTORS, saved->rlim_max };
@@ -387,20 +410,20 @@ static bool raise_descriptor_limit(pid_t pid, struct rlimit *saved)
 	return !prlimit(pid, RLIMIT_NOFILE, &more, NULL);
 }
 
+/* The thunk page first: with the code in it each further call takes one stop. */
 static struct mt_error *load_steps(struct injection *in, struct borrow *b)
 {
-	struct mt_error *err = channel_create(in->t, b, &in->channel);
+	struct mt_error *err = in->thunks.page ? NULL : thunks_create(in->t, b, &in->thunks);
+	if (err)
+		return err;
+	borrow_set_end(b, in->thunks.page + WIRE_THUNK_END);
+	err = channel_create(in->t, b, &in->channel);
 	if (err)
 		return err;
 	struct wire_header *h = in->channel.header;
 	borrow_set_stack(b, h->base + h->call_stack_offset, h->call_stack_size);
-	err = fill_header(in);
-	if (!err && !in->thunks.page)
-		err = thunks_create(in->t, b, &in->thunks);
-	if (err)
-		return err;
+	fill_header(in);
 	h->thunk_page = in->thunks.page;
-	borrow_set_end(b, in->thunks.page + WIRE_THUNK_END);
 	h->tid_offset = loader_tid_offset(in->t, b);
 	if (in->options.follow_fork)
 		err = channel_family_create(in->t, b, &h->family, &in->family);
@@ -412,15 +435,12 @@ static struct mt_error *load_steps(struct injection *in, struct borrow *b)
 		err = publish_patches(in);
 	if (!err)
 		err = call_tracer(in, b, WIRE_SYMBOL_START, h->base);
-	/* Twice: what another thread bound meanwhile was missed the first time. */
-	for (int i = 0; i < 2 && !err; i++) {
+	if (!err)
+		err = publish_patches(in);
+	/* Again: what another thread bound meanwhile was missed the first time. */
+	if (!err && atomic_load(&h->patches_wanted) != atomic_load(&h->patches_applied))
 		err = call_tracer(in, b, WIRE_SYMBOL_APPLY, 0);
-		if (!err)
-			err = publish_patches(in);
-		if (atomic_load(&h->patches_wanted) == atomic_load(&h->patches_applied))
-			break;
-	}
-	return err;
+	return err ? err : publish_patches(in);
 }
 
 void injection_undo(struct injection *in, struct borrow *b)
@@ -433,16 +453,9 @@ void injection_undo(struct injection *in, struct borrow *b)
 
 struct mt_error *injection_load(struct injection *in, struct borrow *b)
 {
-	struct proc_maps maps = { 0 };
-	struct mt_error *err = proc_maps_read(tracee_pid(in->t), &maps);
-	if (!err)
-		err = thunks_find(in->t, &maps, &in->thunks);
-	proc_maps_deinit(&maps);
-	if (err)
-		return err;
 	struct rlimit saved;
-	bool raised = raise_descriptor_limit(tracee_pid(in->t), &saved);
-	err = load_steps(in, b);
+	bool raised = raise_descriptor_limit(tracee_pid(in->t), in->facts.descriptors, &saved);
+	struct mt_error *err = load_steps(in, b);
 	if (raised)
 		prlimit(tracee_pid(in->t), RLIMIT_NOFILE, &saved, NULL);
 	/* The thread is still ours and at its safe point; nothing was left half way inside it. */
@@ -454,7 +467,10 @@ struct mt_error *injection_load(struct injection *in, struct borrow *b)
 struct mt_error *injection_arm(struct injection *in)
 {
 	/* Of the tracer itself, and of libraries that came since the first look. */
-	struct mt_error *err = tables_compile(in->t, &in->images, &in->tables);
+	bool changed;
+	struct mt_error *err = images_refresh(in->t, &in->images, &changed);
+	if (!err)
+		err = tables_compile(in->t, &in->images, &in->tables);
 	if (!err)
 		err = tables_publish(&in->channel, &in->images, &in->tables);
 	if (!err)
@@ -481,18 +497,6 @@ static void forget_slots(struct injection *in)
 	atomic_store(&h->patches_applied, 0);
 }
 
-static struct mt_error *adopt_thunks(struct injection *in)
-{
-	struct proc_maps maps = { 0 };
-	struct mt_error *err = proc_maps_read(tracee_pid(in->t), &maps);
-	if (!err)
-		err = thunks_find(in->t, &maps, &in->thunks);
-	proc_maps_deinit(&maps);
-	if (!err && !in->thunks.page)
-		err = mt_error_create(MT_ERROR_GONE, "process %d has no thunks", tracee_pid(in->t));
-	return err;
-}
-
 struct mt_error *injection_adopt(struct injection *in, struct tracee *child, int fd, uint64_t base)
 {
 	struct channel channel;
@@ -508,13 +512,14 @@ struct mt_error *injection_adopt(struct injection *in, struct tracee *child, int
 	in->armed = false;
 	tables_detach(&in->tables);
 	forget_slots(in);
-	err = adopt_thunks(in);
+	err = read_facts(in);
+	if (!err && !in->thunks.page)
+		err = mt_error_create(MT_ERROR_GONE, "process %d has no thunks", tracee_pid(in->t));
 	if (err)
 		return err;
 	publish_originals(in);
-	err = fill_header(in);
-	if (!err)
-		err = arm_mode(in->channel.header);
+	fill_header(in);
+	err = arm_mode(in->channel.header);
 	in->armed = !err;
 	return err;
 }

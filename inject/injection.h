@@ -18,6 +18,7 @@
 
 #include "attach/linkmap.h"
 #include "inject/channel.h"
+#include "inject/loader.h"
 #include "inject/python.h"
 #include "inject/slots.h"
 #include "inject/tables.h"
@@ -43,6 +44,13 @@ struct injection {
 	struct python python;
 	struct channel channel;
 	struct wire_family *family;	/* our mapping; NULL: children are not followed */
+	struct loaded tracer;
+	/* Read beforehand, so that no thread stands still for it. */
+	struct injection_facts {
+		uint64_t controller_start, main_stack_end;
+		pid_t target_pid;		/* as it sees itself */
+		unsigned long descriptors;	/* open in it, 0: unknown */
+	} facts;
 	bool armed;
 	bool filtered;		/* some thread has a seccomp filter */
 	unsigned slots_refused;	/* no thunk left for them */

@@ -32,6 +32,18 @@ static uint64_t page_up(uint64_t v)
 	return page_down(v + PAGE - 1);
 }
 
+/* Of the image in memory; its lowest address is 0. */
+static uint64_t span_of(const uint8_t *file)
+{
+	const Elf64_Ehdr *eh = (const Elf64_Ehdr *)file;
+	const Elf64_Phdr *phdrs = (const Elf64_Phdr *)(file + eh->e_phoff);
+	uint64_t span = 0;
+	for (unsigned i = 0; i < eh->e_phnum; i++)
+		if (phdrs[i].p_type == PT_LOAD)
+			span = page_up(phdrs[i].p_vaddr + phdrs[i].p_memsz);
+	return span;
+}
+
 /* ---- by dlopen ---- */
 
 struct mt_error *loader_find_dl(struct tracee *t, const struct images *images, const char *name,
@@ -73,11 +85,9 @@ static bool same_file(const char *a, const char *b)
 /* The name by which the target can open its descriptor: by number, for a debugger that later
  * follows the link map would take "self" for itself. The /proc in its root may be that of another
  * pid namespace, or none. */
-static bool name_of_fd(struct tracee *t, int fd, char *ret, size_t size)
+static bool name_of_fd(struct tracee *t, pid_t ns_tgid, int fd, char *ret, size_t size)
 {
-	struct proc_status status;
-	auto_error struct mt_error *err = proc_status_read(tracee_pid(t), &status);
-	const pid_t numbers[] = { err ? 0 : status.ns_tgid, tracee_pid(t) };
+	const pid_t numbers[] = { ns_tgid, tracee_pid(t) };
 	char here[64], there[96];
 	snprintf(here, sizeof(here), "/proc/%d/fd/%d", (int)tracee_pid(t), fd);
 	for (size_t i = 0; i < 2; i++) {
@@ -115,7 +125,7 @@ static struct mt_error *load_by_dlopen(struct tracee *t, struct borrow *b,
 	struct mt_error *err = channel_memfd(t, b, WIRE_MEMFD_TRACER, mt_tracer_blob, size, &fd, NULL);
 	if (err)
 		return err;
-	if (name_of_fd(t, fd, path, sizeof(path))) {
+	if (name_of_fd(t, borrow_status(b)->ns_tgid, fd, path, sizeof(path))) {
 		err = borrow_scratch(b, path, strlen(path) + 1, &path_address);
 		if (!err)
 			err = borrow_call(b, dlopen_address, (uint64_t[]){ path_address, RTLD_NOW }, 2,
@@ -262,9 +272,7 @@ static struct mt_error *map_all(struct mapping *m)
 	const Elf64_Ehdr *eh = (const Elf64_Ehdr *)m->file;
 	m->phdrs = (const Elf64_Phdr *)(m->file + eh->e_phoff);
 	m->count = eh->e_phnum;
-	for (unsigned i = 0; i < m->count; i++)
-		if (m->phdrs[i].p_type == PT_LOAD)
-			m->span = page_up(m->phdrs[i].p_vaddr + m->phdrs[i].p_memsz);
+	m->span = span_of(m->file);
 	struct mt_error *err = map(m, (uint64_t[6]){ 0, m->span, PROT_READ, MAP_PRIVATE,
 						     (uint64_t)m->fd, 0 }, &m->base);
 	for (unsigned i = 0; i < m->count && !err; i++)
@@ -276,7 +284,7 @@ static struct mt_error *map_all(struct mapping *m)
 	return err ? err : protect_relro(m);
 }
 
-static struct mt_error *load_by_mapping(struct tracee *t, struct borrow *b)
+static struct mt_error *load_by_mapping(struct tracee *t, struct borrow *b, struct loaded *ret)
 {
 	struct mapping m = { .t = t, .b = b, .file = mt_tracer_mapped_blob };
 	size_t size = (size_t)(mt_tracer_mapped_blob_end - mt_tracer_mapped_blob);
@@ -294,19 +302,66 @@ static struct mt_error *load_by_mapping(struct tracee *t, struct borrow *b)
 		mt_error_destroy(close_err);
 		return err;
 	}
+	*ret = (struct loaded){ .base = m.base, .end = m.base + m.span, .file = m.file };
 	return close_err;
 }
 
+/* A handle of dlopen is the loader's entry in its list, whose first word is the base (link.h). */
+static struct mt_error *look_at_loaded(struct tracee *t, uint64_t handle, struct loaded *ret)
+{
+	struct loaded l = { .handle = handle, .file = mt_tracer_blob };
+	uint8_t head[sizeof(Elf64_Ehdr)];
+	struct mt_error *err = tracee_read(t, handle, &l.base, sizeof(l.base));
+	if (!err)
+		err = tracee_read(t, l.base, head, sizeof(head));
+	if (!err && memcmp(head, l.file, sizeof(head)))
+		err = mt_error_create(MT_ERROR_OTHER,
+				      "the tracer was loaded but is not where the loader says");
+	if (err)
+		return err;
+	l.end = l.base + span_of(l.file);
+	*ret = l;
+	return NULL;
+}
+
 struct mt_error *loader_load(struct tracee *t, struct borrow *b, const struct images *images,
-			     uint64_t *handle_ret)
+			     struct loaded *ret)
 {
 	uint64_t handle = 0;
 	struct mt_error *err = load_by_dlopen(t, b, images, &handle);
-	if (!err && !handle)
-		err = load_by_mapping(t, b);
-	if (!err)
-		*handle_ret = handle;
-	return err;
+	if (err)
+		return err;
+	return handle ? look_at_loaded(t, handle, ret) : load_by_mapping(t, b, ret);
+}
+
+/* ---- symbols ---- */
+
+static const Elf64_Shdr *dynamic_symbols(const uint8_t *file)
+{
+	const Elf64_Ehdr *eh = (const Elf64_Ehdr *)file;
+	const Elf64_Shdr *sections = (const Elf64_Shdr *)(file + eh->e_shoff);
+	for (unsigned i = 0; i < eh->e_shnum; i++)
+		if (sections[i].sh_type == SHT_DYNSYM)
+			return &sections[i];
+	return NULL;
+}
+
+struct mt_error *loader_symbol(const struct loaded *loaded, const char *name, uint64_t *ret)
+{
+	const Elf64_Shdr *table = loaded->base ? dynamic_symbols(loaded->file) : NULL;
+	if (table) {
+		const Elf64_Ehdr *eh = (const Elf64_Ehdr *)loaded->file;
+		const Elf64_Shdr *sections = (const Elf64_Shdr *)(loaded->file + eh->e_shoff);
+		const char *names = (const char *)loaded->file + sections[table->sh_link].sh_offset;
+		const Elf64_Sym *sym = (const Elf64_Sym *)(loaded->file + table->sh_offset);
+		for (size_t i = 0; i < table->sh_size / sizeof(*sym); i++) {
+			if (!sym[i].st_shndx || strcmp(names + sym[i].st_name, name))
+				continue;
+			*ret = loaded->base + sym[i].st_value;
+			return NULL;
+		}
+	}
+	return mt_error_create(MT_ERROR_OTHER, "the tracer has no '%s'", name);
 }
 
 /* ---- the thread control block ---- */
@@ -317,14 +372,12 @@ uint32_t loader_tid_offset(struct tracee *t, const struct borrow *b)
 {
 	/* glibc; musl; musl before 1.2: the first of them that fits, else any word that does. */
 	static const uint32_t known[] = { 0x2d0, 0x30, 0x38 };
-	struct proc_status status;
 	uint32_t words[TCB_SIZE / 4];
-	auto_error struct mt_error *err = proc_status_read(borrow_tid(b), &status);
 	uint64_t tcb = borrow_thread_pointer(b);
-	if (err || !tcb)
+	if (!tcb)
 		return 0;
 	size_t n = tracee_read_some(t, tcb, words, sizeof(words)) / 4;
-	uint32_t tid = (uint32_t)status.ns_pid;
+	uint32_t tid = (uint32_t)borrow_status(b)->ns_pid;
 	for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++)
 		if (known[i] / 4 < n && words[known[i] / 4] == tid)
 			return known[i];

@@ -20,10 +20,20 @@
 
 #define LOADER_CALL_TIMEOUT_MS 30000	/* wall time: the thread may be starved */
 
-/* On a borrowed thread whose calls run on a stack of ours. *handle_ret is what dlopen returned, 0:
- * mapped. Nothing of a failed try stays but, after a death of this process, mappings. */
+struct loaded {
+	uint64_t handle;	/* what dlopen returned, 0: mapped */
+	uint64_t base, end;	/* where it lies, 0: not loaded */
+	const uint8_t *file;	/* ours, that it was made from */
+};
+
+/* On a borrowed thread whose calls run on a stack of ours. Nothing of a failed try stays but, after a
+ * death of this process, mappings. */
 struct mt_error *loader_load(struct tracee *t, struct borrow *b, const struct images *images,
-			     uint64_t *handle_ret) MT_MUST_CHECK;
+			     struct loaded *ret) MT_MUST_CHECK;
+/* Where a symbol that the tracer exports lies in the target: told from our file, without a look
+ * there. MT_ERROR_OTHER when it has none of that name. */
+struct mt_error *loader_symbol(const struct loaded *loaded, const char *name, uint64_t *ret)
+	MT_MUST_CHECK;
 
 /* A function of the target's C library that deals with libraries: dlopen, dlclose, dlerror. */
 struct mt_error *loader_find_dl(struct tracee *t, const struct images *images, const char *name,

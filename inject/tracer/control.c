@@ -56,9 +56,8 @@ EXPORT long memtrace_start(struct wire_header *header)
 	}
 	/* A child that lives for days must not hold the rings; it never looks at them. */
 	sys_call(SYS_madvise, header, header->file_size, MADV_DONTFORK, 0);
-	take_originals();
 	tracer.local->alive = 1;
-	return 0;
+	return memtrace_apply_patches();
 }
 
 /* The hooks are out of use when this is called: disarmed, unpatched, no thread inside. */
