@@ -77,12 +77,18 @@ struct user_regs_struct borrow_clean_regs(const struct borrow *b)
 	return regs;
 }
 
-struct mt_error *borrow_park(struct borrow *b, uint64_t frame_sp)
+struct user_regs_struct borrow_parked_regs(const struct borrow *b, uint64_t frame_sp)
 {
 	struct user_regs_struct regs = borrow_clean_regs(b);
 	regs.rip = b->snippets.sigreturn;
 	regs.rsp = frame_sp;
 	regs.rax = 15;
+	return regs;
+}
+
+struct mt_error *borrow_park(struct borrow *b, uint64_t frame_sp)
+{
+	struct user_regs_struct regs = borrow_parked_regs(b, frame_sp);
 	return borrow_set_regs(b, &regs);
 }
 

@@ -20,6 +20,7 @@ struct run {
 	uint64_t frame_sp, result_slot, entry_sp;
 	uint64_t deadline_us;
 	bool rests;			/* in a stop where the next call can begin */
+	bool enters;			/* in the stop at the entry of a system call */
 	siginfo_t fault;		/* si_signo 0: none */
 };
 
@@ -120,12 +121,25 @@ static struct mt_error *at_end(const struct run *r, bool *ret)
 
 /* ---- back to rest ---- */
 
-/* From any ptrace-stop to the one inside the kernel's signal code, parked. In a system call's
- * entry orig_rax = -1 makes the kernel skip it, so that the thread's restart data stay. */
+/* In a system call's entry orig_rax = -1 makes the kernel skip it, so that the thread's restart data
+ * stay. But a filter is asked about it, as about any number it does not know, and may kill when we
+ * are not there to suspend it: then it is a call that changes nothing and that a tracer makes
+ * anyway. */
+static struct mt_error *park_after_call(struct run *r)
+{
+	struct borrow *b = r->b;
+	if (!r->enters || !b->status.seccomp)
+		return borrow_park(b, b->home_sp);
+	struct user_regs_struct regs = borrow_parked_regs(b, b->home_sp);
+	regs.orig_rax = ARCH_HARMLESS_CALL;
+	return borrow_set_regs(b, &regs);
+}
+
+/* From any ptrace-stop to the one inside the kernel's signal code, parked. */
 static struct mt_error *come_to_rest(struct run *r)
 {
 	struct borrow *b = r->b;
-	struct mt_error *err = borrow_park(b, b->home_sp);
+	struct mt_error *err = park_after_call(r);
 	uint64_t deadline = stop_now_us() + SETTLE_US;
 	long sig = 0;
 	while (!err) {
@@ -195,9 +209,11 @@ static struct mt_error *wait_for_end(struct run *r)
 		}
 		switch (classify(r, status, &sig)) {
 		case EVENT_SYSCALL:
+			ended = false;
 			err = at_end(r, &ended);
 			if (err)
 				give_up(b, true);
+			r->enters = ended;
 			if (err || ended)
 				return err;
 			break;

@@ -40,6 +40,7 @@ struct borrow {
 struct mt_error *borrow_set_regs(struct borrow *b, const struct user_regs_struct *regs)
 	MT_MUST_CHECK;
 struct user_regs_struct borrow_clean_regs(const struct borrow *b);
+struct user_regs_struct borrow_parked_regs(const struct borrow *b, uint64_t frame_sp);
 struct mt_error *borrow_park(struct borrow *b, uint64_t frame_sp) MT_MUST_CHECK;
 /* Writes a frame below `top`. */
 struct mt_error *borrow_make_frame(struct borrow *b, uint64_t top, uint64_t *sp_ret,

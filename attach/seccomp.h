@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* attach/seccomp.h - targets with a seccomp filter, which may kill at a system call.
  *
- * Two kinds of calls are made for us in a target. Those of a borrowed thread are never judged by
- * its filters: seccomp_suspend() takes them out of the way for as long as the thread is traced.
- * Those that the tracer makes later on any thread are judged before anything is put in: each
+ * Two kinds of calls are made for us in a target. Those of a borrowed thread are not judged by its
+ * filters: seccomp_suspend() takes them out of the way for as long as the thread is traced. Should
+ * this process die meanwhile the suspension ends with it, so of the ways to do something that one is
+ * taken whose calls the filters do not punish (struct seccomp_way). Those that the tracer makes later on any thread are judged before anything is put in: each
  * thread's filters are read and run here, and a call that would kill, trap or be handed to
  * somebody else refuses the target.
  *
@@ -46,11 +47,20 @@ bool seccomp_is_fine(uint32_t action, const struct seccomp_call *call);
 struct mt_error *seccomp_read(pid_t pid, pid_t tid, struct seccomp_filters *ret) MT_MUST_CHECK;
 void seccomp_filters_deinit(struct seccomp_filters *filters);
 
+/* Calls of a borrowed thread, one of several ways to the same end. */
+struct seccomp_way {
+	const struct seccomp_call *calls;
+	size_t count;
+	bool harmless;		/* set by seccomp_check(): none of them would harm any thread */
+};
+
 /* MT_ERROR_REFUSED when one of the calls would not be fine on some thread, or when that cannot be
  * told. Stops threads that have filters, one at a time and for a moment; without filters nothing
- * is touched. *filtered_ret: some thread has a filter. */
+ * is touched. *filtered_ret: some thread has a filter. Where filters cannot be suspended, refused as
+ * well when none of the ways is harmless. */
 struct mt_error *seccomp_check(struct tracee *t, const struct seccomp_call *calls, size_t count,
-			       bool *filtered_ret) MT_MUST_CHECK;
+			       struct seccomp_way *ways, size_t way_count, bool *filtered_ret)
+	MT_MUST_CHECK;
 
 /* A thread in a ptrace-stop of ours, with its status read there: until seccomp_resume(), or until it is not traced any more,
  * its filters are not asked. Does nothing for a thread without. */

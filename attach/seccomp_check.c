@@ -77,31 +77,21 @@ static bool has_our_filters(pid_t pid, int filters, const struct proc_status *se
 	return same;
 }
 
-/* What the loader and a borrowed thread do when a library comes and goes. */
-static void load_like_the_target(void)
-{
-	struct stat st;
-	char bytes[64];
-	int fd = (int)syscall(SYS_memfd_create, "memtrace-probe", MFD_CLOEXEC);
-	close(fd);
-	fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
-	if (fd < 0 || read(fd, bytes, sizeof(bytes)) < 0 || pread(fd, bytes, 1, 0) < 0 ||
-	    fstat(fd, &st))
-		return;
-	void *p = mmap(NULL, 1, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (p != MAP_FAILED)
-		munmap(p, 1);
-	close(fd);
-}
+/* What is asked of the filters of every thread. */
+struct question {
+	const struct seccomp_call *calls;	/* these must be fine */
+	size_t count;
+	struct seccomp_way *ways;
+	size_t way_count;
+};
 
-/* A child of ours makes all calls in their place. */
-static struct mt_error *try_here(pid_t pid, const struct seccomp_call *calls, size_t count)
+/* A child of ours makes all calls in their place; does it live? */
+static struct mt_error *try_calls(const struct seccomp_call *calls, size_t count, bool *ret)
 {
 	pid_t child = fork();
 	if (child < 0)
 		return mt_error_os(errno, "cannot fork");
 	if (!child) {
-		load_like_the_target();
 		for (size_t i = 0; i < count; i++) {
 			const uint64_t *a = calls[i].args;
 			if (calls[i].nr != SYS_rt_sigreturn)
@@ -113,8 +103,21 @@ static struct mt_error *try_here(pid_t pid, const struct seccomp_call *calls, si
 	while (waitpid(child, &status, 0) < 0)
 		if (errno != EINTR)
 			return mt_error_os(errno, "cannot wait for a child");
-	if (WIFEXITED(status))
-		return NULL;
+	*ret = WIFEXITED(status);
+	return NULL;
+}
+
+/* Under filters of our own nothing can be suspended: one of the ways must be good as it is. */
+static struct mt_error *try_here(pid_t pid, const struct question *q)
+{
+	bool fine, some = !q->way_count;
+	struct mt_error *err = try_calls(q->calls, q->count, &fine);
+	for (size_t i = 0; i < q->way_count && !err; i++) {
+		err = try_calls(q->ways[i].calls, q->ways[i].count, &q->ways[i].harmless);
+		some |= !err && q->ways[i].harmless;
+	}
+	if (err || (fine && some))
+		return err;
 	return mt_error_hint(mt_error_create(MT_ERROR_REFUSED,
 		"the seccomp filter of process %d does not allow the system calls that recording needs",
 		(int)pid), "run memtrace as root on the host, outside of the container");
@@ -165,33 +168,41 @@ static struct mt_error *scan_threads(pid_t pid, struct scan *scan)
 	return err;
 }
 
-static struct mt_error *judge_stopped(pid_t pid, pid_t tid, const struct seccomp_call *calls,
-				      size_t count)
+static void judge_way(const struct seccomp_filters *filters, struct seccomp_way *way)
+{
+	for (size_t i = 0; i < way->count; i++)
+		if (!seccomp_is_fine(seccomp_judge(filters, &way->calls[i]), &way->calls[i]))
+			way->harmless = false;
+}
+
+static struct mt_error *judge_stopped(pid_t pid, pid_t tid, const struct question *q)
 {
 	struct seccomp_filters filters;
 	struct mt_error *err = seccomp_read(pid, tid, &filters);
 	if (err)
 		return err;
-	for (size_t i = 0; i < count && !err; i++)
-		if (!seccomp_is_fine(seccomp_judge(&filters, &calls[i]), &calls[i]))
+	for (size_t i = 0; i < q->way_count; i++)
+		judge_way(&filters, &q->ways[i]);
+	for (size_t i = 0; i < q->count && !err; i++)
+		if (!seccomp_is_fine(seccomp_judge(&filters, &q->calls[i]), &q->calls[i]))
 			err = mt_error_hint(mt_error_create(MT_ERROR_REFUSED,
 				"process %d cannot be traced: its seccomp filter does not allow '%s', "
-				"which recording needs", (int)pid, calls[i].name),
+				"which recording needs", (int)pid, q->calls[i].name),
 				"add the call to the filter, or run the program without it");
 	seccomp_filters_deinit(&filters);
 	return err;
 }
 
 static struct mt_error *judge_thread(struct tracee *t, const struct thread_filters *f,
-				     const struct seccomp_call *calls, size_t count)
+				     const struct question *q)
 {
 	struct tracee_thread *thread;
 	if (f->ours)
-		return judge_stopped(t->pid, f->tid, calls, count);
+		return judge_stopped(t->pid, f->tid, q);
 	struct mt_error *err = tracee_stop_thread(t, f->tid, &thread);
 	if (err)
 		return err;
-	err = judge_stopped(t->pid, f->tid, calls, count);
+	err = judge_stopped(t->pid, f->tid, q);
 	tracee_release_thread(t, thread);
 	return err;
 }
@@ -199,14 +210,14 @@ static struct mt_error *judge_thread(struct tracee *t, const struct thread_filte
 /* Threads of the number of filters that the one at `first` has. One that cannot be stopped now is
  * passed over if another one could. */
 static struct mt_error *judge_alike(struct tracee *t, const struct scan *scan, size_t first,
-				    const struct seccomp_call *calls, size_t count)
+				    const struct question *q)
 {
 	unsigned judged = 0;
 	struct mt_error *busy = NULL, *err = NULL;
 	for (size_t i = first; i < scan->list.len && judged < ALIKE_MAX && !err; i++) {
 		if (scan->list.items[i].count != scan->list.items[first].count)
 			continue;
-		err = judge_thread(t, &scan->list.items[i], calls, count);
+		err = judge_thread(t, &scan->list.items[i], q);
 		judged += !err;
 		if (err && err->code == MT_ERROR_GONE && tracee_alive(t)) {
 			mt_error_destroy(err);
@@ -235,7 +246,7 @@ static bool seen_before(const struct scan *scan, size_t i)
 }
 
 static struct mt_error *judge_all(struct tracee *t, const struct scan *scan,
-				  const struct seccomp_call *calls, size_t count)
+				  const struct question *q)
 {
 	struct proc_status self;
 	struct mt_error *err = proc_status_read(getpid(), &self);
@@ -243,26 +254,29 @@ static struct mt_error *judge_all(struct tracee *t, const struct scan *scan,
 	for (size_t i = 0; i < scan->list.len && ours; i++)
 		ours = has_our_filters(t->pid, scan->list.items[i].count, &self);
 	if (ours)
-		return try_here(t->pid, calls, count);
+		return try_here(t->pid, q);
 	if (!err)
 		err = check_privilege(t->pid, &self);
 	for (size_t i = 0; i < scan->list.len && !err; i++)
 		if (!seen_before(scan, i))
-			err = judge_alike(t, scan, i, calls, count);
+			err = judge_alike(t, scan, i, q);
 	return err;
 }
 
 struct mt_error *seccomp_check(struct tracee *t, const struct seccomp_call *calls, size_t count,
-			       bool *filtered_ret)
+			       struct seccomp_way *ways, size_t way_count, bool *filtered_ret)
 {
+	const struct question q = { calls, count, ways, way_count };
 	struct mt_error *err = NULL;
 	for (int tries = 0; tries < TRIES_MAX; tries++) {
 		struct scan scan = { 0 };
 		mt_error_destroy(err);
+		for (size_t i = 0; i < way_count; i++)
+			ways[i].harmless = true;
 		err = scan_threads(t->pid, &scan);
 		bool filtered = scan.list.len;
 		if (!err && filtered)
-			err = judge_all(t, &scan, calls, count);
+			err = judge_all(t, &scan, &q);
 		mt_array_deinit(&scan.list);
 		if (!err)
 			*filtered_ret = filtered;

@@ -43,8 +43,14 @@ static const struct seccomp_call tracer_calls[] = {
 
 static struct mt_error *check_filters(struct injection *in)
 {
-	return seccomp_check(in->t, tracer_calls, sizeof(tracer_calls) / sizeof(tracer_calls[0]),
-			     &in->filtered);
+	struct seccomp_way ways[LOADER_WAYS];
+	memcpy(ways, loader_ways, sizeof(ways));
+	struct mt_error *err = seccomp_check(in->t, tracer_calls,
+					     sizeof(tracer_calls) / sizeof(tracer_calls[0]), ways,
+					     LOADER_WAYS, &in->filtered);
+	/* To map it asks for less, also where not even that is allowed while nothing is suspended. */
+	in->by_dlopen = !err && ways[LOADER_DLOPEN].harmless;
+	return err;
 }
 
 /* What a capture can take in the target's memory group: the rings and caches of a thread as they
@@ -171,7 +177,7 @@ void injection_destroy(struct injection *in)
 static struct mt_error *load_tracer(struct injection *in, struct borrow *b)
 {
 	struct wire_header *h = in->channel.header;
-	struct mt_error *err = loader_load(in->t, b, &in->images, &in->tracer);
+	struct mt_error *err = loader_load(in->t, b, &in->images, in->by_dlopen, &in->tracer);
 	if (err)
 		return err;
 	h->tracer_handle = in->tracer.handle;

@@ -53,6 +53,7 @@ struct injection {
 	} facts;
 	bool armed;
 	bool filtered;		/* some thread has a seccomp filter */
+	bool by_dlopen;		/* the tracer may be loaded so: no filter would kill for it */
 	unsigned slots_refused;	/* no thunk left for them */
 	/* What last went from the fields of Python's allocator tables into slots.list. */
 	uint64_t table_value[WIRE_PYTHON_DOMAINS][PYTHON_FIELDS];

@@ -22,6 +22,45 @@ extern const uint8_t mt_tracer_mapped_blob[], mt_tracer_mapped_blob_end[];
 #define RTLD_NOW 2
 #define PAGE 4096ull
 
+#ifndef MAP_DENYWRITE
+#define MAP_DENYWRITE 0x0800
+#endif
+
+/* ---- the calls of each way ---- */
+
+#define SOMEWHERE 0x7f1200000000ull
+#define CALL(name, ...) { #name, SYS_##name, false, { __VA_ARGS__ } }
+#define COMMON									\
+	CALL(memfd_create, SOMEWHERE, MFD_CLOEXEC),				\
+	CALL(mmap, 0, 1 << 20, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, 3),	\
+	CALL(mmap, 0, PAGE, PROT_READ | PROT_EXEC, MAP_PRIVATE, 3),		\
+	CALL(mprotect, SOMEWHERE, PAGE, PROT_READ),				\
+	CALL(munmap, SOMEWHERE, PAGE), CALL(close, 9999), CALL(rt_sigreturn, 0)
+
+/* Of glibc's loader, from 2.31 to 2.41, with what its malloc may need; checked with strace. */
+static const struct seccomp_call dlopen_calls[] = {
+	COMMON,
+	CALL(openat, (uint64_t)-100, SOMEWHERE, 02000000),
+	CALL(read, 9999, SOMEWHERE, 832), CALL(pread64, 9999, SOMEWHERE, 784, 64),
+	CALL(fstat, 9999, SOMEWHERE), CALL(newfstatat, 9999, SOMEWHERE, SOMEWHERE, 0x1000),
+	CALL(mmap, 0, PAGE, PROT_READ, MAP_PRIVATE | MAP_DENYWRITE, 3),
+	CALL(mmap, SOMEWHERE, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, ~0ull),
+	CALL(mprotect, SOMEWHERE, PAGE, PROT_READ | PROT_WRITE),
+	CALL(brk, 0), CALL(futex, SOMEWHERE, 0x81, 1),
+};
+
+static const struct seccomp_call mapped_calls[] = {
+	COMMON,
+	CALL(mmap, 0, PAGE, PROT_READ, MAP_PRIVATE, 3),
+	CALL(mmap, 0, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE, 3),
+	CALL(mmap, 0, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, ~0ull),
+};
+
+const struct seccomp_way loader_ways[LOADER_WAYS] = {
+	[LOADER_DLOPEN] = { dlopen_calls, sizeof(dlopen_calls) / sizeof(*dlopen_calls), false },
+	[LOADER_MAPPED] = { mapped_calls, sizeof(mapped_calls) / sizeof(*mapped_calls), false },
+};
+
 static uint64_t page_down(uint64_t v)
 {
 	return v & ~(PAGE - 1);
@@ -325,10 +364,10 @@ static struct mt_error *look_at_loaded(struct tracee *t, uint64_t handle, struct
 }
 
 struct mt_error *loader_load(struct tracee *t, struct borrow *b, const struct images *images,
-			     struct loaded *ret)
+			     bool by_dlopen, struct loaded *ret)
 {
 	uint64_t handle = 0;
-	struct mt_error *err = load_by_dlopen(t, b, images, &handle);
+	struct mt_error *err = by_dlopen ? load_by_dlopen(t, b, images, &handle) : NULL;
 	if (err)
 		return err;
 	return handle ? look_at_loaded(t, handle, ret) : load_by_mapping(t, b, ret);

@@ -10,6 +10,7 @@
  *		for the thread-local storage of late libraries), a libc without dlopen, a root without
  *		/proc, a full static TLS area. An unwinder inside the target (backtrace() called from
  *		below malloc) stops at its frames.
+ * The second is also taken where a seccomp filter would kill for the calls of the first.
  * Both leave mappings of a memory file with the tracer's name, by which a later memtrace finds them;
  * an image that is in no list of the dynamic loader is one that was mapped. */
 #ifndef MT_INJECT_LOADER_H
@@ -17,6 +18,7 @@
 
 #include "attach/borrow.h"
 #include "attach/image.h"
+#include "attach/seccomp.h"
 
 #define LOADER_CALL_TIMEOUT_MS 30000	/* wall time: the thread may be starved */
 
@@ -26,10 +28,16 @@ struct loaded {
 	const uint8_t *file;	/* ours, that it was made from */
 };
 
-/* On a borrowed thread whose calls run on a stack of ours. Nothing of a failed try stays but, after a
+/* The system calls that each way makes on the borrowed thread, of channel.h and thunk.h as well: to be
+ * asked of its seccomp filters. */
+enum { LOADER_DLOPEN, LOADER_MAPPED, LOADER_WAYS };
+extern const struct seccomp_way loader_ways[LOADER_WAYS];
+
+/* On a borrowed thread whose calls run on a stack of ours, by dlopen if that is asked for and serves.
+ * Nothing of a failed try stays but, after a
  * death of this process, mappings. */
 struct mt_error *loader_load(struct tracee *t, struct borrow *b, const struct images *images,
-			     struct loaded *ret) MT_MUST_CHECK;
+			     bool by_dlopen, struct loaded *ret) MT_MUST_CHECK;
 /* Where a symbol that the tracer exports lies in the target: told from our file, without a look
  * there. MT_ERROR_OTHER when it has none of that name. */
 struct mt_error *loader_symbol(const struct loaded *loaded, const char *name, uint64_t *ret)

@@ -372,14 +372,22 @@ static struct mt_error *close_tracer(struct removal *r, struct borrow *b, uint64
 	return err ? err : borrow_call(b, dlclose_address, &handle, 1, LOADER_CALL_TIMEOUT_MS, &rc);
 }
 
+/* Its maker died before it was whole: no code of it ever ran, and none may run now, for segments may
+ * still be missing. In a forked child, which has no data, it may have. */
+static bool never_started(const struct removal *r)
+{
+	return r->header.magic && !r->header.tracer_base;
+}
+
 static struct mt_error *unload_tracer(struct removal *r, struct borrow *b)
 {
 	uint64_t handle = 0, stop = 0, rc;
 	const struct image *img = images_find(&r->images, r->there.tracer_start);
+	bool runs = img && !never_started(r);
 	struct mt_error *err = tracer_handle(r, img, &handle);
-	if (!err && img)
+	if (!err && runs)
 		err = tracer_symbol(r, WIRE_SYMBOL_STOP, &stop);
-	if (!err && img)
+	if (!err && runs)
 		err = borrow_call(b, stop, NULL, 0, LOADER_CALL_TIMEOUT_MS, &rc);
 	if (err)
 		return err;

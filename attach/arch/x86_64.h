@@ -21,6 +21,7 @@ enum arch_wait {
 	ARCH_WAIT_GOOD,		/* blocking, and restarted exactly by the kernel */
 	ARCH_WAIT_LATER,	/* blocking, but a finite timeout would start anew */
 };
+#define ARCH_HARMLESS_CALL 186	/* gettid */
 enum arch_wait arch_classify_wait(long nr, const uint64_t args[6]);
 /* fork-like: while one thread sits in it a child may be using the same memory. */
 bool arch_is_vfork_like(long nr);

@@ -278,6 +278,10 @@ class Seccomp(unittest.TestCase):
         self.recorded("kill_but_recording")
         self.recorded("kill_but_recording", "--wait")
 
+    def test_list_that_kills_but_allows_a_way_in(self):
+        self.recorded("kill_but_loading")
+        self.recorded("kill_but_mapping", "--wait")
+
     def test_filter_of_one_thread(self):
         self.recorded("kill_but_recording", "--thread")
         self.lacks("kill_without_madvise", "madvise", "--thread")

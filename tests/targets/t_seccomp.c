@@ -56,6 +56,16 @@ static struct sock_filter kill_but_recording[] = {
 	LOAD(nr), OWN, RECORDING, ALLOW(madvise), ALLOW(restart_syscall),
 	RETURN(SECCOMP_RET_KILL_PROCESS),
 };
+/* A service's list, which kills: all that the dynamic loader needs is on it, or nothing that opens. */
+static struct sock_filter kill_but_loading[] = {
+	LOAD(nr), OWN, RECORDING, ALLOW(madvise), ALLOW(restart_syscall), ALLOW(openat), ALLOW(close),
+	ALLOW(newfstatat), ALLOW(fstat), ALLOW(pread64), ALLOW(memfd_create),
+	RETURN(SECCOMP_RET_KILL_PROCESS),
+};
+static struct sock_filter kill_but_mapping[] = {
+	LOAD(nr), OWN, RECORDING, ALLOW(madvise), ALLOW(restart_syscall), ALLOW(close),
+	ALLOW(memfd_create), RETURN(SECCOMP_RET_KILL_PROCESS),
+};
 static struct sock_filter kill_on_restart[] = {
 	LOAD(nr), OWN, RECORDING, ALLOW(madvise), RETURN(SECCOMP_RET_KILL_PROCESS),
 };
@@ -82,7 +92,7 @@ static struct {
 	struct sock_fprog program;
 } kinds[] = {
 	KIND(docker), KIND(narrow_errno), KIND(kill_without_madvise), KIND(errno_on_madvise),
-	KIND(kill_but_recording), KIND(kill_on_restart), KIND(trap), KIND(no_exec),
+	KIND(kill_but_recording), KIND(kill_but_loading), KIND(kill_but_mapping), KIND(kill_on_restart), KIND(trap), KIND(no_exec),
 	KIND(private_futex),
 };
 

@@ -242,9 +242,9 @@ static void refused_by_name(void **state)
 	char expected[160];
 	static const struct seccomp_call gettid_call = { "gettid", SYS_gettid, true, { 0 } };
 	assert_null(tracee_open(pid, &t));
-	assert_null(seccomp_check(t, &gettid_call, 1, &filtered));
+	assert_null(seccomp_check(t, &gettid_call, 1, NULL, 0, &filtered));
 	assert_true(filtered);
-	struct mt_error *err = seccomp_check(t, &madvise_call, 1, &filtered);
+	struct mt_error *err = seccomp_check(t, &madvise_call, 1, NULL, 0, &filtered);
 	assert_non_null(err);
 	snprintf(expected, sizeof(expected), "process %d cannot be traced: its seccomp filter does not "
 		 "allow 'madvise', which recording needs", (int)pid);
@@ -281,7 +281,7 @@ static void no_filter(void **state)
 	struct tracee *t;
 	bool filtered = true;
 	assert_null(tracee_open(pid, &t));
-	assert_null(seccomp_check(t, &madvise_call, 1, &filtered));
+	assert_null(seccomp_check(t, &madvise_call, 1, NULL, 0, &filtered));
 	assert_false(filtered);
 	tracee_close(t);
 	assert_true(WIFEXITED(end_of(pid)));
