@@ -97,6 +97,9 @@ enum stop_wait stop_wait(struct tracee *t, struct tracee_thread *thread, uint64_
 			if (!WIFSTOPPED(status))
 				return STOP_GONE;
 			*status_ret = status;
+			t->stops++;
+			if (!thread->stopped_us)
+				thread->stopped_us = stop_now_us();
 			return STOP_STOPPED;
 		}
 		if (round % 64 == 63 && is_dead(t, thread->tid)) {
@@ -174,7 +177,7 @@ void stop_forget(struct tracee *t, struct tracee_thread *thread)
 	if (unlist(t->threads.items, &t->threads.len, thread) ||
 	    unlist(t->late.items, &t->late.len, thread))
 		free(thread);
-	job_stops_allow(t);
+	hold_end(t);
 }
 
 static struct tracee_thread *find_thread(const struct tracee *t, pid_t tid)
@@ -191,9 +194,9 @@ static struct tracee_thread *add_thread(struct tracee *t, pid_t tid)
 	if (!thread)
 		return NULL;
 	thread->tid = tid;
-	job_stops_put_off(t);
+	hold_begin(t);
 	if (!mt_array_push(&t->threads, thread)) {
-		job_stops_allow(t);
+		hold_end(t);
 		free(thread);
 		return NULL;
 	}
@@ -206,6 +209,7 @@ static void detach_stopped(struct tracee *t, struct tracee_thread *thread)
 	/* From an event-stop signal 0 keeps a group-stop as it is: the kernel puts the thread back
 	 * into it (__ptrace_unlink). */
 	bool dying = ptrace(PTRACE_DETACH, thread->tid, NULL, 0L) < 0 && errno == ESRCH;
+	hold_note(t, thread);
 	/* Killed in its stop, by an exec or a signal: it must be reaped, now or when it is dead. */
 	if (dying && thread->tid != t->pid && !reap(t, thread->tid) && !is_dead(t, thread->tid)) {
 		thread->held = false;

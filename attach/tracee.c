@@ -73,7 +73,7 @@ void tracee_close(struct tracee *t)
 	for (size_t i = 0; i < t->late.len; i++)
 		free(t->late.items[i]);
 	t->late.len = 0;
-	job_stops_allow(t);
+	hold_end(t);
 	mt_array_deinit(&t->late);
 	mt_array_deinit(&t->threads);
 	safepoint_destroy(t->safepoint);

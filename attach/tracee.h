@@ -66,7 +66,16 @@ struct tracee_thread {
 	bool held;		/* seized by us and in a ptrace-stop */
 	bool seized;		/* seized by us, maybe running */
 	bool group_stopped;	/* was stopped by job control: is left so */
+	uint64_t stopped_us;	/* when it first stopped for us, 0: it has not yet */
 };
+
+/* What it cost the target so far: ptrace stops of its threads, and the longest time from a thread's
+ * first stop to its release. */
+struct tracee_holds {
+	unsigned long stops;
+	uint64_t longest_us;
+};
+void tracee_holds(const struct tracee *t, struct tracee_holds *ret);
 
 /* Seizes and stops one thread. MT_ERROR_BUSY when it does not stop within the bound (D state,
  * vfork parent); it is let go then, by tracee_alive() at the latest, which is to be called often. MT_ERROR_GONE when it exited. */

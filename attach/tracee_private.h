@@ -17,8 +17,12 @@ struct tracee {
 	int lock_fd;		/* holds the lock of attach/lock.c, -1: not locked */
 	bool is_child;		/* our own child: its exit status is the caller's to collect */
 	pid_t owner;		/* the thread of ours that may use ptrace */
-	bool stops_put_off;	/* see attach/job_stops.c */
-	sigset_t mask_before;	/* then: ours before */
+	bool holds;		/* see attach/hold.c; then, ours before: */
+	sigset_t mask_before;
+	int nice_before;
+	bool nice_changed;
+	unsigned long stops;	/* of all threads, so far */
+	uint64_t longest_us;	/* that a thread was held */
 	bool execed;		/* runs another program since tracee_open() */
 	MT_ARRAY(struct tracee_thread *) threads;
 	MT_ARRAY(struct tracee_thread *) late;	/* did not stop in time, to be let go */
@@ -60,10 +64,12 @@ struct exec_guard {
 void exec_guard_begin(const struct tracee *t, struct exec_guard *ret);
 void exec_guard_end(const struct exec_guard *g);
 
-/* ---- attach/job_stops.c ---- */
+/* ---- attach/hold.c ---- */
 /* Before a thread is seized; and when one was let go, which counts when it was the last. */
-void job_stops_put_off(struct tracee *t);
-void job_stops_allow(struct tracee *t);
+void hold_begin(struct tracee *t);
+void hold_end(struct tracee *t);
+/* The thread is let go now. */
+void hold_note(struct tracee *t, const struct tracee_thread *thread);
 
 void safepoint_destroy(struct safepoint *sp);	/* NULL accepted */
 

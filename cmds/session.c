@@ -35,6 +35,7 @@ static const struct argp_option session_rows[] = {
 	{ "trace-python-allocators", 'p', NULL, 0, "record what Python asks of its own allocators, not what they ask of the system", 0 },
 	{ "force", 'f', NULL, 0, "overwrite FILE", 0 },
 	{ "quiet", 'q', NULL, 0, "print errors only", 0 },
+	{ "verbose", 'v', NULL, 0, "tell for how long threads were held to attach and to detach", 0 },
 	{ 0 },
 };
 
@@ -76,6 +77,9 @@ static error_t parse_row(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'q':
 		o->quiet = true;
+		return 0;
+	case 'v':
+		o->verbose = true;
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -669,6 +673,15 @@ static void print_closing(struct session *s, const struct recorder_counts *c, ui
 		fprintf(stderr, "next: memtrace symbolize %s && memtrace flamegraph %s\n", quoted, quoted);
 }
 
+static void print_holds(const struct session *s)
+{
+	struct tracee_holds holds;
+	char longest[MT_TEXT_MAX];
+	tracee_holds(s->t, &holds);
+	cmd_note("threads of the process were stopped %lu times, the longest held for %s", holds.stops,
+		 mt_text_duration(longest, holds.longest_us * 1000));
+}
+
 static void warn_lost(const struct recorder_counts *c)
 {
 	uint64_t lost = c->produced > c->written ? c->produced - c->written : 0;
@@ -696,6 +709,8 @@ struct mt_error *session_tell(struct session *s)
 	if (!err) {
 		if (!s->options->quiet)
 			print_closing(s, &counts, s->ended_ns - s->armed_ns);
+		if (s->options->verbose)
+			print_holds(s);
 		warn_lost(&counts);
 		return NULL;
 	}

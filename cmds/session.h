@@ -21,7 +21,7 @@ struct session_options {
 	const char *output;		/* NULL: memtrace-<comm>.<pid>.bin */
 	uint64_t duration_ns;		/* 0: no end */
 	uint64_t sample_rate;		/* bytes, 0: every allocation */
-	bool force, quiet, no_native, drop, python_allocators, follow_fork;
+	bool force, quiet, verbose, no_native, drop, python_allocators, follow_fork;
 	bool signals_end;		/* SIGINT, SIGTERM and SIGHUP end the capture */
 	bool in_memory;			/* to no file: who reads s.memory_fd sees it, and it is gone then */
 	uint64_t flush_ns;		/* what is recorded is to be read after this time; 0: a second */

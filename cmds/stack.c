@@ -565,8 +565,8 @@ static const struct argp argp = {
 	.parser = parse,
 	.args_doc = "PID",
 	.doc = "The stacks of all threads of a process, leaf first, Python frames where their interpreter"
-	       " loop runs. Nothing is put into the process; each thread is stopped once, alone, for the"
-	       " microseconds that it takes to copy its stack.",
+	       " loop runs. Nothing is put into the process; each thread is stopped once, alone, while"
+	       " its stack is copied, mostly for a tenth of a millisecond (--verbose tells).",
 };
 
 struct mt_error *cmd_stack(int argc, char **argv, int *exit_code_ret)
