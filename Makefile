@@ -9,7 +9,7 @@ CC ?= gcc
 CLANG := $(findstring clang,$(shell $(CC) --version 2>/dev/null))
 Q := $(if $(V),,@)
 
-ROOMS := base capture attach inject record symbolize analysis reporters reporters/tui cmds
+ROOMS := base capture attach inject record symbolize analysis reporters reporters/tui serve cmds
 SOURCES := $(foreach room,$(ROOMS),$(wildcard $(room)/*.c)) attach/arch/x86_64.c
 ASM := $(foreach room,$(ROOMS),$(wildcard $(room)/*.S))
 OBJECTS := $(SOURCES:%.c=$(O)/%.o) $(ASM:%.S=$(O)/%.o)
@@ -120,6 +120,7 @@ $(O)/memtrace-tracer.so $(O)/memtrace-tracer-mapped.so:
 
 $(O)/inject/tracer_blob.o: $(O)/memtrace-tracer.so $(O)/memtrace-tracer-mapped.so
 $(O)/reporters/assets.o: $(WEB_ASSETS)
+$(O)/serve/pages.o: $(wildcard serve/web/*)
 
 -include $(OBJECTS:.o=.d) $(LIBRARY_OBJECTS:.o=.d) $(wildcard $(O)/tracer/*.d $(O)/tracer-mapped/*.d)
 

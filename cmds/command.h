@@ -44,6 +44,7 @@ struct mt_error *cmd_summary(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_stats(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_diff(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_transform(int argc, char **argv, int *exit_code_ret);
+struct mt_error *cmd_serve(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_info(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_parse(int argc, char **argv, int *exit_code_ret);
 

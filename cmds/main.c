@@ -24,6 +24,7 @@ static const struct command commands[] = {
 	{ "summary", "the functions that allocate most, on the terminal", cmd_summary },
 	{ "stats", "totals, histogram and top locations; --json for scripts", cmd_stats },
 	{ "diff", "what changed between two captures, function by function", cmd_diff },
+	{ "serve", "show the captures of a folder in a browser", cmd_serve },
 	{ "transform", "write another tool's format: pprof, speedscope, folded, ...", cmd_transform },
 	{ "info", "what a capture is and how it was made", cmd_info },
 	{ "parse", "every record of a capture as a line of text", cmd_parse },

@@ -8,7 +8,7 @@ import unittest
 
 import harness
 
-ROOMS = "base capture attach inject record symbolize analysis reporters lib cmds python".split()
+ROOMS = "base capture attach inject record symbolize analysis reporters lib serve cmds python".split()
 
 
 def documents():
