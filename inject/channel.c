@@ -216,18 +216,38 @@ struct mt_error *channel_family_create(struct tracee *t, struct borrow *b, uint6
 	return NULL;
 }
 
+#define COPY_STEP (256u << 10)
+
+/* Through the files: page by page through the mappings took ten times as long. */
+static struct mt_error *copy_part(int from, int to, uint64_t at, uint64_t size)
+{
+	auto_free uint8_t *buf = malloc(COPY_STEP);
+	if (!buf)
+		return &mt_enomem;
+	for (uint64_t end = at + size; at < end;) {
+		ssize_t n = pread(from, buf, end - at < COPY_STEP ? end - at : COPY_STEP, (off_t)at);
+		if (n <= 0 || pwrite(to, buf, (size_t)n, (off_t)at) != n)
+			return mt_error_os(errno, "cannot copy unwind tables to a child's memory file");
+		at += (uint64_t)n;
+	}
+	return NULL;
+}
+
 /* Published rows and rules lie where they lie in the parent's file; of the module lists only the one
  * that holds. The modules of a child are at first those of its parent. */
-static void copy_tables(const struct channel *parent, struct channel *ch)
+static struct mt_error *copy_tables(const struct channel *parent, struct channel *ch)
 {
 	struct wire_header *from = parent->header, *to = ch->header;
 	uint64_t list = atomic_load(&from->module_list);
 	uint64_t offset = list >> WIRE_MODULE_COUNT_BITS;
 	uint64_t count = list & ((1u << WIRE_MODULE_COUNT_BITS) - 1);
 	uint64_t rows = from->unwind_offset + CHANNEL_LISTS_SIZE;
-	memcpy(channel_at(ch, to->rules_offset), channel_at(parent, from->rules_offset),
-	       parent->rule_count * sizeof(struct wire_rule));
-	memcpy(channel_at(ch, rows), channel_at(parent, rows), parent->unwind_used - CHANNEL_LISTS_SIZE);
+	struct mt_error *err = copy_part(parent->fd, ch->fd, from->rules_offset,
+					 parent->rule_count * sizeof(struct wire_rule));
+	if (!err)
+		err = copy_part(parent->fd, ch->fd, rows, parent->unwind_used - CHANNEL_LISTS_SIZE);
+	if (err)
+		return err;
 	memcpy(channel_at(ch, to->unwind_offset), channel_at(parent, offset),
 	       count * sizeof(struct wire_module));
 	ch->unwind_used = parent->unwind_used;
@@ -235,6 +255,7 @@ static void copy_tables(const struct channel *parent, struct channel *ch)
 	ch->list_next = (count * sizeof(struct wire_module) + 63) & ~63ull;
 	atomic_store(&to->module_list, to->unwind_offset << WIRE_MODULE_COUNT_BITS | count);
 	atomic_store(&to->module_generation, 1);
+	return NULL;
 }
 
 /* What stands in a header before arming, the same for every process of the family. */
@@ -267,7 +288,11 @@ struct mt_error *channel_adopt(struct tracee *child, int fd, uint64_t base,
 	ch.fd = take_fd(&local);
 	copy_header(parent->header, ch.header);
 	ch.header->base = base;
-	copy_tables(parent, &ch);
+	struct mt_error *err = copy_tables(parent, &ch);
+	if (err) {
+		channel_destroy(&ch);
+		return err;
+	}
 	*ret = ch;
 	return NULL;
 }

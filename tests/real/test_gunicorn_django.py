@@ -2,11 +2,14 @@
 # tests/real/test_gunicorn_django.py - a gunicorn worker that serves a Django page.
 # Knows: a page made of a template and a database. Does not know: memtrace.
 # Run by tests/run.py.
+import os
+import signal
 import unittest
 import urllib.request
 
 import harness
 import loaded
+import session
 
 NEEDS = ["gunicorn", "wrk"]
 TIMEOUT = 180
@@ -84,6 +87,40 @@ class Gunicorn(loaded.Server):
 
     def test_under_load(self):
         self.whole(least=1000)
+
+
+class Prefork(unittest.TestCase):
+    """The master is attached to; workers that it forks from then on have captures of their own."""
+
+    def test_workers_are_followed(self):
+        port = harness.free_port()
+        with harness.tmpdir() as tmp:
+            (tmp / "app.py").write_text(APP)
+            with harness.start_target(
+                    ["gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", "2", "app:application"],
+                    cwd=tmp, env={"PATH": "/usr/bin:/bin", "PYTHONPATH": None}) as master:
+                harness.wait_port(port)
+                old = harness.wait_for(lambda: len(loaded.children(master.pid)) == 2 and
+                                       loaded.children(master.pid))
+                with session.Attach(master.pid, "-o", tmp / "cap.bin", "--follow-fork") as attach:
+                    for worker in old:
+                        os.kill(worker, signal.SIGTERM)
+                    new = harness.wait_for(lambda: sorted(
+                        set(loaded.children(master.pid)) - set(old))[:2]
+                        if len(set(loaded.children(master.pid)) - set(old)) >= 2 else None, 60)
+                    harness.wait_for(lambda: all((tmp / f"cap.bin.{pid}").exists() for pid in new), 60)
+                    harness.wait_port(port)
+                    for _ in range(40):
+                        with urllib.request.urlopen(f"http://127.0.0.1:{port}/page", timeout=20) as a:
+                            self.assertIn(b"row 99", a.read().lower())
+                    attach.interrupt()
+                for pid in [master.pid, *new]:
+                    self.assertEqual(harness.maps_clean(pid), [])
+                served = sum(harness.folded_sum(
+                    harness.folded(tmp / f"cap.bin.{pid}", "--no-native", "--view", "allocated",
+                                   "--metric", "bytes"), r"report_page \(.*app\.py") for pid in new)
+                self.assertGreaterEqual(served, 40 * 30000)
+                self.assertEqual(harness.memtrace("status", master.pid).code, 0)
 
 
 if __name__ == "__main__":
