@@ -1,61 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* symbolize/symbolizer.c - the names of all frames of a capture, and whole merged stacks.
  * Knows: frames, stacks, which source of names holds. Does not know: DWARF, files, output.
+ * Native frames are looked up by resolve.c.
  * Called by reporters/ and cmds/; calls the rest of symbolize/ and capture/reader.h. */
-#include "symbolize/symbolize.h"
+#include "symbolize/symbolizer_private.h"
 
-#include "base/buf.h"
 #include "symbolize/merge.h"
-#include "symbolize/native.h"
-#include "symbolize/notes.h"
-#include "symbolize/pyline.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct eval_range {
-	uint64_t start, end;
-};
-
-struct frame_lines {		/* of a native frame: lines.items[first .. first + count) */
-	uint32_t first, count;
-};
-
-struct shown {			/* a frame as it is shown, root to leaf */
-	uint32_t first, count;	/* of symbolizer.frames; count 0: not made yet */
-};
-
-struct symbolizer {
-	struct capture *cap;
-	struct symbolize_options options;
-	struct capture_tables tables;
-	struct string_pool pool;
-	struct file_search search;
-	MT_ARRAY(struct eval_range) evals;
-	bool has_pyline;
-	enum pyline_format pyline;
-	bool resolved;
-
-	struct frame_lines *native;	/* by frame id */
-	struct source_lines lines;
-	uint8_t *merge_flags;		/* by frame id: enum merge_native or enum merge_python */
-	struct shown *shown;		/* by frame id */
-	MT_ARRAY(struct symbol_frame) frames;
-	struct capture_module_symbols *module_notes;	/* by module id */
-	size_t module_note_count;
-	MT_ARRAY(struct native_module *) kept;	/* by module id, of a capture that grows; NULL: not open */
-	bool growing;
-	struct symbol_notes notes;
-	bool counted;			/* notes and the counts are made */
-	uint32_t native_count, named, lined;
-
-	/* of symbolizer_stack() */
-	MT_ARRAY(uint32_t) native_ids, python_ids;
-	MT_ARRAY(uint8_t) native_flags, python_flags;
-	MT_ARRAY(struct merge_item) items;
-	MT_ARRAY(struct symbol_frame) out;
-};
 
 /* ---- set up ---- */
 
@@ -82,7 +36,7 @@ static bool in_eval(const struct symbolizer *s, uint64_t pc)
 	return false;
 }
 
-static const struct capture_module *module_of(const struct symbolizer *s, const struct capture_frame *f)
+const struct capture_module *symbolizer_module(const struct symbolizer *s, const struct capture_frame *f)
 {
 	size_t count;
 	const struct capture_module *modules = capture_modules(s->cap, &count);
@@ -91,7 +45,7 @@ static const struct capture_module *module_of(const struct symbolizer *s, const 
 
 static uint8_t native_flags(const struct symbolizer *s, const struct capture_frame *f)
 {
-	const struct capture_module *m = module_of(s, f);
+	const struct capture_module *m = symbolizer_module(s, f);
 	uint8_t flags = 0;
 	if (!m)
 		return 0;
@@ -134,8 +88,7 @@ static bool have_frames(struct symbolizer *s, uint32_t from, uint32_t n)
 	return true;
 }
 
-/* Of the frames from `from` on. */
-static struct mt_error *set_flags(struct symbolizer *s, uint32_t from)
+struct mt_error *symbolizer_set_flags(struct symbolizer *s, uint32_t from)
 {
 	uint32_t n = s->tables.frame_count;
 	if (n < from)
@@ -162,7 +115,7 @@ struct mt_error *symbolizer_create(struct capture *cap, const struct symbolize_o
 	if (!err)
 		err = parse_evals(s);
 	if (!err)
-		err = set_flags(s, 0);
+		err = symbolizer_set_flags(s, 0);
 	if (err)
 		return err;
 	const char *version = capture_meta(cap, CAPTURE_META_PYTHON, NULL);
@@ -204,230 +157,6 @@ void symbolizer_destroy(struct symbolizer *s)
 	free(s);
 }
 
-/* ---- resolving native frames ---- */
-
-static struct mt_error *find_frame(struct symbolizer *s, struct native_module *nm, uint32_t id)
-{
-	uint32_t first = (uint32_t)s->lines.len;
-	struct mt_error *err = native_module_find(nm, s->tables.frames[id].address, &s->pool, &s->lines);
-	s->native[id] = (struct frame_lines){ first, (uint32_t)s->lines.len - first };
-	return err;
-}
-
-struct frame_order {
-	const struct capture_frame *frames;
-};
-
-static int by_module_and_address(const void *a, const void *b, void *arg)
-{
-	const struct frame_order *o = arg;
-	const struct capture_frame *x = &o->frames[*(const uint32_t *)a],
-				   *y = &o->frames[*(const uint32_t *)b];
-	if (x->module_plus_1 != y->module_plus_1)
-		return x->module_plus_1 < y->module_plus_1 ? -1 : 1;
-	return x->address < y->address ? -1 : x->address > y->address;
-}
-
-/* Of a capture that grows: the module stays open, for the frames to come. */
-static struct mt_error *keep_module(struct symbolizer *s, const struct capture_module *m,
-				    struct native_module **ret)
-{
-	while (s->kept.len <= m->id)
-		if (!mt_array_push(&s->kept, NULL))
-			return &mt_enomem;
-	if (!s->kept.items[m->id]) {
-		auto_free struct native_module *nm = malloc(sizeof(*nm));
-		if (!nm)
-			return &mt_enomem;
-		struct mt_error *err = native_module_open(&s->search, m, &s->pool, nm);
-		if (err)
-			return err;
-		s->kept.items[m->id] = take_ptr(&nm);
-	}
-	*ret = s->kept.items[m->id];
-	return NULL;
-}
-
-static struct mt_error *find_frames(struct symbolizer *s, const struct capture_module *m,
-				    struct native_module *nm, const uint32_t *ids, size_t count)
-{
-	struct mt_error *err = NULL;
-	for (size_t i = 0; i < count && !err; i++)
-		err = find_frame(s, nm, ids[i]);
-	const struct elf_file *used = nm->debug.elf ? &nm->debug : &nm->main;
-	s->module_notes[m->id].status = nm->status;
-	if (!err && used->path) {
-		s->module_notes[m->id].path = string_pool_put(&s->pool, used->path, strlen(used->path));
-		if (!s->module_notes[m->id].path)
-			err = &mt_enomem;
-	}
-	return err;
-}
-
-/* The frames ids[0 .. count) of one module. */
-static struct mt_error *resolve_module(struct symbolizer *s, const uint32_t *ids, size_t count)
-{
-	struct native_module once, *nm = &once;
-	const struct capture_module *m = module_of(s, &s->tables.frames[ids[0]]);
-	if (!m || s->merge_flags[ids[0]] & MERGE_HIDDEN)
-		return NULL;
-	struct mt_error *err = s->growing ? keep_module(s, m, &nm) :
-			       native_module_open(&s->search, m, &s->pool, &once);
-	if (err)
-		return err;
-	err = find_frames(s, m, nm, ids, count);
-	if (!s->growing)
-		native_module_close(&once);
-	return err;
-}
-
-static struct mt_error *resolve_sorted(struct symbolizer *s, const uint32_t *ids, size_t count,
-				       void (*progress)(double, void *), void *arg)
-{
-	const struct capture_frame *frames = s->tables.frames;
-	for (size_t i = 0; i < count;) {
-		size_t end = i + 1;
-		while (end < count && frames[ids[end]].module_plus_1 == frames[ids[i]].module_plus_1)
-			end++;
-		struct mt_error *err = resolve_module(s, ids + i, end - i);
-		if (err)
-			return err;
-		i = end;
-		if (progress)
-			progress((double)i / (double)count, arg);
-	}
-	return NULL;
-}
-
-/* Frames of each module, by module id: shown ones of files, not memtrace's own. */
-static uint32_t *count_module_frames(const struct symbolizer *s, size_t modules)
-{
-	uint32_t *counts = calloc(modules + 1, sizeof(*counts));
-	for (uint32_t i = 1; counts && i < s->tables.frame_count; i++) {
-		const struct capture_frame *f = &s->tables.frames[i];
-		if (!f->is_python && module_of(s, f) && !(s->merge_flags[i] & MERGE_HIDDEN))
-			counts[f->module_plus_1 - 1]++;
-	}
-	return counts;
-}
-
-/* The same notes whether names were looked up now or when the capture was symbolized. */
-static struct mt_error *make_notes(struct symbolizer *s)
-{
-	size_t modules, count;
-	const struct capture_module *m = capture_modules(s->cap, &modules);
-	const struct capture_module_symbols *notes = capture_module_symbols(s->cap, &count);
-	auto_free uint32_t *frames = count_module_frames(s, modules);
-	if (!frames)
-		return &mt_enomem;
-	if (s->resolved) {
-		notes = s->module_notes;
-		count = modules;
-	}
-	for (size_t i = 0; i < count; i++) {
-		uint32_t id = notes[i].module;
-		struct mt_error *err = NULL;
-		if (id < modules)
-			err = symbol_notes_add(&s->notes, &m[id], notes[i].status, frames[id]);
-		if (err)
-			return err;
-		if (id < modules)
-			frames[id] = 0;		/* a damaged capture may name it twice */
-	}
-	return NULL;
-}
-
-static struct mt_error *count_names(struct symbolizer *s)
-{
-	if (s->counted)
-		return NULL;
-	s->counted = true;
-	for (uint32_t i = 1; i < s->tables.frame_count; i++) {
-		const struct capture_location *l;
-		if (s->tables.frames[i].is_python)
-			continue;
-		if (capture_has_symbols(s->cap) && !s->resolved) {
-			size_t n = capture_symbols(s->cap, i, &l);
-			s->named += n && l[n - 1].function;
-			s->lined += n && l[n - 1].line;
-		} else if (s->native[i].count) {
-			const struct source_line *last =
-				&s->lines.items[s->native[i].first + s->native[i].count - 1];
-			s->named += last->function != NULL;
-			s->lined += last->line != 0;
-		}
-	}
-	return make_notes(s);
-}
-
-/* Looks up the native frames from `from` on. */
-static struct mt_error *resolve_from(struct symbolizer *s, uint32_t from,
-				     void (*progress)(double, void *), void *arg)
-{
-	size_t count = 0;
-	auto_free uint32_t *ids = malloc((s->tables.frame_count + 1) * sizeof(*ids));
-	if (!ids)
-		return &mt_enomem;
-	for (uint32_t i = from ? from : 1; i < s->tables.frame_count; i++)
-		if (!s->tables.frames[i].is_python)
-			ids[count++] = i;
-	struct frame_order order = { s->tables.frames };
-	qsort_r(ids, count, sizeof(*ids), by_module_and_address, &order);
-	return resolve_sorted(s, ids, count, progress, arg);
-}
-
-static struct mt_error *have_module_notes(struct symbolizer *s)
-{
-	size_t modules;
-	capture_modules(s->cap, &modules);
-	struct capture_module_symbols *notes = realloc(s->module_notes,
-						       (modules + 1) * sizeof(*notes));
-	if (!notes)
-		return &mt_enomem;
-	s->module_notes = notes;
-	for (size_t i = s->module_note_count; i < modules; i++)
-		notes[i] = (struct capture_module_symbols){ .module = (uint32_t)i };
-	s->module_note_count = modules;
-	return NULL;
-}
-
-struct mt_error *symbolizer_resolve(struct symbolizer *s, void (*progress)(double, void *), void *arg)
-{
-	if (s->resolved || (capture_has_symbols(s->cap) && !s->options.again))
-		return count_names(s);
-	struct mt_error *err = have_module_notes(s);
-	if (!err)
-		err = resolve_from(s, 0, progress, arg);
-	s->resolved = !err;
-	return err ? err : count_names(s);
-}
-
-struct mt_error *symbolizer_grow(struct symbolizer *s)
-{
-	uint32_t from = s->growing ? s->tables.frame_count : 0;
-	struct mt_error *err = capture_load_tables(s->cap, &s->tables);
-	s->growing = s->resolved = true;
-	if (!err)
-		err = have_module_notes(s);
-	if (!err)
-		err = set_flags(s, from);
-	return err ? err : resolve_from(s, from, NULL, NULL);
-}
-
-const char *const *symbolizer_notes(const struct symbolizer *s, size_t *count_ret)
-{
-	*count_ret = s->notes.len;
-	return (const char *const *)s->notes.items;
-}
-
-void symbolizer_counts(const struct symbolizer *s, uint32_t *frames_ret, uint32_t *named_ret,
-		       uint32_t *lined_ret)
-{
-	*frames_ret = s->native_count;
-	*named_ret = s->named;
-	*lined_ret = s->lined;
-}
-
 /* ---- frames as they are shown ---- */
 
 static const char *intern(struct symbolizer *s, const char *text, size_t len)
@@ -437,7 +166,7 @@ static const char *intern(struct symbolizer *s, const char *text, size_t len)
 
 static const char *module_name(struct symbolizer *s, const struct capture_frame *f)
 {
-	const struct capture_module *m = module_of(s, f);
+	const struct capture_module *m = symbolizer_module(s, f);
 	if (!m)
 		return "";
 	const char *base = strrchr(m->path, '/');
@@ -638,83 +367,4 @@ struct mt_error *symbolizer_stack_part(struct symbolizer *s, uint32_t stack, enu
 void symbolizer_set_no_native(struct symbolizer *s, bool no_native)
 {
 	s->options.no_native = no_native;
-}
-
-/* ---- the SYMBOLS block ---- */
-
-struct encoder {
-	struct string_pool pool;
-	MT_ARRAY(const char *) strings;
-	bool failed;
-};
-
-static uint32_t number(struct encoder *e, const char *text)
-{
-	uint32_t id = 0;
-	if (!text || !*text)
-		return 0;
-	const char *copy = string_pool_number(&e->pool, text, &id);
-	if (!copy) {
-		e->failed = true;
-		return 0;
-	}
-	if (id == e->strings.len && !mt_array_push(&e->strings, copy))
-		e->failed = true;
-	return id + 1;		/* 0 is the empty string */
-}
-
-static void encode_modules(struct symbolizer *s, struct encoder *e, struct mt_buf *out)
-{
-	size_t count;
-	capture_modules(s->cap, &count);
-	mt_buf_put_varint(out, count);
-	for (size_t i = 0; i < count; i++) {
-		mt_buf_put_varint(out, i);
-		mt_buf_put_varint(out, s->module_notes[i].status);
-		mt_buf_put_varint(out, number(e, s->module_notes[i].path));
-	}
-}
-
-static void encode_locations(struct symbolizer *s, struct encoder *e, struct mt_buf *out)
-{
-	uint64_t count = 0;
-	for (uint32_t i = 1; i < s->tables.frame_count; i++)
-		count += s->native[i].count != 0;
-	mt_buf_put_varint(out, count);
-	for (uint32_t i = 1; i < s->tables.frame_count; i++) {
-		if (!s->native[i].count)
-			continue;
-		mt_buf_put_varint(out, i);
-		mt_buf_put_varint(out, s->native[i].count);
-		for (uint32_t k = 0; k < s->native[i].count; k++) {
-			const struct source_line *l = &s->lines.items[s->native[i].first + k];
-			mt_buf_put_varint(out, number(e, l->function));
-			mt_buf_put_varint(out, number(e, l->file));
-			mt_buf_put_varint(out, l->line);
-		}
-	}
-}
-
-struct mt_error *symbolizer_encode(struct symbolizer *s, void **ret, size_t *size_ret)
-{
-	struct encoder e = { 0 };
-	auto_buf struct mt_buf body = MT_BUF_INIT, out = MT_BUF_INIT;
-	if (!s->resolved)
-		return mt_error_create(MT_ERROR_OTHER, "nothing was symbolized");
-	encode_modules(s, &e, &body);
-	encode_locations(s, &e, &body);
-	mt_buf_put_varint(&out, e.strings.len + 1);
-	mt_buf_put_lstr(&out, "", 0);
-	for (size_t i = 0; i < e.strings.len; i++)
-		mt_buf_put_lstr(&out, e.strings.items[i], strlen(e.strings.items[i]));
-	mt_buf_put(&out, body.data, body.len);
-	bool failed = e.failed || body.failed || out.failed;
-	string_pool_deinit(&e.pool);
-	mt_array_deinit(&e.strings);
-	if (failed)
-		return &mt_enomem;
-	*size_ret = out.len;
-	*ret = out.data;
-	out = (struct mt_buf)MT_BUF_INIT;
-	return NULL;
 }
