@@ -8,7 +8,8 @@ of recording; Ctrl-C until the command has ended (tracer gone, file written). A 
 that wants to wake up every millisecond keeps the longest gap between two wake-ups: of the quiet
 time (what the machine does by itself, by the same method, interleaved) and of the whole cycle.
 Nothing is subtracted. In the target with one thread that thread is the one borrowed, so its gap is the
-absence of a borrowed thread."""
+absence of a borrowed thread. What of it memtrace causes it says itself (--verbose): from a thread's first stop to
+its release, and how many stops there were in all."""
 
 import argparse
 import os
@@ -102,13 +103,20 @@ def tracer_memory(pid):
     return rss
 
 
+def held(chatter):
+    """(ms, stops) of what `attach --verbose` tells at its end."""
+    told = re.search(r"stopped (\d+) times, the longest held for ([\d.]+) (ns|us|ms|s)\b", chatter)
+    unit = {"ns": 1e-6, "us": 1e-3, "ms": 1, "s": 1e3}[told[3]]
+    return float(told[2]) * unit, int(told[1])
+
+
 def one_cycle(ticker, capture, want_memory):
-    """(ms to armed, ms to gone, gap without, gap with, KiB) of one cycle."""
+    """(ms to armed, ms to gone, gap without, gap with, ms held, stops, KiB) of one cycle."""
     ticker.gap()
     time.sleep(RECORDING_S + 0.1)
     quiet = ticker.gap()
     begin = time.monotonic()
-    memtrace = subprocess.Popen([MEMTRACE, "attach", str(ticker.pid), "-f", "-o", capture],
+    memtrace = subprocess.Popen([MEMTRACE, "attach", str(ticker.pid), "-v", "-f", "-o", capture],
                                 stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     said = memtrace.stderr.readline()
     armed = time.monotonic() - begin
@@ -124,7 +132,7 @@ def one_cycle(ticker, capture, want_memory):
     gone = time.monotonic() - end
     if code:
         sys.exit(f"bench: memtrace ended with {code}:\n" + chatter.decode())
-    return armed * 1e3, gone * 1e3, quiet, ticker.gap(), memory
+    return armed * 1e3, gone * 1e3, quiet, ticker.gap(), *held(chatter.decode()), memory
 
 
 def percentiles(values):
@@ -141,9 +149,10 @@ def measure(name, argv, cycles):
             rows = [one_cycle(ticker, f"{folder}/cap.bin", i == cycles - 1) for i in range(cycles)]
         finally:
             ticker.close()
-    armed, gone, quiet, gap, memory = zip(*rows)
+    armed, gone, quiet, gap, hold, stops, memory = zip(*rows)
     print(f"{name:46}{percentiles(armed)}  {percentiles(gone)}  {percentiles(quiet)}  "
-          f"{percentiles(gap)} {memory[-1]:8}", flush=True)
+          f"{percentiles(gap)}  {percentiles(hold)} {statistics.median(stops):6.0f} {memory[-1]:8}",
+          flush=True)
 
 
 def main():
@@ -154,8 +163,9 @@ def main():
     load = os.getloadavg()[0]
     print(f"# bench/attach.py: {args.cycles} cycles each, load average {load:.1f} at the start; ms: median, "
           f"99th percentile, longest\n{'':46}{'start to armed':>23}  {'Ctrl-C to gone':>23}  "
-          f"{'gap without memtrace':>23}  {'gap of a cycle':>23} {'tracer':>8}\n{'target':46}"
-          + "  ".join([f"{'p50':>7} {'p99':>7} {'max':>7}"] * 4) + f" {'RSS KiB':>8}")
+          f"{'gap without memtrace':>23}  {'gap of a cycle':>23}  {'thread held':>23} {'':>6} "
+          f"{'tracer':>8}\n{'target':46}"
+          + "  ".join([f"{'p50':>7} {'p99':>7} {'max':>7}"] * 5) + f" {'stops':>6} {'RSS KiB':>8}")
     for name, argv in TARGETS:
         if args.target in name:
             measure(name, argv, args.cycles)
