@@ -2,6 +2,7 @@
 # tests/e2e/test_attach.py - a capture begins, ends in every way there is, and leaves nothing.
 # Knows: commands, exit codes, messages. Does not know: ptrace.
 # Run by tests/run.py.
+import json
 import os
 import re
 import signal
@@ -340,10 +341,16 @@ class ControllerDies(Attached):
         attach.proc.kill()
         attach.wait()
 
+    @staticmethod
+    def events(cap):
+        """In the file so far; it is written about once a second."""
+        result = harness.memtrace("stats", "--json", cap, check=(0, 1))
+        return result.code == 0 and json.loads(result.out)["total_num_allocations"]
+
     def test_killed_during_a_capture(self):
         with harness.tmpdir() as tmp, service() as target:
             with session.Attach(target.pid, "-o", tmp / "cap.bin") as attach:
-                time.sleep(1.2)
+                harness.wait_for(lambda: self.events(tmp / "cap.bin"), what="events in the file")
                 self.kill(attach)
             seen = len(target.lines)
             harness.wait_for(lambda: len(target.lines) > seen + 2, 10, what="the target works on")
