@@ -337,6 +337,18 @@ class Forks(Case):
         del kept
         self.assertEqual(sum(r.n_allocations for r in high(self.path)), 1)
 
+    def test_children_too(self):
+        def work():
+            kept = allocate()
+            time.sleep(0.3)
+            return kept
+        with Tracker(self.path, follow_fork=True):
+            self.assertEqual(self.fork(work), 0)
+        children = [n for n in os.listdir(self.folder.name) if n.startswith("out.bin.")]
+        self.assertEqual(len(children), 1)
+        self.assertEqual(len(high(os.path.join(self.folder.name, children[0]))), 1)
+        self.assertEqual(high(self.path), [])
+
     def test_workers_with_trackers_of_their_own(self):
         def work(path):
             with Tracker(path):
