@@ -181,7 +181,8 @@ static void answer(struct family *f, unsigned entry, uint32_t ready)
 		f->missed += entry_step(f->page, entry, taken, with_state(taken, WIRE_JOIN_REFUSED));
 		return;
 	}
-	*m = (struct family_member){ .recorder = recorder, .entry = entry, .word = taken };
+	*m = (struct family_member){ .recorder = recorder, .target = pid, .entry = entry,
+				    .word = taken };
 	f->count++;
 	f->followed++;
 }
@@ -195,6 +196,9 @@ static void collect(struct family *f)
 		/* While a thread is seized children are reaped by themselves: attach/exec_guard.c. */
 		if (!done || (done < 0 && errno != ECHILD))
 			continue;
+		if (WIFSIGNALED(status))	/* otherwise it has said why itself */
+			cmd_note("the capture of child %d was killed; `memtrace detach %d` removes what it left",
+				 m->target, m->target);
 		f->failed += !WIFEXITED(status) || WEXITSTATUS(status) != EXIT_DONE;
 		if (f->page)
 			entry_step(f->page, m->entry, m->word, with_state(m->word, WIRE_JOIN_REFUSED));
@@ -257,12 +261,15 @@ static void sleep_ms(int ms)
 static void say(const struct family *f)
 {
 	if (f->followed && !f->s->options->quiet)
-		cmd_note("%u forked children have a capture of their own: %s.PID", f->followed,
+		cmd_note("%u forked %s: %s.PID", f->followed,
+			 f->followed == 1 ? "child has a capture of its own" :
+			 "children have captures of their own",
 			 f->s->path);
 	if (f->missed)
-		cmd_note("%u forked children were not recorded: too many at a time", f->missed);
+		cmd_note("%u forked %s not recorded: too many at a time", f->missed,
+			 f->missed == 1 ? "child was" : "children were");
 	if (f->failed)
-		cmd_note("captures of %u children failed", f->failed);
+		cmd_note("%u of the captures of children failed", f->failed);
 }
 
 void family_end(struct family *f, bool stop)

@@ -24,6 +24,7 @@
 
 struct family_member {
 	pid_t recorder;		/* 0: free */
+	pid_t target;
 	unsigned entry;
 	uint32_t word;		/* of the entry while it is set up */
 };

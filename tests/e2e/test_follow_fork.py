@@ -126,7 +126,7 @@ class FollowFork(unittest.TestCase):
                 target.send("go\n")
                 self.assertEqual(target.wait_line("^bad (.*)", 100)[1], "0")
                 result = attach.interrupt()
-            match = re.search(r"(\d+) forked children were not recorded", result.err)
+            match = re.search(r"(\d+) forked child(?:ren were| was) not recorded", result.err)
             missed = int(match[1]) if match else 0
             self.assertEqual(len(captures(tmp)) - 1 + missed, 300)
             for path in list(captures(tmp).values())[:5]:
@@ -200,6 +200,23 @@ class FollowFork(unittest.TestCase):
             rows = harness.folded(tmp / f"cap.bin.{child}", "--no-native", "--view", "allocated",
                                   "--metric", "count")
             self.assertGreaterEqual(harness.folded_sum(rows, r"<string>:7"), 600)
+
+    def test_killed_recorder_of_one_child(self):
+        with harness.tmpdir() as tmp, self.forking(self.LONG % "os.kill(pid, 9)") as target:
+            with session.Attach(target.pid, "-o", tmp / "cap.bin", "--follow-fork") as attach:
+                target.send("go\n")
+                child = int(target.wait_line("^forked (.*)")[1])
+                target.wait_line(f"^child {child} 21$")
+                recorder, = harness.run(["ps", "-o", "pid=", "--ppid", str(attach.proc.pid)]).out.split()
+                os.kill(int(recorder), signal.SIGKILL)
+                target.wait_line(f"^child {child} 61$")
+                self.assertTrue(session.armed(target.pid))
+                result = attach.interrupt()
+            self.assertIn(f"`memtrace detach {child}` removes what it left", result.err)
+            harness.memtrace("detach", child)
+            self.assertEqual(harness.maps_clean(child), [])
+            target.send("end\n")
+            self.assertEqual(target.wait(), 0)
 
     def test_detach_one_child(self):
         with harness.tmpdir() as tmp, self.forking(self.LONG % "os.kill(pid, 9)") as target:
