@@ -241,7 +241,7 @@ static void run(const struct workload *w, const char *path, uint64_t events)
 	struct producer *producers = calloc(w->threads, sizeof(*producers));
 	check(tracee_open_to_read(getpid(), &t));
 	check(capture_writer_create(path, true, CAPTURE_FEATURE_NATIVE, &writer));
-	check(recorder_create(t, h, writer, &rec));
+	check(recorder_create(t, h, writer, clock_pair_now(), &rec));
 	check(recorder_images(rec, &none));
 	for (uint32_t i = 0; i < w->threads; i++) {
 		struct producer *p = &producers[i];

@@ -211,7 +211,8 @@ struct mt_error *session_open(struct session *s, pid_t pid, const struct session
 {
 	mallopt(M_MMAP_THRESHOLD, KEEP_BLOCKS);
 	mallopt(M_TRIM_THRESHOLD, KEEP_TOP);
-	*s = (struct session){ .options = options, .pid = pid, .memory_fd = -1 };
+	*s = (struct session){ .options = options, .pid = pid, .memory_fd = -1,
+			       .opened = clock_pair_now() };
 	struct mt_error *err = open_steps(s, overwrite);
 	if (err)
 		session_drop(s, false);
@@ -492,7 +493,7 @@ static void tell_python(const struct session *s)
 static struct mt_error *begin_recording(struct session *s)
 {
 	struct mt_error *err =
-		recorder_create(s->t, s->injection->channel.header, s->writer, &s->recorder);
+		recorder_create(s->t, s->injection->channel.header, s->writer, s->opened, &s->recorder);
 	if (err)
 		return err;
 	s->writer = NULL;
@@ -548,7 +549,7 @@ struct mt_error *session_adopt(struct session *s, struct session *root, pid_t pi
 			       const struct session_options *options, int fd, uint64_t base)
 {
 	*s = (struct session){ .options = options, .pid = pid, .injection = root->injection,
-			       .memory_fd = -1 };
+			       .memory_fd = -1, .opened = root->opened };
 	strcpy(s->comm, root->comm);
 	s->injection->family = NULL;	/* the page is the caller's */
 	root->injection = NULL;

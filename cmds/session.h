@@ -50,6 +50,7 @@ struct session {
 	char comm[64];
 	pid_t pid;
 	uint32_t features;		/* of the file: enum capture_feature */
+	struct clock_pair opened;	/* when it began */
 	uint64_t armed_ns, refresh_ns;
 	enum session_end end;
 	struct mt_error *error;

@@ -65,13 +65,13 @@ static unsigned time_unit(uint64_t rate)
 	return shift;
 }
 
-static struct mt_error *put_start(struct recorder *rec)
+static struct mt_error *put_start(struct recorder *rec, struct clock_pair earlier)
 {
 	struct clock_pair later;
 	do
 		later = clock_pair_now();
-	while (later.ns - rec->start.ns < CALIBRATION_NS);
-	uint64_t rate = clock_rate(rec->start, later);
+	while (later.ns - earlier.ns < CALIBRATION_NS);
+	uint64_t rate = clock_rate(earlier, later);
 	rec->slack_ticks = rate / (1000000000u / ORDER_SLACK_NS);
 	rec->turn_ticks = rate / (1000000000u / TURN_NS);
 	capture_writer_time_unit(rec->writer, time_unit(rate));
@@ -88,7 +88,8 @@ static struct mt_error *put_start(struct recorder *rec)
 }
 
 struct mt_error *recorder_create(struct tracee *t, struct wire_header *header,
-				 struct capture_writer *writer, struct recorder **ret)
+				 struct capture_writer *writer, struct clock_pair earlier,
+				 struct recorder **ret)
 {
 	auto_recorder struct recorder *rec = calloc(1, sizeof(*rec));
 	if (!rec)
@@ -114,7 +115,7 @@ struct mt_error *recorder_create(struct tracee *t, struct wire_header *header,
 	intern_init(&rec->intern, writer);
 	rec->codes.writer = writer;
 	live_threads_init(&rec->live, tracee_pid(t), header->target_pid);
-	err = put_start(rec);
+	err = put_start(rec, earlier);
 	if (err) {
 		rec->writer = NULL;	/* stays the caller's */
 		return err;

@@ -18,6 +18,7 @@
 #include "base/cleanup.h"
 #include "capture/wire.h"
 #include "capture/writer.h"
+#include "record/clock.h"
 
 struct recorder;
 
@@ -29,9 +30,11 @@ struct recorder_counts {
 };
 
 /* `header` is the controller's mapping of the shared memory, borrowed; takes the writer over when it
- * succeeds. */
+ * succeeds. `earlier` is a pair of clocks of some milliseconds ago, from which the counter's rate is
+ * told; it waits for them to have passed. */
 struct mt_error *recorder_create(struct tracee *t, struct wire_header *header,
-				 struct capture_writer *writer, struct recorder **ret) MT_MUST_CHECK;
+				 struct capture_writer *writer, struct clock_pair earlier,
+				 struct recorder **ret) MT_MUST_CHECK;
 void recorder_destroy(struct recorder *rec);	/* NULL accepted */
 MT_DEFINE_CLEANUP(recorder, struct recorder *, recorder_destroy)
 #define auto_recorder mt_auto(mt_cleanup_recorder)
