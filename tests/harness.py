@@ -24,6 +24,7 @@ PYTHONPATH. A test that cannot run calls self.skipTest("why").
 
 import contextlib
 import ctypes
+import glob
 import os
 import re
 import shutil
@@ -267,6 +268,24 @@ def wait_port(port, timeout=30, host="127.0.0.1"):
             s.settimeout(1)
             return s.connect_ex((host, port)) == 0
     wait_for(accepts, timeout, 0.05, f"port {port} open")
+
+
+# ---- interpreters ----
+
+PYTHON_MINORS = range(7, 16)	# of CPython 3 that memtrace knows
+
+
+def interpreters():
+    """{"3.11 /usr/bin/python3": path}: the system's, and all of a pyenv; MEMTRACE_PYTHONS may name
+    more."""
+    found = {}
+    root = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
+    paths = sorted(glob.glob(f"{root}/versions/3.*/bin/python3")) + ["/usr/bin/python3"]
+    for path in paths + os.environ.get("MEMTRACE_PYTHONS", "").split():
+        match = run([path, "-c", "import sys; print(sys.version_info[1])"]) if os.path.exists(path) else None
+        if match and match.code == 0 and int(match.out) in PYTHON_MINORS:
+            found[f"3.{match.out.strip()} {path}"] = path
+    return found
 
 
 # ---- what a target looks like from outside ----

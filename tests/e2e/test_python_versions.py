@@ -2,7 +2,6 @@
 # tests/e2e/test_python_versions.py - the stacks of every CPython at hand, as the program itself says.
 # Knows: `run`, `transform folded`, a root of another Debian. Does not know: frame layouts.
 
-import glob
 import os
 import re
 import shutil
@@ -18,19 +17,6 @@ SCRIPTS = [str(harness.TARGETS / name) for name in ("versions.py", "frames.py", 
 
 # Programs that are PIE and one that is not; one with Py_DEBUG (such packages are large).
 FORKY = ["python3.13", "python3.13-nopie", "python3.14", "python3.14-dbg", "python3.15"]
-MINORS = range(7, 16)
-
-
-def interpreters():
-    """{name: command}: the system's, and all of a pyenv; MEMTRACE_PYTHONS may name more."""
-    found = {}
-    root = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
-    paths = sorted(glob.glob(f"{root}/versions/3.*/bin/python3")) + ["/usr/bin/python3"]
-    for path in paths + os.environ.get("MEMTRACE_PYTHONS", "").split():
-        match = harness.run([path, "-c", "import sys; print(sys.version_info[1])"])
-        if match.code == 0 and int(match.out) in MINORS:
-            found[f"3.{match.out.strip()} {path}"] = [path]
-    return found
 
 
 def counts(rows, script):
@@ -68,10 +54,10 @@ class Versions(unittest.TestCase):
             self.assertEqual({k: v for k, v in got.items() if k in want}, want)
 
     def test_every_interpreter(self):
-        for name, python in interpreters().items():
+        for name, python in harness.interpreters().items():
             for script in SCRIPTS:
                 with self.subTest(name, script=os.path.basename(script)):
-                    self.check(python, script)
+                    self.check([python], script)
 
     def check_subinterpreters(self, python, script):
         with harness.tmpdir() as tmp:
@@ -83,9 +69,9 @@ class Versions(unittest.TestCase):
             self.assertEqual(got, want)
 
     def test_subinterpreters(self):
-        for name, python in interpreters().items():
+        for name, python in harness.interpreters().items():
             with self.subTest(name):
-                self.check_subinterpreters(python, harness.TARGETS / "subinterpreters.py")
+                self.check_subinterpreters([python], harness.TARGETS / "subinterpreters.py")
 
     def test_interpreters_of_a_newer_debian(self):
         root = harness.rootfs(self, "forky", *FORKY)

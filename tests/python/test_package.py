@@ -2,7 +2,6 @@
 # tests/python/test_package.py - the Python package on every interpreter at hand, as it is in the tree
 # and as pip installs it.
 # Knows: check_*.py, pip. Does not know: what the package does.
-import glob
 import os
 import re
 import shutil
@@ -14,19 +13,6 @@ import harness
 TIMEOUT = 600
 HERE = os.path.dirname(os.path.abspath(__file__))
 PACKAGE = harness.ROOT / "python"
-MINORS = range(7, 16)
-
-
-def interpreters():
-    """{name: program}: the system's, and all of a pyenv; MEMTRACE_PYTHONS may name more."""
-    root = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
-    paths = ["/usr/bin/python3"] + sorted(glob.glob(f"{root}/versions/3.*/bin/python3"))
-    found = {}
-    for path in paths + os.environ.get("MEMTRACE_PYTHONS", "").split():
-        match = harness.run([path, "-c", "import sys; print(sys.version_info[1])"])
-        if match.code == 0 and int(match.out) in MINORS:
-            found[f"3.{match.out.strip()} {path}"] = path
-    return found
 
 
 def environment(*folders):
@@ -51,19 +37,19 @@ class Interpreters(unittest.TestCase):
                 self.assertRegex(result.err, r"Ran [1-9]\d* tests?")
 
     def test_tracker(self):
-        self.check("check_tracker", ends(interpreters()))
+        self.check("check_tracker", ends(harness.interpreters()))
 
     def test_tracker_of_all(self):
-        self.check("check_tracker.Blocks", interpreters())
+        self.check("check_tracker.Blocks", harness.interpreters())
 
     def test_reader(self):
-        self.check("check_reader", ends(interpreters()))
+        self.check("check_reader", ends(harness.interpreters()))
 
     def test_web(self):
-        self.check("check_web", ends(interpreters()))
+        self.check("check_web", ends(harness.interpreters()))
 
     def test_reader_of_all(self):
-        self.check("check_reader.Facts", interpreters())
+        self.check("check_reader.Facts", harness.interpreters())
 
 
 class Installed(unittest.TestCase):
@@ -71,7 +57,7 @@ class Installed(unittest.TestCase):
 
     @classmethod
     def setUpClass(cls):
-        cls.pips = ends({name: python for name, python in interpreters().items()
+        cls.pips = ends({name: python for name, python in harness.interpreters().items()
                          if harness.run([python, "-m", "pip", "--version"]).code == 0})
         if not cls.pips:
             raise unittest.SkipTest("no interpreter here has a pip")
@@ -102,7 +88,7 @@ class Installed(unittest.TestCase):
     def test_the_wheel(self):
         """The same one by every interpreter."""
         wheels = set()
-        for name, python in interpreters().items():
+        for name, python in ends(harness.interpreters()).items():
             with self.subTest(name), harness.tmpdir() as tmp:
                 out = harness.run([python, "-c", "import _build, sys; print(_build.build_wheel(sys.argv[1]))",
                                    tmp], cwd=PACKAGE, check=0,
