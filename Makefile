@@ -120,7 +120,6 @@ $(O)/memtrace-tracer.so $(O)/memtrace-tracer-mapped.so:
 
 $(O)/inject/tracer_blob.o: $(O)/memtrace-tracer.so $(O)/memtrace-tracer-mapped.so
 $(O)/reporters/assets.o: $(WEB_ASSETS)
-$(O)/serve/pages.o: $(wildcard serve/web/*)
 
 -include $(OBJECTS:.o=.d) $(LIBRARY_OBJECTS:.o=.d) $(wildcard $(O)/tracer/*.d $(O)/tracer-mapped/*.d)
 

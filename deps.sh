@@ -8,7 +8,7 @@ set -eu
 # "a|b": the first that apt offers. "a?": left out where apt offers none or only a snap's stub.
 # "a=command": not needed when the command is there by other means.
 build="gcc make pkg-config libc6-dev libunwind-dev libelf-dev libdw-dev libzstd-dev libiberty-dev
-	libxxhash-dev zlib1g-dev libncurses-dev python3"
+	libxxhash-dev zlib1g-dev libncurses-dev libmicrohttpd-dev python3"
 test="libcmocka-dev clang libclang-rt-dev|libclang-rt-14-dev|libclang-rt-18-dev|libclang-common-14-dev
 	g++ gcc-multilib musl-tools gdb strace binutils dwz xz-utils git procps util-linux tmux ca-certificates nodejs=node npm=npm chromium?
 	cppcheck clang-tidy man-db python3-pip mypy python3-ipykernel jupyter-nbconvert python3-pytest

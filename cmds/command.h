@@ -48,6 +48,11 @@ struct mt_error *cmd_serve(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_info(int argc, char **argv, int *exit_code_ret);
 struct mt_error *cmd_parse(int argc, char **argv, int *exit_code_ret);
 
+/* ---- cmds/transform.c ---- */
+
+/* Names of its formats, NULL at the end. */
+const char *const *cmd_transform_formats(void);
+
 /* ---- cmds/common.c ---- */
 
 /* argp_parse with this project's habits: `argv[0]` is "memtrace NAME", -h works, a wrong command

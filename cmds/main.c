@@ -26,6 +26,7 @@ static const struct command commands[] = {
 	{ "diff", "what changed between two captures, function by function", cmd_diff },
 	{ "serve", "show the captures of a folder in a browser", cmd_serve },
 	{ "transform", "write another tool's format: pprof, speedscope, folded, ...", cmd_transform },
+	{ "serve", "captures in the browser: reports, new captures, downloads", cmd_serve },
 	{ "info", "what a capture is and how it was made", cmd_info },
 	{ "parse", "every record of a capture as a line of text", cmd_parse },
 };

@@ -45,6 +45,14 @@ static const struct transform_format formats[] = {
 #define NAMES_MAX 256
 #define FORMAT_COUNT (sizeof(formats) / sizeof(formats[0]))
 
+const char *const *cmd_transform_formats(void)
+{
+	static const char *names[FORMAT_COUNT + 1];
+	for (size_t i = 0; i < FORMAT_COUNT; i++)
+		names[i] = formats[i].name;
+	return names;
+}
+
 static void format_names(char *names, size_t size)
 {
 	names[0] = '\0';

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* reporters/assets.S - puts the page's parts into .rodata.
  * Knows: file names. Does not know: what is in them.
- * Read by reporters/flamegraph.c and table.c. The scripts follow each other and are one. */
+ * Read by reporters/flamegraph.c, table.c, leaks_html.c and serve/routes.c. The scripts follow each other and are one. */
 	.section .rodata
 	.macro asset name
 	.globl \name
@@ -54,5 +54,17 @@
 	asset asset_leaks_css
 	.incbin "reporters/web/leaks.css"
 	asset_end asset_leaks_css
+
+	asset asset_serve_html
+	.incbin "reporters/web/serve.html"
+	asset_end asset_serve_html
+
+	asset asset_serve_css
+	.incbin "reporters/web/serve.css"
+	asset_end asset_serve_css
+
+	asset asset_serve_js
+	.incbin "reporters/web/serve.js"
+	asset_end asset_serve_js
 
 	.section .note.GNU-stack, "", %progbits

@@ -11,5 +11,8 @@ extern const char asset_table_css[], asset_table_css_end[];
 extern const char asset_table_js[], asset_table_js_end[];
 extern const char asset_leaks_html[], asset_leaks_html_end[];
 extern const char asset_leaks_css[], asset_leaks_css_end[];
+extern const char asset_serve_html[], asset_serve_html_end[];
+extern const char asset_serve_css[], asset_serve_css_end[];
+extern const char asset_serve_js[], asset_serve_js_end[];
 
 #endif

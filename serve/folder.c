@@ -1,148 +1,101 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* serve/folder.c - finds captures in a folder and says what they say of themselves.
- * Knows: file names, capture/reader.h. Does not know: HTTP.
- * Called by serve/server.c; calls capture/ and base/. */
+/* serve/folder.c - the captures of DIR, and no other file.
+ * Knows: names, links, how a capture begins. Does not know: what is in one.
+ * Called by serve/; calls base/ and the kernel. */
 #include "serve/folder.h"
 
-#include "base/array.h"
 #include "base/cleanup.h"
 #include "base/text.h"
-#include "capture/reader.h"
+#include "capture/format.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <string.h>
-#include <sys/stat.h>
+#include <sys/syscall.h>
 
-#define SUFFIX ".bin"
-
-struct found {
-	char name[256];		/* without the suffix */
-	uint64_t size, modified;
-};
-
-void folder_close(struct folder *f)
+struct mt_error *folder_open(const char *path, int *fd_ret)
 {
-	mt_cleanup_close(&f->fd);
-	free(f->path);
-	f->path = NULL;
-}
-
-struct mt_error *folder_open(struct folder *f, const char *path)
-{
-	f->path = realpath(path, NULL);
-	f->fd = f->path ? open(f->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
-	if (f->fd < 0) {
-		struct mt_error *err = mt_error_os(errno, "cannot open the folder '%s'", path);
-		folder_close(f);
-		return err;
-	}
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return mt_error_os(errno, "cannot serve '%s'", path);
+	*fd_ret = fd;
 	return NULL;
 }
 
-static bool good_stem(const char *stem)
+/* One component, checked here as well: kernels before 5.6 have no openat2. */
+static int open_beneath(int folder, const char *name)
 {
-	if (!*stem || *stem == '.' || strlen(stem) + sizeof(SUFFIX) > sizeof(((struct found *)0)->name))
-		return false;
-	for (const unsigned char *c = (const unsigned char *)stem; *c; c++)
-		if (*c == '/' || *c < ' ' || *c == 127)
-			return false;
-	return true;
+	int flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY;
+	struct open_how how = {
+		.flags = (uint64_t)flags,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+	};
+	if (!*name || *name == '.' || strchr(name, '/'))
+		return -1;
+	int fd = (int)syscall(SYS_openat2, folder, name, &how, sizeof(how));
+	if (fd < 0 && (errno == ENOSYS || errno == EPERM))	/* EPERM: a seccomp filter of before */
+		fd = openat(folder, name, flags);
+	return fd;
 }
 
-int folder_capture(const struct folder *f, const char *stem)
+int folder_capture_open(int folder, const char *name, struct stat *st_ret)
 {
-	char name[sizeof(((struct found *)0)->name) + sizeof(SUFFIX)];
-	struct stat st;
-	if (!good_stem(stem))
-		return -1;
-	snprintf(name, sizeof(name), "%s" SUFFIX, stem);
-	auto_close int fd = openat(f->fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
-	if (fd < 0 || fstat(fd, &st) || !S_ISREG(st.st_mode))
+	/* The version and the reader's least version follow, of one byte each so far: a text that begins
+	 * with our name is no capture. */
+	static const char begin[] = CAPTURE_MAGIC;
+	char magic[sizeof(begin) + 3];
+	auto_close int fd = open_beneath(folder, name);
+	if (fd < 0 || fstat(fd, st_ret) || !S_ISREG(st_ret->st_mode) ||
+	    pread(fd, magic, sizeof(magic), 0) != (ssize_t)sizeof(magic) ||
+	    memcmp(magic, begin, sizeof(begin) - 1) || magic[sizeof(begin)] || magic[sizeof(begin) + 2])
 		return -1;
 	return take_fd(&fd);
 }
 
-/* ---- the list ---- */
-
 static int newest_first(const void *a, const void *b)
 {
-	const struct found *x = a, *y = b;
-	if (x->modified != y->modified)
-		return x->modified > y->modified ? -1 : 1;
+	const struct folder_capture *x = a, *y = b;
+	if (x->mtime_ns != y->mtime_ns)
+		return x->mtime_ns < y->mtime_ns ? 1 : -1;
 	return strcmp(x->name, y->name);
 }
 
-static bool look_at(const struct folder *f, const char *name, struct found *ret)
+static bool is_shown(const char *name)
 {
-	size_t len = strlen(name);
-	struct stat st;
-	if (len <= sizeof(SUFFIX) - 1 || len >= sizeof(ret->name) ||
-	    strcmp(name + len - (sizeof(SUFFIX) - 1), SUFFIX))
-		return false;
-	memcpy(ret->name, name, len - (sizeof(SUFFIX) - 1));
-	ret->name[len - (sizeof(SUFFIX) - 1)] = 0;
-	if (!good_stem(ret->name) || fstatat(f->fd, name, &st, AT_SYMLINK_NOFOLLOW) ||
-	    !S_ISREG(st.st_mode))
-		return false;
-	ret->size = (uint64_t)st.st_size;
-	ret->modified = (uint64_t)st.st_mtim.tv_sec;
+	for (size_t i = 0, len = strlen(name); i < len;) {
+		uint32_t code;
+		size_t n = mt_text_utf8(name + i, len - i, &code);
+		if (!n || code < 0x20 || (code >= 0x7f && code < 0xa0))
+			return false;
+		i += n;
+	}
 	return true;
 }
 
-static void put_facts(struct mt_json *j, const struct capture *cap)
+struct mt_error *folder_list(int folder, struct folder_list *ret)
 {
-	size_t size = 0;
-	uint64_t events = 0;
-	const char *command = capture_meta(cap, CAPTURE_META_COMMAND, &size);
-	auto_free char *text = command ? mt_text_command(command, size) : NULL;
-	mt_json_str(j, "command", text);
-	mt_json_u64(j, "pid", capture_meta_u64(cap, CAPTURE_META_PID, 0));
-	mt_json_u64(j, "start_ns", capture_meta_u64(cap, CAPTURE_META_START, 0));
-	mt_json_u64(j, "end_ns", capture_meta_u64(cap, CAPTURE_META_END, 0));
-	if (capture_counter(cap, CAPTURE_COUNTER_WRITTEN, &events))
-		mt_json_u64(j, "events", events);
-	else
-		mt_json_null(j, "events");
-	mt_json_str(j, "damage", capture_damage(cap));
-}
-
-static void put_capture(struct mt_json *j, const struct folder *f, const struct found *found)
-{
-	char path[64];
-	auto_capture struct capture *cap = NULL;
-	auto_close int fd = folder_capture(f, found->name);
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	auto_error struct mt_error *err = fd < 0 ? NULL : capture_open(path, &cap);
-	if (fd < 0 || err)	/* gone meanwhile, or another kind of file */
-		return;
-	mt_json_open(j, NULL, '{');
-	mt_json_str(j, "name", found->name);
-	mt_json_u64(j, "bytes", found->size);
-	mt_json_u64(j, "modified", found->modified);
-	put_facts(j, cap);
-	mt_json_close(j);
-}
-
-struct mt_error *folder_list(const struct folder *f, FILE *out)
-{
-	MT_ARRAY(struct found) list = { 0 };
-	struct found found;
-	int fd = openat(f->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	auto_closedir DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	bool good = true;
+	int copy = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	auto_closedir DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
 	if (!dir)
-		return mt_error_os(errno, "cannot read the folder '%s'", f->path);
-	for (struct dirent *e; good && (e = readdir(dir));)
-		if (look_at(f, e->d_name, &found))
-			good = mt_array_push(&list, found);
-	if (good && list.len)
-		qsort(list.items, list.len, sizeof(found), newest_first);
-	struct mt_json j = mt_json_make(out, false);
-	mt_json_open(&j, NULL, '[');
-	for (size_t i = 0; i < list.len && i < FOLDER_LISTED_MAX; i++)
-		put_capture(&j, f, &list.items[i]);
-	mt_json_close(&j);
-	mt_array_deinit(&list);
-	return good ? NULL : &mt_enomem;
+		return mt_error_os(errno, "cannot list the folder");
+	for (struct dirent *e; (e = readdir(dir));) {
+		struct stat st;
+		struct folder_capture c;
+		int fd = is_shown(e->d_name) ? folder_capture_open(folder, e->d_name, &st) : -1;
+		if (fd < 0)
+			continue;
+		close(fd);
+		snprintf(c.name, sizeof(c.name), "%s", e->d_name);
+		c.size = (uint64_t)st.st_size;
+		c.mtime_ns = st.st_mtim.tv_sec * 1000000000ll + st.st_mtim.tv_nsec;
+		if (!mt_array_push(&ret->items, c))
+			return &mt_enomem;
+	}
+	if (ret->items.len)
+		qsort(ret->items.items, ret->items.len, sizeof(*ret->items.items), newest_first);
+	ret->more = ret->items.len > FOLDER_LIST_MAX;
+	if (ret->more)
+		ret->items.len = FOLDER_LIST_MAX;
+	return NULL;
 }

@@ -1,29 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* serve/folder.h - the captures in one folder, and no file but those.
+/* serve/folder.h - the captures of DIR, and no other file.
  *
- * A name from outside is a plain file name that ends in ".bin"; it is opened below the folder,
- * symbolic links are not followed. */
+ * Opened once; names are looked up below the descriptor, without symbolic links and without leaving
+ * it. A file that does not begin as a capture does is not there, so that a DIR with other things in
+ * it gives none of them away. */
 #ifndef MT_SERVE_FOLDER_H
 #define MT_SERVE_FOLDER_H
 
+#include "base/array.h"
 #include "base/error.h"
 
 #include <stdbool.h>
-#include <stdio.h>
+#include <stdint.h>
+#include <sys/stat.h>
 
-#define FOLDER_LISTED_MAX 1000u
+#define FOLDER_LIST_MAX 1000u
 
-struct folder {
-	int fd;
-	char *path;
+struct folder_capture {
+	char name[256];
+	uint64_t size;
+	int64_t mtime_ns;
 };
 
-struct mt_error *folder_open(struct folder *f, const char *path) MT_MUST_CHECK;
-void folder_close(struct folder *f);	/* fd -1 accepted */
+struct folder_list {
+	MT_ARRAY(struct folder_capture) items;	/* newest first, at most FOLDER_LIST_MAX */
+	bool more;
+};
 
-/* The capture of `stem`, without ".bin"; -1: there is none, or no such name. */
-int folder_capture(const struct folder *f, const char *stem);
-/* [{name, bytes, modified, command, pid, start_ns, end_ns, events, damage}] as JSON, newest first. */
-struct mt_error *folder_list(const struct folder *f, FILE *out) MT_MUST_CHECK;
+struct mt_error *folder_open(const char *path, int *fd_ret) MT_MUST_CHECK;
+/* A descriptor of a capture; -1: there is none of this name. */
+int folder_capture_open(int folder, const char *name, struct stat *st_ret);
+struct mt_error *folder_list(int folder, struct folder_list *ret) MT_MUST_CHECK;
+static inline void folder_list_deinit(struct folder_list *list)
+{
+	mt_array_deinit(&list->items);
+}
 
 #endif

@@ -1,97 +1,174 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* serve/guard.c - checks of who asks.
- * Knows: header values. Does not know: what is asked for.
- * Called by serve/server.c; calls the kernel's random numbers. */
-#include "serve/guard.h"
+/* serve/guard.c - who may ask.
+ * Knows: token, Host, Origin, cookies. Does not know: what is asked for.
+ * Called by serve/server.c; calls serve/request.h.
+ *
+ * Host: another name that leads to this address is somebody's DNS (rebinding). Origin and
+ * Sec-Fetch-Site: another site's page, in a browser that has our cookie. The cookie is SameSite and
+ * alone does nothing but read: a POST needs, with it, our own Origin and a header that no other site
+ * can send without being asked first. */
+#include "serve/exchange.h"
 
-#include <arpa/inet.h>
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
-struct mt_error *guard_init(struct guard *g, unsigned port, bool any_name)
+const char *exchange_header(const struct exchange *x, const char *name)
 {
-	unsigned char random[(GUARD_TOKEN_SIZE - 1) / 2];
-	if (getrandom(random, sizeof(random), 0) != sizeof(random))
-		return mt_error_os(errno, "no random numbers for a token");
-	for (size_t i = 0; i < sizeof(random); i++)
-		snprintf(g->token + 2 * i, 3, "%02x", random[i]);
-	g->port = port;
-	g->any_name = any_name;
-	return NULL;
+	return x->server->mhd->lookup_connection_value(x->connection, MHD_HEADER_KIND, name);
 }
 
-static bool same_token(const struct guard *g, const char *given, size_t size)
+
+struct named {
+	const char *name;
+	unsigned count;
+};
+
+static enum MHD_Result count_header(void *arg, enum MHD_ValueKind kind, const char *key,
+				    const char *value)
 {
-	unsigned char differs = size != GUARD_TOKEN_SIZE - 1;
-	for (size_t i = 0; i < GUARD_TOKEN_SIZE - 1; i++)
-		differs |= (unsigned char)(g->token[i] ^ (size ? given[i % size] : 0));
-	return !differs;
+	struct named *n = arg;
+	(void)kind;
+	(void)value;
+	n->count += key && !strcasecmp(key, n->name);
+	return MHD_YES;
 }
 
-bool guard_token(const struct guard *g, const char *given)
+/* A header twice is a quarrel between two parsers. */
+static bool is_twice(const struct exchange *x, const char *name)
 {
-	return given && same_token(g, given, strlen(given));
+	struct named n = { name, 0 };
+	x->server->mhd->get_connection_values(x->connection, MHD_HEADER_KIND, count_header, &n);
+	return n.count > 1;
 }
 
-bool guard_cookie(const struct guard *g, const char *header)
+static bool is_ours(const struct exchange *x, const char *host)
 {
-	char name[32];
-	/* Cookies do not know ports: two servers must not take each other's. */
-	int n = snprintf(name, sizeof(name), "memtrace-%u=", g->port);
-	while (header && *header) {
-		header += strspn(header, "; ");
-		size_t len = strcspn(header, ";");
-		if (!strncmp(header, name, (size_t)n) &&
-		    same_token(g, header + n, len - (size_t)n))
+	const struct listen_socket *l = &x->listener->socket;
+	uint16_t usual = server_tls(x->server) ? 443 : 80;
+	if (!host)
+		return false;
+	if (request_host_is(host, l->host, l->port, usual))
+		return true;
+	if (l->local && request_host_is(host, "localhost", l->port, usual))
+		return true;
+	/* A proxy in front has a port of its own: these are compared whole. */
+	for (const char *const *h = x->server->options.hosts; *h; h++)
+		if (!strcasecmp(host, *h) || request_host_is(host, *h, l->port, usual))
 			return true;
-		header += len;
-	}
 	return false;
 }
 
-static bool is_address(const char *name)
+static bool origin_is_ours(const struct exchange *x, const char *origin)
 {
-	unsigned char address[16];
-	size_t len = strlen(name);
-	char inner[64];
-	if (inet_pton(AF_INET, name, address) == 1)
+	const char *scheme = server_tls(x->server) ? "https://" : "http://";
+	if (!strncmp(origin, scheme, strlen(scheme)))
+		return is_ours(x, origin + strlen(scheme));
+	/* Behind a proxy that speaks TLS for us. */
+	if (x->listener->socket.local && !strncmp(origin, "https://", 8))
+		for (const char *const *h = x->server->options.hosts; *h; h++)
+			if (!strcasecmp(origin + 8, *h))
+				return true;
+	return false;
+}
+
+static bool is_token(const struct server *s, const char *text, size_t len)
+{
+	return request_same_secret(text, len, s->token, s->token_len);
+}
+
+static bool has_token(struct exchange *x)
+{
+	const char *header = exchange_header(x, "Authorization"), *value;
+	size_t len;
+	if (header && request_bearer(header, &value))
+		return is_token(x->server, value, strlen(value));
+	header = exchange_header(x, "Cookie");
+	if (!header || !request_cookie(header, x->listener->cookie, &value, &len))
+		return false;
+	x->by_cookie = true;
+	return is_token(x->server, value, len);
+}
+
+/* "/?token=...": the address that was printed. Gives the cookie and takes the token out of sight. */
+static bool is_entrance(const struct exchange *x)
+{
+	const char *token = x->server->mhd->lookup_connection_value(x->connection,
+								    MHD_GET_ARGUMENT_KIND, "token");
+	return !x->path.count && token && is_token(x->server, token, strlen(token));
+}
+
+static enum MHD_Result let_in(struct exchange *x)
+{
+	char cookie[SERVER_TOKEN_MAX + 128];
+	struct answer a = { .status = MHD_HTTP_SEE_OTHER, .type = "text/plain", .location = "/",
+			    .cookie = cookie };
+	snprintf(cookie, sizeof(cookie), "%s=%s; HttpOnly; SameSite=Strict; Path=/%s",
+		 x->listener->cookie, x->server->token, server_tls(x->server) ? "; Secure" : "");
+	return answer_bytes(x, &a, "", 0, MHD_RESPMEM_PERSISTENT);
+}
+
+/* NULL: it may. */
+static const char *why_not_post(struct exchange *x)
+{
+	const char *type = exchange_header(x, "Content-Type"), *origin = exchange_header(x, "Origin");
+	if (!type || strncasecmp(type, "application/json", 16) || (type[16] && type[16] != ';'))
+		return "the body has to be application/json";
+	if (x->by_cookie && !(origin && exchange_header(x, "X-Memtrace")))
+		return "this request does not come from a page of this server";
+	return NULL;
+}
+
+static bool is_other_site(struct exchange *x)
+{
+	const char *origin = exchange_header(x, "Origin"), *site = exchange_header(x, "Sec-Fetch-Site");
+	if (origin && !origin_is_ours(x, origin))
 		return true;
-	if (len < 3 || len >= sizeof(inner) || name[0] != '[' || name[len - 1] != ']')
-		return false;
-	memcpy(inner, name + 1, len - 2);
-	inner[len - 2] = 0;
-	return inet_pton(AF_INET6, inner, address) == 1;
+	/* A link to the entrance may stand anywhere. */
+	return site && x->path.count && strcmp(site, "same-origin") && strcmp(site, "none");
 }
 
-bool guard_host(const struct guard *g, const char *host)
+static const struct {
+	const char *name, *value;
+} methods[] = { { "GET", NULL }, { "HEAD", NULL }, { "POST", NULL } };
+
+static bool is_method(const char *method)
 {
-	char name[128], port[16];
-	if (!host || strlen(host) >= sizeof(name))
+	for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++)
+		if (!strcmp(method, methods[i].name))
+			return true;
+	return false;
+}
+
+bool guard_passes(struct exchange *x, const char *url, enum MHD_Result *ret)
+{
+	const char *why = NULL;
+	unsigned status = 0;
+	if (!is_method(x->method)) {
+		status = MHD_HTTP_METHOD_NOT_ALLOWED;
+		why = "GET, HEAD and POST are answered";
+	} else if (!request_path(url, &x->path)) {
+		status = MHD_HTTP_BAD_REQUEST;
+		why = "not a path";
+	} else if (is_twice(x, "Host") || is_twice(x, "Origin") || is_twice(x, "Content-Length") ||
+		   is_twice(x, "Authorization")) {
+		status = MHD_HTTP_BAD_REQUEST;
+		why = "a header twice";
+	} else if (!is_ours(x, exchange_header(x, "Host"))) {
+		status = MHD_HTTP_MISDIRECTED_REQUEST;
+		why = "the server is not known by this name (--host adds one)";
+	} else if (is_other_site(x)) {
+		status = MHD_HTTP_FORBIDDEN;
+		why = "this request comes from another site";
+	} else if (is_entrance(x)) {
+		*ret = let_in(x);
 		return false;
-	strcpy(name, host);
-	if (!g->port)		/* who reaches the socket's file is the user */
-		return !strcmp(name, "localhost");
-	char *colon = strrchr(name, ':');
-	snprintf(port, sizeof(port), ":%u", g->port);
-	if (!colon || strcmp(colon, port))
-		return false;
-	*colon = 0;
-	if (!strcmp(name, "127.0.0.1") || !strcmp(name, "localhost") || !strcmp(name, "[::1]"))
+	} else if (!has_token(x)) {
+		status = MHD_HTTP_UNAUTHORIZED;
+		why = "open the address that `memtrace serve` printed";
+	} else if (!strcmp(x->method, "POST") && (why = why_not_post(x))) {
+		status = MHD_HTTP_FORBIDDEN;
+	}
+	if (!status)
 		return true;
-	return g->any_name && is_address(name);
-}
-
-bool guard_origin(const char *origin, const char *host)
-{
-	static const char scheme[] = "http://";
-	return !origin || (!strncmp(origin, scheme, sizeof(scheme) - 1) &&
-			   !strcmp(origin + sizeof(scheme) - 1, host));
-}
-
-bool guard_site(const char *site)
-{
-	return !site || !strcmp(site, "same-origin") || !strcmp(site, "none");
+	*ret = answer_text(x, status, why);
+	return false;
 }

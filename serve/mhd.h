@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* serve/mhd.h - libmicrohttpd, loaded when it is needed: memtrace is copied to hosts that have none.
+/* serve/mhd.h - libmicrohttpd, loaded when `memtrace serve` runs and by nobody else.
  *
- *	mhd_load(&mhd)		then mhd.start_daemon(...) is MHD_start_daemon(...)
- */
+ * Linked, it would make every memtrace need it and GnuTLS, also on the hosts that the one file is
+ * copied to for `attach`, and load both at every start. */
 #ifndef MT_SERVE_MHD_H
 #define MT_SERVE_MHD_H
 
@@ -10,23 +10,32 @@
 
 #include <microhttpd.h>
 
-#define MHD_FUNCTIONS(X)						\
-	X(start_daemon)							\
-	X(stop_daemon)							\
-	X(create_response_from_buffer)					\
-	X(create_response_from_fd)					\
-	X(add_response_header)						\
-	X(queue_response)						\
-	X(destroy_response)						\
-	X(lookup_connection_value)					\
-	X(set_connection_option)
+#define MHD_FUNCTIONS(F)			\
+	F(start_daemon)				\
+	F(stop_daemon)				\
+	F(run)					\
+	F(get_timeout)				\
+	F(get_daemon_info)			\
+	F(get_connection_info)			\
+	F(get_connection_values)		\
+	F(lookup_connection_value)		\
+	F(suspend_connection)			\
+	F(resume_connection)			\
+	F(create_response_from_buffer)		\
+	F(create_response_from_callback)	\
+	F(create_response_from_fd64)		\
+	F(add_response_header)			\
+	F(queue_response)			\
+	F(destroy_response)			\
+	F(is_feature_supported)
 
 struct mhd {
-#define X(name) __typeof__(&MHD_##name) name;
-	MHD_FUNCTIONS(X)
-#undef X
+#define F(name) __typeof__(&MHD_##name) name;
+	MHD_FUNCTIONS(F)
+#undef F
 };
 
-struct mt_error *mhd_load(struct mhd *ret) MT_MUST_CHECK;
+/* The same table at every call, for the life of the process. */
+struct mt_error *mhd_load(const struct mhd **ret) MT_MUST_CHECK;
 
 #endif

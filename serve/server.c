@@ -1,349 +1,473 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* serve/server.c - answers requests.
- * Knows: addresses and what stands behind them. Does not know: how reports are made.
- * Called by cmds/serve.c; calls the rest of serve/ and libmicrohttpd.
- *
- * A thread a connection: a report is waited for in it. Everything is GET, nothing changes anything. */
+/* serve/server.c - the server's one loop, and what libmicrohttpd calls.
+ * Knows: connections, poll(), when to look after what. Does not know: addresses, reports.
+ * Called by cmds/serve.c; calls the rest of serve/. */
 #include "serve/server.h"
 
 #include "base/cleanup.h"
-#include "serve/assets.h"
+#include "serve/exchange.h"
 #include "serve/folder.h"
-#include "serve/guard.h"
-#include "serve/listen.h"
-#include "serve/mhd.h"
-#include "serve/report.h"
 
 #include <errno.h>
-#include <semaphore.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 
-#define CONNECTIONS 64u
+#define CONNECTIONS 512u
+#define CONNECTION_MEMORY 16384u	/* a request's line and headers fit, or are refused */
 #define IDLE_SECONDS 15u
-#define REQUEST_BYTES (16u << 10)	/* of the line and the headers */
-#define REPORTS 2u			/* made at a time */
+#define LOOK_MS 500			/* at what is being recorded */
+#define FDS_MAX 32u
+#define END_MS 20000			/* what is being recorded may take to end */
 
-struct server {
-	struct mhd mhd;
-	struct MHD_Daemon *daemon;
-	struct listener listener;
-	struct guard guard;
-	struct folder folder;
-	sem_t reports;
-	char *address;
-};
-
-struct exchange {
-	struct server *s;
-	struct MHD_Connection *c;
-	const char *host;
-};
-
-/* ---- answers ---- */
-
-static const char own_policy[] = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
-				 "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-/* Reports allow their own script by its hash; whatever runs in them can reach nobody. */
-static const char report_policy[] = "connect-src 'none'; object-src 'none'; base-uri 'none'; form-action 'none'; "
-				    "frame-ancestors 'self'";
-
-static enum MHD_Result send_response(struct exchange *x, unsigned status, struct MHD_Response *r,
-				     const char *type, const char *policy)
+static uint64_t clock_now(void)
 {
-	const struct mhd *mhd = &x->s->mhd;
-	if (!r)
-		return MHD_NO;
-	mhd->add_response_header(r, "Content-Type", type);
-	mhd->add_response_header(r, "Content-Security-Policy", policy);
-	mhd->add_response_header(r, "X-Content-Type-Options", "nosniff");
-	mhd->add_response_header(r, "Referrer-Policy", "no-referrer");
-	mhd->add_response_header(r, "Cross-Origin-Resource-Policy", "same-origin");
-	mhd->add_response_header(r, "Cache-Control", "no-store");
-	enum MHD_Result result = mhd->queue_response(x->c, status, r);
-	mhd->destroy_response(r);
-	return result;
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static enum MHD_Result send_text(struct exchange *x, unsigned status, const char *type, const char *text,
-				 size_t size)
+/* ---- the token, the certificate ---- */
+
+static struct mt_error *read_file(const char *path, size_t max, char **ret, size_t *len_ret)
 {
-	struct MHD_Response *r = x->s->mhd.create_response_from_buffer(size, (void *)text,
-								       MHD_RESPMEM_MUST_COPY);
-	return send_response(x, status, r, type, own_policy);
-}
-
-static enum MHD_Result send_message(struct exchange *x, unsigned status, const char *message)
-{
-	char text[4096];
-	int n = snprintf(text, sizeof(text), "%s\n", message);
-	return send_text(x, status, "text/plain; charset=utf-8", text,
-			 (size_t)n < sizeof(text) ? (size_t)n : sizeof(text) - 1);
-}
-
-/* Takes ownership of fd. */
-static enum MHD_Result send_file(struct exchange *x, int fd, const char *type)
-{
-	struct stat st;
-	if (fstat(fd, &st)) {
-		close(fd);
-		return send_message(x, 500, "the answer is gone");
-	}
-	return send_response(x, 200, x->s->mhd.create_response_from_fd((size_t)st.st_size, fd), type,
-			     report_policy);
-}
-
-/* ---- what there is ---- */
-
-#define HTML "text/html; charset=utf-8"
-#define VIEW "%VIEW"		/* replaced by --view=... when the request has one */
-
-static const struct report {
-	const char *prefix, *suffix, *type;
-	unsigned captures;		/* 2: PREFIX BASE / NEW SUFFIX */
-	const char *args[8];
-} reports[] = {
-	{ "/flamegraphs/", ".html", HTML, 1, { "flamegraph", "--no-debuginfod", "-o", "-", VIEW } },
-	{ "/tables/", ".html", HTML, 1, { "table", "--no-debuginfod", "-o", "-", VIEW } },
-	{ "/leaks/", ".html", HTML, 1, { "leaks", "--no-debuginfod", "--html", "-o", "-" } },
-	{ "/diffs/", ".html", HTML, 2, { "diff", "--no-debuginfod", "--html", "-o", "-", VIEW } },
-	{ "/stats/", ".json", "application/json", 1, { "stats", "--no-debuginfod", "--json", VIEW } },
-	{ "/exports/pprof/", ".pb.gz", "application/octet-stream", 1,
-	  { "transform", "pprof", "--no-debuginfod", "-o", "-", VIEW } },
-	{ "/exports/folded/", ".txt", "text/plain; charset=utf-8", 1,
-	  { "transform", "folded", "--no-debuginfod", "-o", "-", VIEW } },
-	{ "/exports/speedscope/", ".json", "application/json", 1,
-	  { "transform", "speedscope", "--no-debuginfod", "-o", "-", VIEW } },
-};
-
-static const char *const views[] = {
-	"--view=peak", "--view=leaks", "--view=allocated", "--view=temporary",
-};
-
-/* The option of a view by its name; NULL: no such view. */
-static const char *view_option(const char *name)
-{
-	for (size_t i = 0; i < sizeof(views) / sizeof(views[0]); i++)
-		if (!strcmp(views[i] + sizeof("--view=") - 1, name))
-			return views[i];
+	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+	auto_free char *text = malloc(max + 1);
+	if (!text)
+		return &mt_enomem;
+	ssize_t n = fd >= 0 ? read(fd, text, max + 1) : -1;
+	if (n < 0)
+		return mt_error_os(errno, "cannot read '%s'", path);
+	if ((size_t)n > max)
+		return mt_error_create(MT_ERROR_USAGE, "'%s' is too long", path);
+	text[n] = 0;
+	*ret = take_ptr(&text);
+	*len_ret = (size_t)n;
 	return NULL;
 }
 
-/* The middle of PREFIX middle SUFFIX; NULL when it is not so. The caller frees. */
-static char *middle_of(const char *url, const char *prefix, const char *suffix)
+static struct mt_error *token_of_file(struct server *s, const char *path)
 {
-	size_t n = strlen(url), p = strlen(prefix), s = strlen(suffix);
-	if (n <= p + s || strncmp(url, prefix, p) || strcmp(url + n - s, suffix))
-		return NULL;
-	return strndup(url + p, n - p - s);
-}
-
-static enum MHD_Result make_report(struct exchange *x, const struct report *report, const int *fds,
-				   const char *view)
-{
-	static const char *const files[] = { "/dev/fd/100", "/dev/fd/101" };
-	_Static_assert(REPORT_FD == 100, "names of the descriptors");
-	const char *args[12] = { 0 };
-	struct timespec until;
-	size_t n = 0;
-	int out;
-	for (size_t i = 0; report->args[i]; i++)
-		if (strcmp(report->args[i], VIEW))
-			args[n++] = report->args[i];
-		else if (view)
-			args[n++] = view;
-	for (unsigned i = 0; i < report->captures; i++)
-		args[n++] = files[i];
-	x->s->mhd.set_connection_option(x->c, MHD_CONNECTION_OPTION_TIMEOUT, REPORT_SECONDS * 2u + IDLE_SECONDS);
-	clock_gettime(CLOCK_REALTIME, &until);
-	until.tv_sec += REPORT_SECONDS;
-	while (sem_timedwait(&x->s->reports, &until))
-		if (errno != EINTR)
-			return send_message(x, 503, "too many reports are being made: try again in a moment");
-	auto_error struct mt_error *err = report_run(args, fds, &out);
-	sem_post(&x->s->reports);
-	return err ? send_message(x, 500, err->message) : send_file(x, out, report->type);
-}
-
-static enum MHD_Result answer_report(struct exchange *x, const struct report *report, char *stems)
-{
-	const char *asked = x->s->mhd.lookup_connection_value(x->c, MHD_GET_ARGUMENT_KIND, "view");
-	const char *view = asked ? view_option(asked) : NULL;
-	char *second = report->captures == 2 ? strchr(stems, '/') : NULL;
-	if (asked && !view)
-		return send_message(x, 400, "view: peak, leaks, allocated or temporary");
-	if (second)
-		*second++ = 0;
-	auto_close int base = folder_capture(&x->s->folder, stems);
-	auto_close int new = second ? folder_capture(&x->s->folder, second) : -1;
-	if (base < 0 || (report->captures == 2 && new < 0))
-		return send_message(x, 404, "there is no such capture");
-	return make_report(x, report, (const int[]){ base, new, -1 }, view);
-}
-
-static enum MHD_Result answer_list(struct exchange *x)
-{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
 	auto_free char *text = NULL;
-	size_t size = 0;
-	FILE *out = open_memstream(&text, &size);
-	auto_error struct mt_error *err = out ? folder_list(&x->s->folder, out) : &mt_enomem;
-	if (out && fclose(out) && !err)
-		err = &mt_enomem;
+	size_t len;
+	struct stat st;
+	struct mt_error *err = read_file(path, SERVER_TOKEN_MAX + 2, &text, &len);
 	if (err)
-		return send_message(x, 500, err->message);
-	return send_text(x, 200, "application/json", text, size);
+		return err;
+	if (!stat(path, &st) && st.st_mode & 07)
+		return mt_error_hint(mt_error_create(MT_ERROR_USAGE, "anybody can read the token in '%s'",
+						     path), "chmod 600");
+	text[strcspn(text, "\r\n")] = 0;
+	len = strlen(text);
+	if (len < SERVER_TOKEN_MIN || len > SERVER_TOKEN_MAX || strspn(text, plain) != len)
+		return mt_error_create(MT_ERROR_USAGE,
+				       "the token in '%s' is not %u to %u letters, digits, '-' and '_'",
+				       path, SERVER_TOKEN_MIN, SERVER_TOKEN_MAX);
+	memcpy(s->token, text, len + 1);
+	s->token_len = len;
+	return NULL;
 }
 
-static enum MHD_Result answer_capture(struct exchange *x, const char *stem)
+static struct mt_error *make_token(struct server *s)
 {
-	int fd = folder_capture(&x->s->folder, stem);
-	if (fd < 0)
-		return send_message(x, 404, "there is no such capture");
-	return send_file(x, fd, "application/octet-stream");
+	uint8_t random[32];
+	if (s->options.token_file)
+		return token_of_file(s, s->options.token_file);
+	if (getrandom(random, sizeof(random), 0) != sizeof(random))
+		return mt_error_os(errno, "cannot make a token");
+	for (size_t i = 0; i < sizeof(random); i++)
+		s->token_len += (size_t)sprintf(s->token + s->token_len, "%02x", random[i]);
+	return NULL;
 }
 
-static enum MHD_Result answer(struct exchange *x, const char *url)
+static struct mt_error *load_tls(struct server *s)
 {
-	auto_free char *stem = middle_of(url, "/captures/", ".bin");
-	if (!strcmp(url, "/"))
-		return send_text(x, 200, HTML, asset_serve_html, (size_t)(asset_serve_html_end - asset_serve_html));
-	if (!strcmp(url, "/serve.css"))
-		return send_text(x, 200, "text/css", asset_serve_css,
-				 (size_t)(asset_serve_css_end - asset_serve_css));
-	if (!strcmp(url, "/serve.js"))
-		return send_text(x, 200, "text/javascript", asset_serve_js,
-				 (size_t)(asset_serve_js_end - asset_serve_js));
-	if (!strcmp(url, "/captures.json"))
-		return answer_list(x);
-	if (stem)
-		return answer_capture(x, stem);
-	for (size_t i = 0; i < sizeof(reports) / sizeof(reports[0]); i++) {
-		auto_free char *stems = middle_of(url, reports[i].prefix, reports[i].suffix);
-		if (stems)
-			return answer_report(x, &reports[i], stems);
+	size_t len;
+	if (!s->options.tls_cert)
+		return NULL;
+	if (s->mhd->is_feature_supported(MHD_FEATURE_TLS) != MHD_YES)
+		return mt_error_create(MT_ERROR_OTHER, "this libmicrohttpd has no TLS");
+	struct mt_error *err = read_file(s->options.tls_cert, 1u << 20, &s->cert, &len);
+	return err ? err : read_file(s->options.tls_key, 1u << 20, &s->key, &len);
+}
+
+/* ---- one request ---- */
+
+void exchange_wait(struct exchange *x)
+{
+	x->suspended = true;
+	x->next = x->server->exchanges;
+	x->server->exchanges = x;
+	x->server->mhd->suspend_connection(x->connection);
+}
+
+void exchange_resume(struct exchange *x)
+{
+	struct exchange **at = &x->server->exchanges;
+	while (*at != x)
+		at = &(*at)->next;
+	*at = x->next;
+	x->suspended = false;
+	x->server->woken = true;
+	x->server->mhd->resume_connection(x->connection);
+}
+
+static void report_changed(struct served_report *report, void *arg)
+{
+	struct server *s = arg;
+	for (struct exchange *x = s->exchanges, *next; x; x = next) {
+		next = x->next;
+		if (x->report == report)
+			exchange_resume(x);
 	}
-	return send_message(x, 404, "there is no such page");
 }
 
-/* ---- who asks ---- */
-
-static const char *header(struct exchange *x, const char *name)
+static struct exchange *exchange_create(struct listener *l, struct MHD_Connection *connection,
+					const char *method)
 {
-	return x->s->mhd.lookup_connection_value(x->c, MHD_HEADER_KIND, name);
+	struct exchange *x = calloc(1, sizeof(*x));
+	if (!x)
+		return NULL;
+	const union MHD_ConnectionInfo *info =
+		l->server->mhd->get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	x->server = l->server;
+	x->listener = l;
+	x->connection = connection;
+	x->method = method;
+	x->peer = info ? info->socket_context : NULL;
+	return x;
 }
 
-/* The token moves from the address, which browsers keep and show, into a cookie. */
-static enum MHD_Result let_in(struct exchange *x)
+/* Before a byte of the body is read. */
+static bool body_is_welcome(struct exchange *x, enum MHD_Result *ret)
 {
-	char cookie[160];
-	struct MHD_Response *r = x->s->mhd.create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
-	snprintf(cookie, sizeof(cookie), "memtrace-%u=%s; HttpOnly; SameSite=Strict; Path=/",
-		 x->s->guard.port, x->s->guard.token);
-	if (r) {
-		x->s->mhd.add_response_header(r, "Set-Cookie", cookie);
-		x->s->mhd.add_response_header(r, "Location", "/");
+	const char *length = exchange_header(x, "Content-Length");
+	bool chunked = exchange_header(x, "Transfer-Encoding") != NULL;
+	char *end;
+	x->body_expected = length ? strtoull(length, &end, 10) : 0;
+	if (chunked) {
+		*ret = answer_text(x, MHD_HTTP_LENGTH_REQUIRED, "the length of the body has to be told");
+		return false;
 	}
-	return send_response(x, 303, r, "text/plain", own_policy);
+	if (x->body_expected > BODY_MAX || (x->body_expected && strcmp(x->method, "POST"))) {
+		*ret = answer_text(x, MHD_HTTP_CONTENT_TOO_LARGE, "the body is too large");
+		return false;
+	}
+	return true;
 }
 
-static bool has_token(struct exchange *x)
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url,
+				  const char *method, const char *version, const char *data,
+				  size_t *size, void **state)
 {
-	const char *authorization = header(x, "Authorization");
-	if (authorization && !strncmp(authorization, "Bearer ", 7) &&
-	    guard_token(&x->s->guard, authorization + 7))
-		return true;
-	return guard_cookie(&x->s->guard, header(x, "Cookie"));
-}
-
-static enum MHD_Result handle(void *arg, struct MHD_Connection *c, const char *url, const char *method,
-			      const char *version, const char *data, size_t *data_size, void **state)
-{
-	static int begun;
-	struct exchange x = { .s = arg, .c = c };
+	struct listener *l = arg;
+	struct exchange *x = *state;
+	enum MHD_Result rc = MHD_NO;
 	(void)version;
-	(void)data;
-	if (strcmp(method, "GET") && strcmp(method, "HEAD"))
-		return *state ? MHD_NO : send_message(&x, 405, "this server is read only");
-	if (!*state) {
-		*state = &begun;	/* the headers are there; the body, if any, is not read */
+	if (!x) {
+		*state = x = exchange_create(l, connection, method);
+		if (!x)
+			return MHD_NO;
+		if (!guard_passes(x, url, &rc) || !body_is_welcome(x, &rc)) {
+			if (x->peer)
+				peer_answered(x->peer);
+			return rc;
+		}
 		return MHD_YES;
 	}
-	if (*data_size)
+	if (*size) {
+		if (x->body.len + *size > BODY_MAX)
+			return MHD_NO;
+		mt_buf_put(&x->body, data, *size);
+		*size = 0;
+		return x->body.failed ? MHD_NO : MHD_YES;
+	}
+	if (x->peer)
+		peer_answered(x->peer);
+	if (l->server->closing)
 		return MHD_NO;
-	x.host = header(&x, "Host");
-	if (!guard_host(&x.s->guard, x.host))
-		return send_message(&x, 403, "this server is not called so");
-	if (!guard_origin(header(&x, "Origin"), x.host) || !guard_site(header(&x, "Sec-Fetch-Site")))
-		return send_message(&x, 403, "another site may not ask here");
-	if (!strcmp(url, "/") &&
-	    guard_token(&x.s->guard, x.s->mhd.lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "token")))
-		return let_in(&x);
-	if (!has_token(&x))
-		return send_message(&x, 401, "open the address that memtrace serve printed");
-	return answer(&x, url);
+	return route_answer(x);
 }
 
-/* ---- life ---- */
-
-static struct mt_error *start_daemon(struct server *s)
+static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
+			 enum MHD_RequestTerminationCode code)
 {
-	s->daemon = s->mhd.start_daemon(MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD |
-						MHD_USE_POLL,
-					0, NULL, NULL, handle, s, MHD_OPTION_LISTEN_SOCKET, s->listener.fd,
-					MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS,
-					MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS,
-					MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)REQUEST_BYTES, MHD_OPTION_END);
-	if (!s->daemon)
-		return mt_error_create(MT_ERROR_OTHER, "the server cannot start");
-	s->listener.fd = -1;	/* the daemon's from here */
-	int n = s->listener.port ?
-			asprintf(&s->address, "http://%s/?token=%s", s->listener.address, s->guard.token) :
-			asprintf(&s->address, "%s, token %s", s->listener.address, s->guard.token);
-	return n < 0 ? &mt_enomem : NULL;
+	struct listener *l = arg;
+	struct exchange *x = *state;
+	(void)connection;
+	(void)code;
+	if (!x)
+		return;
+	if (x->peer)
+		peers_asks(&l->server->peers, x->peer, clock_now());
+	reports_put(x->report);
+	mt_buf_deinit(&x->body);
+	free(x);
+	*state = NULL;
 }
 
-struct mt_error *server_start(const struct server_options *options, struct server **ret)
+static void on_connection(void *arg, struct MHD_Connection *connection, void **socket_context,
+			  enum MHD_ConnectionNotificationCode code)
+{
+	struct listener *l = arg;
+	struct server *s = l->server;
+	if (code == MHD_CONNECTION_NOTIFY_CLOSED) {
+		peers_remove(&s->peers, *socket_context);
+		*socket_context = NULL;
+		return;
+	}
+	const union MHD_ConnectionInfo *info =
+		s->mhd->get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	*socket_context = info ? peers_add(&s->peers, info->connect_fd, clock_now()) : NULL;
+}
+
+/* Paths are decoded once, by serve/request.c. */
+static size_t leave_as_it_is(void *arg, struct MHD_Connection *connection, char *s)
+{
+	(void)arg;
+	(void)connection;
+	return strlen(s);
+}
+
+static void no_log(void *arg, const char *fmt, va_list ap)
+{
+	(void)arg;
+	(void)fmt;
+	(void)ap;
+}
+
+/* ---- the life of the server ---- */
+
+static struct mt_error *check_listener(const struct server *s, const struct listen_socket *l)
+{
+	if (l->local || s->cert || s->options.insecure)
+		return NULL;
+	return mt_error_hint(mt_error_create(MT_ERROR_USAGE, "%s is reached from the network, and"
+					     " everything would be sent in the clear", l->host),
+			     "--tls-cert and --tls-key, or --insecure behind something that encrypts");
+}
+
+static struct mt_error *start_listener(struct server *s, struct listener *l)
+{
+	unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG |
+			 (s->cert ? MHD_USE_TLS : 0);
+	struct MHD_OptionItem tls[] = {
+		{ MHD_OPTION_HTTPS_MEM_CERT, 0, s->cert },
+		{ MHD_OPTION_HTTPS_MEM_KEY, 0, s->key },
+		{ MHD_OPTION_END, 0, NULL },
+	};
+	l->server = s;
+	snprintf(l->cookie, sizeof(l->cookie), "memtrace-%u", l->socket.port);
+	l->daemon = s->mhd->start_daemon(flags, l->socket.port, NULL, NULL, on_request, l,
+		MHD_OPTION_EXTERNAL_LOGGER, no_log, NULL,
+		MHD_OPTION_LISTEN_SOCKET, l->socket.fd,
+		MHD_OPTION_CONNECTION_LIMIT, CONNECTIONS,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY,
+		MHD_OPTION_CONNECTION_TIMEOUT, IDLE_SECONDS,
+		MHD_OPTION_NOTIFY_COMPLETED, on_completed, l,
+		MHD_OPTION_NOTIFY_CONNECTION, on_connection, l,
+		MHD_OPTION_UNESCAPE_CALLBACK, leave_as_it_is, NULL,
+		MHD_OPTION_STRICT_FOR_CLIENT, 1,
+		MHD_OPTION_ARRAY, s->cert ? tls : &tls[2],
+		MHD_OPTION_END);
+	const union MHD_DaemonInfo *info = l->daemon ?
+		s->mhd->get_daemon_info(l->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
+	if (!info)
+		return mt_error_create(MT_ERROR_OTHER, "cannot serve %s%s", l->socket.host,
+				       s->cert ? ": is the certificate with its key in order?" : "");
+	l->fd = info->epoll_fd;
+	return NULL;
+}
+
+static struct mt_error *open_listeners(struct server *s)
+{
+	struct listen_socket sockets[LISTEN_MAX];
+	static const char *const usual[] = { "127.0.0.1:0", NULL };
+	struct mt_error *err = listen_inherit(sockets, &s->listener_count);
+	for (size_t i = 0; !err && i < s->listener_count; i++)
+		s->listeners[i].socket = sockets[i];
+	const char *const *address = s->options.listens;
+	if (!*address && !s->listener_count)
+		address = usual;
+	for (; !err && *address; address++) {
+		if (s->listener_count == LISTEN_MAX)
+			return mt_error_create(MT_ERROR_USAGE, "more than %u addresses", LISTEN_MAX);
+		err = listen_open(*address, &s->listeners[s->listener_count].socket);
+		s->listener_count += !err;
+	}
+	for (size_t i = 0; !err && i < s->listener_count; i++)
+		err = check_listener(s, &s->listeners[i].socket);
+	for (size_t i = 0; !err && i < s->listener_count; i++)
+		err = start_listener(s, &s->listeners[i]);
+	return err;
+}
+
+/* A descriptor each for all connections, and the children's. */
+static void make_room(void)
+{
+	struct rlimit r;
+	rlim_t want = CONNECTIONS * LISTEN_MAX + 256;
+	if (getrlimit(RLIMIT_NOFILE, &r) || r.rlim_cur >= want)
+		return;
+	r.rlim_cur = want < r.rlim_max ? want : r.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &r);
+}
+
+static struct mt_error *set_up(struct server *s)
+{
+	const struct server_options *o = &s->options;
+	struct reports_options reports = { o->report_memory, o->report_seconds, report_changed, s };
+	struct mt_error *err = mhd_load(&s->mhd);
+	if (!err)
+		err = folder_open(o->folder, &s->folder);
+	if (!err)
+		err = make_token(s);
+	if (!err)
+		err = load_tls(s);
+	if (!err)
+		err = reports_create(&reports, &s->reports);
+	struct recordings_options recordings = { s->folder, o->max_seconds, o->max_bytes };
+	if (!err)
+		err = recordings_create(&recordings, &s->recordings);
+	make_room();
+	peers_init(&s->peers, CONNECTIONS);
+	return err ? err : open_listeners(s);
+}
+
+struct mt_error *server_create(const struct server_options *options, struct server **ret)
 {
 	struct server *s = calloc(1, sizeof(*s));
 	if (!s)
 		return &mt_enomem;
-	s->listener.fd = -1;
-	s->folder.fd = -1;
-	sem_init(&s->reports, 0, REPORTS);
-	struct mt_error *err = mhd_load(&s->mhd);
-	if (!err)
-		err = folder_open(&s->folder, options->folder);
-	if (!err)
-		err = listen_on(options->listen, options->insecure, &s->listener);
-	if (!err)
-		err = guard_init(&s->guard, s->listener.port, options->insecure);
-	if (!err)
-		err = start_daemon(s);
+	s->options = *options;
+	s->folder = -1;
+	s->now_ns = clock_now();
+	struct mt_error *err = set_up(s);
 	if (err) {
-		server_stop(s);
+		server_destroy(s);
 		return err;
 	}
 	*ret = s;
 	return NULL;
 }
 
-const char *server_address(const struct server *s)
+const char *server_url(struct server *s, size_t i)
 {
-	return s->address;
+	if (i >= s->listener_count)
+		return NULL;
+	const struct listen_socket *l = &s->listeners[i].socket;
+	int n = snprintf(s->url, sizeof(s->url), "%s://%s", s->cert ? "https" : "http", l->host);
+	if (!l->is_unix)
+		n += snprintf(s->url + n, sizeof(s->url) - (size_t)n, ":%u", l->port);
+	n += snprintf(s->url + n, sizeof(s->url) - (size_t)n, "/");
+	/* A token that the user keeps in a file does not go to a terminal or a log. */
+	if (!s->options.token_file)
+		n += snprintf(s->url + n, sizeof(s->url) - (size_t)n, "?token=%s", s->token);
+	if (l->is_unix && *l->path)
+		snprintf(s->url + n, sizeof(s->url) - (size_t)n, " (unix:%s)", l->path);
+	return s->url;
 }
 
-void server_stop(struct server *s)
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+	return !a || (b && b < a) ? b : a;
+}
+
+/* Until something has to be looked at without an event; NULL: no such time. */
+static const struct timespec *time_to_wait(struct server *s, uint64_t peers_ns, struct timespec *ret)
+{
+	uint64_t at = earlier(peers_ns, reports_deadline_ns(s->reports));
+	if (s->woken)
+		at = s->now_ns;
+	if (recordings_any_running(s->recordings) || s->streams)
+		at = earlier(at, s->now_ns + LOOK_MS * 1000000ull);
+	for (size_t i = 0; i < s->listener_count; i++) {
+		MHD_UNSIGNED_LONG_LONG ms;
+		if (s->mhd->get_timeout(s->listeners[i].daemon, &ms) == MHD_YES)
+			at = earlier(at, s->now_ns + ms * 1000000ull + 1);
+	}
+	if (!at)
+		return NULL;
+	uint64_t ns = at > s->now_ns ? at - s->now_ns : 0;
+	*ret = (struct timespec){ (time_t)(ns / 1000000000u), (long)(ns % 1000000000u) };
+	return ret;
+}
+
+static void turn(struct server *s, const sigset_t *signals)
+{
+	struct pollfd fds[FDS_MAX];
+	int children[FDS_MAX - LISTEN_MAX];
+	struct timespec time;
+	size_t n = 0, m;
+	s->now_ns = clock_now();
+	uint64_t peers_ns = peers_turn(&s->peers, s->now_ns);
+	for (size_t i = 0; i < s->listener_count; i++)
+		fds[n++] = (struct pollfd){ .fd = s->listeners[i].fd, .events = POLLIN };
+	m = reports_fds(s->reports, children, sizeof(children) / sizeof(children[0]));
+	m += recordings_fds(s->recordings, children + m, sizeof(children) / sizeof(children[0]) - m);
+	for (size_t i = 0; i < m; i++)
+		fds[n++] = (struct pollfd){ .fd = children[i], .events = POLLIN };
+	ppoll(fds, n, time_to_wait(s, peers_ns, &time), signals);
+	s->now_ns = clock_now();
+	recordings_turn(s->recordings, s->now_ns);
+	streams_turn(s);
+	s->woken = false;
+	for (size_t i = 0; i < s->listener_count; i++)
+		s->mhd->run(s->listeners[i].daemon);
+	reports_turn(s->reports, s->now_ns);
+}
+
+struct mt_error *server_run(struct server *s, bool (*stop)(void))
+{
+	sigset_t block, before;
+	sigemptyset(&block);
+	sigaddset(&block, SIGINT);
+	sigaddset(&block, SIGTERM);
+	sigaddset(&block, SIGHUP);
+	if (sigprocmask(SIG_BLOCK, &block, &before))
+		return mt_error_os(errno, "cannot block signals");
+	while (!stop())
+		turn(s, &before);
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return NULL;
+}
+
+/* Every connection has to be awake before its daemon can be stopped. */
+static void wake_all(struct server *s)
+{
+	s->closing = true;
+	while (s->exchanges)
+		exchange_resume(s->exchanges);
+	streams_turn(s);
+}
+
+void server_destroy(struct server *s)
 {
 	if (!s)
 		return;
-	if (s->daemon)
-		s->mhd.stop_daemon(s->daemon);
-	mt_cleanup_close(&s->listener.fd);
-	if (!s->listener.port && *s->listener.address)
-		unlink(s->listener.address);
-	folder_close(&s->folder);
-	sem_destroy(&s->reports);
-	free(s->address);
+	/* Ask first, so that the targets are free while the rest is taken down. */
+	recordings_destroy(s->recordings, END_MS);
+	s->recordings = NULL;
+	s->closing = true;
+	if (s->mhd)
+		wake_all(s);
+	for (size_t i = 0; i < s->listener_count; i++) {
+		struct listener *l = &s->listeners[i];
+		if (l->daemon) {
+			s->mhd->run(l->daemon);
+			s->mhd->stop_daemon(l->daemon);
+			l->socket.fd = -1;	/* it has closed it */
+		}
+		listen_close(&l->socket);
+	}
+	reports_destroy(s->reports);
+	mt_cleanup_close(&s->folder);
+	free(s->cert);
+	free(s->key);
 	free(s);
 }

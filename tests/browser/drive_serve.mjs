@@ -1,35 +1,70 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* tests/browser/drive_serve.mjs URL - a person at `memtrace serve`: the list, a flame graph, a difference.
- * Prints what was seen as JSON.
- * Knows: the page's parts. Does not know: the server. Started by tests/serve/test_serve.py. */
+/* tests/browser/drive_serve.mjs URL PID [SCREENSHOT-FOLDER] - a person at `memtrace serve`: the list, reports, a
+ * difference, and process PID recorded. Prints what was seen as JSON.
+ * Knows: the page's parts. Does not know: the server. Started by tests/e2e/test_serve.py. */
 import { existsSync } from 'node:fs';
 import { chromium } from 'playwright-core';
 
+const [url, pid, folder] = process.argv.slice(2);
 const executable = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
 if (!executable)
 	process.exit(77);
 const browser = await chromium.launch({ executablePath: executable, args: ['--no-sandbox', '--disable-gpu'] });
-const page = await browser.newPage();
+const page = await browser.newPage({ viewport: { width: 1500, height: 900 } });
 const problems = [], seen = { problems };
 page.on('pageerror', (e) => problems.push(e.message));
 page.on('console', (m) => m.type() === 'error' && problems.push(m.text()));
-const ready = () => page.waitForFunction(() => document.documentElement.dataset.ready);
+const shot = async (name) => folder && page.screenshot({ path: `${folder}/serve-${name}.png` });
+const frame = async () => {
+	await page.waitForSelector('#frame[src]:not([hidden])');
+	return page.frameLocator('#frame');
+};
 
 try {
-	await page.goto(process.argv[2]);
-	await ready();
+	await page.goto(url);
+	await page.waitForSelector('[data-filled]');
 	seen.url = page.url();		/* the token is gone from it */
-	seen.captures = (await page.locator('#captures tr td:first-child').allTextContents()).sort();
-	await page.click('tr:has-text("first") >> text=flame graph');
-	await ready();
-	seen.flamegraph = await page.title();
-	await page.goBack();
-	await ready();
-	await page.check('[aria-label="before: first"]');
-	await page.check('[aria-label="after: a b&<c>"]');
+	seen.captures = (await page.locator('#captures tbody th').allTextContents()).sort();
+	seen.commands = await page.locator('#captures .command').allTextContents();
+	await shot('list');
+	await page.click('tr:has-text("base.bin") >> text=Flame graph');
+	const graph = await frame();
+	await graph.locator('#command').waitFor({ state: 'visible' });
+	seen.flamegraph = await graph.locator('#views .name').allTextContents();
+	await graph.locator('[data-view=leaks]').click();
+	seen.view = await graph.locator('[data-view=leaks]').getAttribute('aria-checked');
+	await shot('flamegraph');
+	await page.click('#tabs >> text=Leaks');
+	await page.waitForSelector('#frame[src^="/leaks/"]:not([hidden])');
+	seen.leaks = await page.frameLocator('#frame').locator('.sites > li').count();
+	await page.click('#tabs >> text=Statistics');
+	await page.waitForSelector('[data-stats]');
+	seen.stats = await page.locator('#stats caption').allTextContents();
+	await shot('stats');
+	await page.click('#tabs >> text=Captures');
+	await page.waitForSelector('#captures tbody tr');
+	await page.check('[aria-label="Compare base.bin"]');
+	await page.check('[aria-label^="Compare new"]');
 	await page.click('#compare');
-	await ready();
-	seen.diff = await page.title();
+	await page.waitForSelector('#frame[src^="/diffs/"]:not([hidden])');
+	await page.frameLocator('#frame').locator('#views').waitFor({ state: 'visible' });
+	seen.diff = await page.frameLocator('#frame').locator('#views .name').allTextContents();
+	await page.click('#home');
+	await page.click('#new');
+	await page.fill('#processes-filter', pid);
+	await page.check(`#processes input[value="${pid}"]`);
+	await page.fill('#seconds', '60');
+	await shot('start');
+	await page.click('#start-form [type=submit]');
+	await page.waitForSelector('.recording[data-state=recording]');
+	await shot('recording');
+	await page.click('.recording button');
+	await page.waitForSelector('.recording[data-state=done]');
+	seen.recorded = await page.locator('.recording .said').textContent();
+	await page.waitForFunction(() => document.querySelectorAll('#captures tbody tr').length > 3);
+	await shot('done');
+} catch (error) {
+	problems.push(String(error));
 } finally {
 	await browser.close();
 }

@@ -15,11 +15,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 OFFLINE = ["base", "capture", "symbolize", "analysis", "reporters"]    # each sees those before it
 MAY_INCLUDE = {room: set(OFFLINE[:i]) for i, room in enumerate(OFFLINE)}
-MAY_INCLUDE["serve"] = {"base", "capture"}
 MAY_INCLUDE["lib"] = {"base", "capture", "symbolize", "analysis"}
 MAY_INCLUDE["attach"] = {"base"}
 MAY_INCLUDE["inject"] = {"base", "capture", "attach"}
 MAY_INCLUDE["record"] = {"base", "capture", "attach", "inject"}
+MAY_INCLUDE["serve"] = {"base", "capture", "reporters", "attach"}      # everything else by children
 MAY_INCLUDE["cmds"] = set(OFFLINE) | {"attach", "inject", "record", "serve"}
 
 TRACER = "inject/tracer"
