@@ -12,6 +12,7 @@ import resource
 import shutil
 import signal
 import socket
+import ssl
 import stat
 import subprocess
 import threading
@@ -468,6 +469,23 @@ class Ways(unittest.TestCase):
                 port = s.host.split(":")[1]
                 self.assertEqual(s.status("/", headers={"Host": f"box.example:{port}"}), 200)
                 self.assertEqual(s.status("/", headers={"Host": f"localhost:{port}"}), 421)
+
+    def test_tls(self):
+        if not shutil.which("openssl"):
+            self.skipTest("no openssl to make a certificate with")
+        with harness.tmpdir() as tmp:
+            cert, key = tmp / "cert.pem", tmp / "key.pem"
+            harness.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-out", cert,
+                         "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-days", "2"], check=0)
+            self.assertEqual(harness.memtrace("serve", "--tls-cert", cert, tmp, check=None).code, 2)
+            with serve(tmp, "--listen", "0.0.0.0:0", "--tls-cert", cert, "--tls-key", key, "--host", "127.0.0.1") as s:
+                host, port = "127.0.0.1", int(s.host.split(":")[1])
+                conn = http.client.HTTPSConnection(host, port, context=ssl.create_default_context(cafile=cert), timeout=20)
+                conn.request("GET", f"/?token={s.token}")
+                answer = conn.getresponse()
+                self.assertEqual(answer.status, 303)
+                self.assertIn("; Secure", answer.headers["Set-Cookie"])
+                conn.close()
 
     def test_token_file_and_read_only(self):
         with harness.tmpdir() as tmp:
