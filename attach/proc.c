@@ -152,6 +152,15 @@ static void status_text(const char *text, struct proc_status *st)
 	st->swap = field_number(text, "VmSwap") * 1024;
 }
 
+bool proc_dumps_core(pid_t pid)
+{
+	char path[64];
+	snprintf(path, sizeof(path), "/proc/%d/status", (int)pid);
+	auto_buf struct mt_buf text = MT_BUF_INIT;
+	auto_error struct mt_error *err = slurp(pid, path, &text);
+	return !err && field_number((const char *)text.data, "CoreDumping") == 1;
+}
+
 struct mt_error *proc_status_read(pid_t pid, struct proc_status *ret)
 {
 	struct proc_status st = { 0 };

@@ -81,6 +81,9 @@ const struct proc_map *proc_maps_find(const struct proc_maps *maps, uint64_t add
 struct mt_error *proc_tids_read(pid_t pid, struct proc_tids *ret) MT_MUST_CHECK;
 void proc_tids_deinit(struct proc_tids *tids);
 
+/* Does it die of a signal, its memory being written to a file, which may take long? */
+bool proc_dumps_core(pid_t pid);
+
 /* Arguments separated by NUL, *size_ret bytes; the caller frees. */
 struct mt_error *proc_cmdline(pid_t pid, char **ret, size_t *size_ret) MT_MUST_CHECK;
 struct mt_error *proc_exe(pid_t pid, char **ret) MT_MUST_CHECK;	/* the caller frees */

@@ -6,87 +6,21 @@
 
 #include "attach/proc.h"
 #include "base/text.h"
+#include "cmds/metadata.h"
 #include "cmds/signals.h"
 #include "inject/removal.h"
 #include "record/clock.h"
 
-#include <errno.h>
 #include <malloc.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/utsname.h>
 #include <time.h>
 
 #define REFRESH_INTERVAL_NS 1000000000u
 #define REMOVAL_DEADLINE_MS 5000
 #define LOCK_STEP_MS 50
 #define LOCK_DEADLINE_MS 10000
-
-/* ---- options ---- */
-
-static const struct argp_option session_rows[] = {
-	{ "output", 'o', "FILE", 0, "write the capture to FILE (memtrace-<name>.<pid>.bin)", 0 },
-	{ "duration", 'd', "TIME", 0, "stop after TIME: 30s, 500ms, 5m, 1h30m", 0 },
-	{ "no-native", 'n', NULL, 0, "Python frames only: no native stacks", 0 },
-	{ "on-overflow", 'w', "WHAT", 0, "a full buffer makes the thread \"wait\" (default) or \"drop\" events", 0 },
-	{ "sample", 'S', "BYTES", 0, "record a sample: one block every BYTES on average, like 512KiB; figures are estimates", 0 },
-	{ "follow-fork", 'F', NULL, 0, "record forked children too, each to FILE.PID", 0 },
-	{ "trace-python-allocators", 'p', NULL, 0, "record what Python asks of its own allocators, not what they ask of the system", 0 },
-	{ "force", 'f', NULL, 0, "overwrite FILE", 0 },
-	{ "quiet", 'q', NULL, 0, "print errors only", 0 },
-	{ "verbose", 'v', NULL, 0, "tell for how long threads were held to attach and to detach", 0 },
-	{ 0 },
-};
-
-static error_t parse_row(int key, char *arg, struct argp_state *state)
-{
-	struct session_options *o = state->input;
-	switch (key) {
-	case 'o':
-		o->output = arg;
-		return 0;
-	case 'd': {
-		auto_error struct mt_error *err = cmd_parse_duration(arg, &o->duration_ns);
-		if (err)
-			argp_error(state, "%s", err->message);
-		return 0;
-	}
-	case 'n':
-		o->no_native = true;
-		return 0;
-	case 'w':
-		if (strcmp(arg, "wait") && strcmp(arg, "drop"))
-			argp_error(state, "--on-overflow is wait or drop, not '%s'", arg);
-		o->drop = !strcmp(arg, "drop");
-		return 0;
-	case 'S': {
-		auto_error struct mt_error *err = cmd_parse_size(arg, &o->sample_rate);
-		if (err)
-			argp_error(state, "%s", err->message);
-		return 0;
-	}
-	case 'F':
-		o->follow_fork = true;
-		return 0;
-	case 'p':
-		o->python_allocators = true;
-		return 0;
-	case 'f':
-		o->force = true;
-		return 0;
-	case 'q':
-		o->quiet = true;
-		return 0;
-	case 'v':
-		o->verbose = true;
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
-}
-
-const struct argp session_argp = { session_rows, parse_row, NULL, NULL, NULL, NULL, NULL };
 
 /* ---- opening ---- */
 
@@ -237,20 +171,6 @@ void session_drop(struct session *s, bool unlink_file)
 
 /* ---- is the target still what it was? ---- */
 
-/* It dies of a signal and its memory is being written to a file, which may take long. */
-static bool dumps_core(pid_t pid)
-{
-	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/status", pid);
-	auto_fclose FILE *f = fopen(path, "re");
-	auto_free char *line = NULL;
-	size_t cap = 0;
-	while (f && getline(&line, &cap, f) > 0)
-		if (!strcmp(line, "CoreDumping:\t1\n"))
-			return true;
-	return false;
-}
-
 /* The memory that both share is gone from the target when it executed another program, and when it
  * is about to end; then it has no memory at all. */
 static enum session_end how_gone(struct session *s)
@@ -285,7 +205,7 @@ static struct mt_error *remove_patiently(struct session *s, enum removal_result 
 	for (int i = 0; i < REMOVAL_TRIES; i++) {
 		mt_error_destroy(err);
 		err = removal_run(s->t, REMOVAL_DEADLINE_MS, ret, why_ret);
-		if (!err || how_gone(s) != SESSION_GOES_ON || dumps_core(s->pid))
+		if (!err || how_gone(s) != SESSION_GOES_ON || proc_dumps_core(s->pid))
 			break;
 		nanosleep(&(struct timespec){ 0, REMOVAL_PAUSE_NS }, NULL);	/* an exec in progress ends */
 	}
@@ -300,7 +220,7 @@ static void take_out(struct session *s, int *exit_code)
 	if (!err && result == REMOVAL_DONE)
 		return;
 	enum session_end gone = how_gone(s);
-	if (gone == SESSION_GOES_ON && dumps_core(s->pid))
+	if (gone == SESSION_GOES_ON && proc_dumps_core(s->pid))
 		gone = SESSION_EXIT;
 	if (gone != SESSION_GOES_ON) {
 		s->end = gone;
@@ -341,140 +261,6 @@ void session_abort(struct session *s)
 	session_drop(s, true);
 }
 
-/* ---- metadata ---- */
-
-static struct mt_error *put_text(struct session *s, const char *key, const char *value)
-{
-	return value && *value ? recorder_meta(s->recorder, key, value) : NULL;
-}
-
-static struct mt_error *put_process(struct session *s)
-{
-	auto_free char *cmdline = NULL;
-	auto_free char *exe = NULL;
-	size_t size = 0;
-	char pid[16];
-	snprintf(pid, sizeof(pid), "%d", s->pid);
-	struct mt_error *err = put_text(s, CAPTURE_META_PID, pid);
-	if (!err)
-		err = put_text(s, CAPTURE_META_MAIN_TID, pid);
-	if (!err)
-		err = proc_cmdline(s->pid, &cmdline, &size);
-	if (!err)
-		err = recorder_meta_bytes(s->recorder, CAPTURE_META_COMMAND, cmdline, size);
-	if (!err)
-		err = proc_exe(s->pid, &exe);
-	if (!err)
-		err = put_text(s, CAPTURE_META_EXE, exe);
-	return err;
-}
-
-static struct mt_error *put_system(struct session *s)
-{
-	struct utsname u;
-	char kernel[sizeof(u.sysname) + sizeof(u.release) + sizeof(u.machine) + 3];
-	if (uname(&u))
-		return mt_error_os(errno, "cannot read the name of the system");
-	snprintf(kernel, sizeof(kernel), "%s %s %s", u.sysname, u.release, u.machine);
-	struct mt_error *err = put_text(s, CAPTURE_META_HOST, u.nodename);
-	if (!err)
-		err = put_text(s, CAPTURE_META_KERNEL, kernel);
-	if (!err)
-		err = put_text(s, CAPTURE_META_TOOL, MT_VERSION);
-	if (!err)
-		err = put_text(s, CAPTURE_META_MODE, s->options->mode);
-	return err;
-}
-
-/* The newest version of its interface that a C library defines is its own: "GLIBC_2.36". */
-static unsigned glibc_minor(struct tracee *t, const struct image *img)
-{
-	unsigned best = 0;
-	auto_free char *names = malloc(img->strsz + 1);
-	size_t size = names ? tracee_read_some(t, img->strtab, names, img->strsz) : 0;
-	static const char prefix[] = "GLIBC_2.";
-	for (size_t i = 0; i + sizeof(prefix) < size; i++) {
-		if (memcmp(names + i, prefix, sizeof(prefix) - 1))
-			continue;
-		names[size] = 0;
-		unsigned minor = (unsigned)strtoul(names + i + sizeof(prefix) - 1, NULL, 10);
-		if (minor > best)
-			best = minor;
-	}
-	return best;
-}
-
-static struct mt_error *put_libc(struct session *s)
-{
-	for (size_t i = 0; i < s->injection->images.list.len; i++) {
-		struct image *img = s->injection->images.list.items[i];
-		if (!img->is_libc || img->unloaded)
-			continue;
-		char text[32];
-		unsigned minor = glibc_minor(s->t, img);
-		snprintf(text, sizeof(text), "glibc 2.%u", minor);
-		return minor ? put_text(s, CAPTURE_META_LIBC, text) : NULL;
-	}
-	return NULL;
-}
-
-/* PYTHONMALLOC of the target's environment; the interpreter's default without it. */
-static const char *python_allocator(struct session *s, char *buf, size_t size)
-{
-	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/environ", s->pid);
-	auto_fclose FILE *f = fopen(path, "re");
-	auto_free char *line = NULL;
-	size_t cap = 0;
-	while (f && getdelim(&line, &cap, 0, f) > 0)
-		if (!strncmp(line, "PYTHONMALLOC=", 13) && line[13]) {
-			snprintf(buf, size, "%s", line + 13);
-			return buf;
-		}
-	return "pymalloc";
-}
-
-static struct mt_error *put_python(struct session *s)
-{
-	const struct python *py = &s->injection->python;
-	char text[64];
-	if (!py->present)
-		return NULL;
-	snprintf(text, sizeof(text), "%u.%u", py->version >> 8, py->version & 0xff);
-	struct mt_error *err = py->version ? put_text(s, CAPTURE_META_PYTHON, text) : NULL;
-	if (!err && py->eval_ranges.len)
-		err = recorder_meta_bytes(s->recorder, CAPTURE_META_PYTHON_EVAL, py->eval_ranges.data,
-					  py->eval_ranges.len);
-	if (!err)
-		err = put_text(s, CAPTURE_META_PYTHON_ALLOCATOR, python_allocator(s, text, sizeof(text)));
-	return err;
-}
-
-static struct mt_error *put_metadata(struct session *s)
-{
-	const struct injection *in = s->injection;
-	const struct image *allocator = slots_allocator(s->t, &in->images, &in->linkmap);
-	char options[64];
-	snprintf(options, sizeof(options), "%s%s%s%s", s->options->no_native ? "no-native" : "native",
-		 in->python.known ? ",python" : "", s->options->drop ? ",drop" : "",
-		 in->python.allocators.table[0] ? ",python-allocators" : "");
-	struct mt_error *err = put_process(s);
-	if (!err)
-		err = put_system(s);
-	if (!err)
-		err = put_libc(s);
-	if (!err && allocator)
-		err = put_text(s, CAPTURE_META_ALLOCATOR, allocator->path);
-	if (!err)
-		err = put_python(s);
-	if (!err)
-		err = put_text(s, CAPTURE_META_OPTIONS, options);
-	snprintf(options, sizeof(options), "%llu", (unsigned long long)s->options->sample_rate);
-	if (!err && s->options->sample_rate)
-		err = put_text(s, CAPTURE_META_SAMPLE, options);
-	return err;
-}
-
 /* ---- arming ---- */
 
 static void tell_python(const struct session *s)
@@ -499,7 +285,7 @@ static struct mt_error *begin_recording(struct session *s)
 	s->writer = NULL;
 	if (s->options->flush_ns)
 		recorder_flush_every(s->recorder, s->options->flush_ns);
-	err = put_metadata(s);
+	err = metadata_put(s);
 	return err ? err : recorder_images(s->recorder, &s->injection->images);
 }
 
