@@ -119,12 +119,20 @@ class Marked:
         shutil.rmtree(self.tmp, ignore_errors=True)
 
 
+def forget_ignored():
+    """In a child: signals that whoever started the tests ignores (nohup, a shell's `&`) are not
+    ignored in them; memtrace would take it that they are to stay so."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
+
+
 def run_command(argv, timeout, env_extra=None, cwd=ROOT):
     """(exit code or None after the timeout, output of both, seconds)"""
     with Marked() as marked, tempfile.TemporaryFile() as out:
         begin = time.monotonic()
         proc = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=out,
                                 stderr=subprocess.STDOUT, cwd=cwd, start_new_session=True,
+                                preexec_fn=forget_ignored,
                                 env={**marked.env, **(env_extra or {})})
         try:
             code = proc.wait(timeout)
@@ -291,7 +299,7 @@ class PythonFile:
         proc = subprocess.Popen(
             [PYTHON, "-B", str(TESTS / "run.py"), "--child", str(write), str(self.path), *names],
             stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, pass_fds=[write],
-            cwd=ROOT, env=env, start_new_session=True)
+            cwd=ROOT, env=env, start_new_session=True, preexec_fn=forget_ignored)
         os.close(write)
         return proc, read, log
 
