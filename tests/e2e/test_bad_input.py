@@ -219,11 +219,12 @@ class Refusals(unittest.TestCase):
                 self.goes_on(target)
 
     def test_disk_full(self):
-        """The disk fills up during the capture: the target is free, what fitted is readable."""
+        """The disk fills up during the capture: the target is free, what fitted is readable (blocks
+        of half a MiB)."""
         with harness.tmpdir() as tmp:
             disk = tmp / "disk"
             disk.mkdir()
-            if harness.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", disk]).code:
+            if harness.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk]).code:
                 self.skipTest("no right to mount")
             try:
                 self.fill(disk)

@@ -118,9 +118,10 @@ class Place(Endings):
     """Where the capture is written."""
 
     def test_file_size_limit(self):
-        """RLIMIT_FSIZE during the capture: SIGXFSZ is not its death."""
+        """RLIMIT_FSIZE during the capture, room for a block of events (half a MiB): SIGXFSZ is not
+        its death."""
         with self.attach("-d", "30s") as attach:
-            resource.prlimit(attach.proc.pid, resource.RLIMIT_FSIZE, (100000, 100000))
+            resource.prlimit(attach.proc.pid, resource.RLIMIT_FSIZE, (1000000, 1000000))
             result = attach.wait()
         self.assertEqual(result.code, 1, result)
         self.assertIn(f"cannot write '{self.cap}': File too large", result.err)
