@@ -11,7 +11,6 @@ import unittest
 
 import harness
 import session
-import test_python_versions
 
 TARGET = harness.TARGETS / "domains.py"
 TIMEOUT = 400
@@ -66,7 +65,7 @@ class Allocators(unittest.TestCase):
                           key[1] in range(LARGE, LARGE + 100)], [])
 
     def start(self, python, malloc="default"):
-        return harness.start_target([*python, TARGET], stdin=True, wait="^ready",
+        return harness.start_target([python, TARGET], stdin=True, wait="^ready",
                                     env={"PYTHONMALLOC": malloc})
 
     def check(self, python, malloc):
@@ -85,23 +84,23 @@ class Allocators(unittest.TestCase):
             self.assertEqual(target.wait(), 0, target.err)
 
     def test_every_interpreter_and_allocator(self):
-        for name, python in test_python_versions.interpreters().items():
+        for name, python in harness.interpreters().items():
             for malloc in ("default", "debug", "malloc") if "/usr/bin" in name else ("default", "debug"):
                 with self.subTest(name, malloc=malloc):
                     self.check(python, malloc)
 
     def test_from_the_start(self):
         """The interpreter sets its tables while it starts."""
-        for name, python in test_python_versions.interpreters().items():
+        for name, python in harness.interpreters().items():
             for malloc in ("default", "debug") if "/usr/bin" in name else ("default",):
                 with self.subTest(name, malloc=malloc), harness.tmpdir() as tmp:
                     harness.memtrace("run", "-q", "--trace-python-allocators", "-o", tmp / "cap.bin",
-                                     "--", *python, TARGET, stdin=b"work\n",
+                                     "--", python, TARGET, stdin=b"work\n",
                                      env={"PYTHONMALLOC": malloc})
                     self.check_capture(tmp / "cap.bin", live=False)   # it gives back what it can
 
     def test_tracemalloc_comes_and_goes(self):
-        with harness.tmpdir() as tmp, self.start([harness.PYTHON]) as target:
+        with harness.tmpdir() as tmp, self.start(harness.PYTHON) as target:
             before = self.tables(target)
             with session.Attach(target.pid, "-o", tmp / "cap.bin", "--trace-python-allocators") as a:
                 self.ask(target, "tracemalloc")
@@ -110,7 +109,7 @@ class Allocators(unittest.TestCase):
             self.check_capture(tmp / "cap.bin", times=2)
 
     def test_killed_controller(self):
-        with harness.tmpdir() as tmp, self.start([harness.PYTHON]) as target:
+        with harness.tmpdir() as tmp, self.start(harness.PYTHON) as target:
             before = self.tables(target)
             with session.Attach(target.pid, "-o", tmp / "cap.bin", "--trace-python-allocators") as a:
                 self.ask(target, "work")
@@ -123,7 +122,7 @@ class Allocators(unittest.TestCase):
             self.ask(target, "work")
 
     def test_forked_child(self):
-        with harness.tmpdir() as tmp, self.start([harness.PYTHON]) as target:
+        with harness.tmpdir() as tmp, self.start(harness.PYTHON) as target:
             before = self.tables(target)
             with session.Attach(target.pid, "-o", tmp / "cap.bin", "--trace-python-allocators") as a:
                 child = int(self.ask(target, "fork"))

@@ -10,7 +10,6 @@ import subprocess
 import unittest
 
 import harness
-from test_python_versions import interpreters
 
 TIMEOUT = 300
 
@@ -181,7 +180,7 @@ class Stack(unittest.TestCase):
             self.assertEqual(result.out, "")
 
     def check_python(self, python):
-        with harness.start_target([*python, harness.TARGETS / "stacks.py"], wait="ready") as target:
+        with harness.start_target([python, harness.TARGETS / "stacks.py"], wait="ready") as target:
             wanted = [line.split(" ", 1)[1] for line in target.lines if line != "ready"]
             before = snapshot(target.pid)
             got, only = [], []
@@ -195,7 +194,7 @@ class Stack(unittest.TestCase):
             self.assertEqual(snapshot(target.pid), before)
 
     def test_every_python(self):
-        for name, python in interpreters().items():
+        for name, python in harness.interpreters().items():
             with self.subTest(name):
                 self.check_python(python)
 
