@@ -253,10 +253,11 @@ class Terminal(Run):
         self.assertEqual(proc.returncode, 6)
 
     def test_terminate_goes_to_the_program(self):
-        """A supervisor sends SIGTERM to what it started."""
-        code = ("import signal, sys\n"
-                "def end(*a):\n    print('terminated', flush=True); sys.exit(4)\n"
-                "signal.signal(15, end)\n" + self.READY + "time.sleep(20)")
+        """A supervisor sends SIGTERM to what it started. The signal may come within print() still, or
+        right before a sleep that it then does not end."""
+        code = ("import os, signal, sys\n"
+                "def end(*a):\n    os.write(1, b'terminated\\n'); sys.exit(4)\n"
+                "signal.signal(15, end)\n" + self.READY + "for i in range(200): time.sleep(0.1)")
         proc = self.start(code)
         proc.send_signal(signal.SIGTERM)
         out, err = proc.communicate(timeout=20)
