@@ -43,21 +43,12 @@ void family_begin(struct family *f, struct session *s)
 
 /* ---- which process is it? ---- */
 
-/* The one that asks has the file of its channel open at this number. */
-static bool has_channel(pid_t pid, int fd)
-{
-	char path[64], link[64] = "";
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
-	return readlink(path, link, sizeof(link) - 1) > 0 &&
-	       !strncmp(link, "/memfd:" WIRE_MEMFD_DATA, sizeof("/memfd:" WIRE_MEMFD_DATA) - 1);
-}
-
-/* It gave its number as it sees itself. */
+/* It gave its number as it sees itself, and has the file of its channel open. */
 static bool is_called(pid_t pid, uint32_t inner, int fd)
 {
 	struct proc_status status;
 	auto_error struct mt_error *err = proc_status_read(pid, &status);
-	return !err && (uint32_t)status.ns_tgid == inner && has_channel(pid, fd);
+	return !err && (uint32_t)status.ns_tgid == inner && channel_is_at(pid, fd);
 }
 
 static pid_t find_process(const struct family *f, uint32_t inner, int fd)
@@ -65,7 +56,7 @@ static pid_t find_process(const struct family *f, uint32_t inner, int fd)
 	char own[64], its[64];
 	if (read_namespace(getpid(), own, sizeof(own)) && !strcmp(own, f->pid_namespace) &&
 	    read_namespace((pid_t)inner, its, sizeof(its)) && !strcmp(own, its) &&
-	    has_channel((pid_t)inner, fd))
+	    channel_is_at((pid_t)inner, fd))
 		return (pid_t)inner;
 	auto_closedir DIR *d = opendir("/proc");
 	for (struct dirent *e; d && (e = readdir(d));) {

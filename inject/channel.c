@@ -4,6 +4,8 @@
  * Called by inject/; calls attach/ and the kernel. */
 #include "inject/channel.h"
 
+#include "inject/memory_file.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -216,23 +218,6 @@ struct mt_error *channel_family_create(struct tracee *t, struct borrow *b, uint6
 	return NULL;
 }
 
-#define COPY_STEP (256u << 10)
-
-/* Through the files: page by page through the mappings took ten times as long. */
-static struct mt_error *copy_part(int from, int to, uint64_t at, uint64_t size)
-{
-	auto_free uint8_t *buf = malloc(COPY_STEP);
-	if (!buf)
-		return &mt_enomem;
-	for (uint64_t end = at + size; at < end;) {
-		ssize_t n = pread(from, buf, end - at < COPY_STEP ? end - at : COPY_STEP, (off_t)at);
-		if (n <= 0 || pwrite(to, buf, (size_t)n, (off_t)at) != n)
-			return mt_error_os(errno, "cannot copy unwind tables to a child's memory file");
-		at += (uint64_t)n;
-	}
-	return NULL;
-}
-
 /* Published rows and rules lie where they lie in the parent's file; of the module lists only the one
  * that holds. The modules of a child are at first those of its parent. */
 static struct mt_error *copy_tables(const struct channel *parent, struct channel *ch)
@@ -242,10 +227,11 @@ static struct mt_error *copy_tables(const struct channel *parent, struct channel
 	uint64_t offset = list >> WIRE_MODULE_COUNT_BITS;
 	uint64_t count = list & ((1u << WIRE_MODULE_COUNT_BITS) - 1);
 	uint64_t rows = from->unwind_offset + CHANNEL_LISTS_SIZE;
-	struct mt_error *err = copy_part(parent->fd, ch->fd, from->rules_offset,
-					 parent->rule_count * sizeof(struct wire_rule));
+	struct mt_error *err = memory_file_copy(parent->fd, from->rules_offset, ch->fd, from->rules_offset,
+						parent->rule_count * sizeof(struct wire_rule));
 	if (!err)
-		err = copy_part(parent->fd, ch->fd, rows, parent->unwind_used - CHANNEL_LISTS_SIZE);
+		err = memory_file_copy(parent->fd, rows, ch->fd, rows,
+				       parent->unwind_used - CHANNEL_LISTS_SIZE);
 	if (err)
 		return err;
 	memcpy(channel_at(ch, to->unwind_offset), channel_at(parent, offset),
@@ -268,18 +254,26 @@ static void copy_header(const struct wire_header *from, struct wire_header *to)
 	to->options = from->options;
 }
 
+bool channel_is_at(pid_t pid, int fd)
+{
+	static const char name[] = "/memfd:" WIRE_MEMFD_DATA;
+	char path[64], link[64] = "";
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
+	return readlink(path, link, sizeof(link) - 1) > 0 && !strncmp(link, name, sizeof(name) - 1);
+}
+
 struct mt_error *channel_adopt(struct tracee *child, int fd, uint64_t base,
 			       const struct channel *parent, struct channel *ret)
 {
 	struct channel ch = { .size = parent->size };
-	char path[64], link[64] = "";
+	char path[64];
 	struct stat st;
 	snprintf(path, sizeof(path), "/proc/%d/fd/%d", tracee_pid(child), fd);
 	auto_close int local = open(path, O_RDWR | O_CLOEXEC);
 	if (local < 0)
 		return mt_error_os(errno, "cannot open '%s'", path);
-	if (readlink(path, link, sizeof(link) - 1) < 0 || strncmp(link, "/memfd:" WIRE_MEMFD_DATA, 15) ||
-	    fstat(local, &st) || (uint64_t)st.st_size != ch.size)
+	if (!channel_is_at(tracee_pid(child), fd) || fstat(local, &st) ||
+	    (uint64_t)st.st_size != ch.size)
 		return mt_error_create(MT_ERROR_OTHER, "'%s' is no memory file of the tracer", path);
 	void *here = mmap(NULL, ch.size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, local, 0);
 	if (here == MAP_FAILED)

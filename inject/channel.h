@@ -30,6 +30,8 @@ void channel_destroy(struct channel *ch);
  * mapping is the caller's, of WIRE_FAMILY_SIZE bytes. */
 struct mt_error *channel_family_create(struct tracee *t, struct borrow *b, uint64_t *address_ret,
 				       struct wire_family **ret) MT_MUST_CHECK;
+/* Does that process have the file of a channel open at this descriptor? */
+bool channel_is_at(pid_t pid, int fd);
 /* The file that a forked child made (its descriptor there, where it mapped it) becomes its channel:
  * laid out as `parent`, with its unwind tables, and nothing else in it. Not armed. */
 struct mt_error *channel_adopt(struct tracee *child, int fd, uint64_t base,

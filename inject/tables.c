@@ -4,6 +4,8 @@
  * Called by inject/injection.c; calls unwind_compile.c and attach/image.c. */
 #include "inject/tables.h"
 
+#include "inject/memory_file.h"
+
 #include <elf.h>
 #include <errno.h>
 #include <stdatomic.h>
@@ -13,7 +15,6 @@
 #include <unistd.h>
 
 #define RET_SEARCH (4u << 20)
-#define COPY_STEP (64u << 10)
 
 void tables_init(struct tables *tables)
 {
@@ -100,17 +101,6 @@ static uint64_t find_ret(struct tracee *t, const struct image *img, const struct
 	return second_best;
 }
 
-static struct mt_error *write_all(int fd, const void *data, size_t size, uint64_t at)
-{
-	for (size_t done = 0; done < size;) {
-		ssize_t n = pwrite(fd, (const uint8_t *)data + done, size - done, (off_t)(at + done));
-		if (n < 0)
-			return mt_error_os(errno, "cannot write unwind tables to a memory file");
-		done += (size_t)n;
-	}
-	return NULL;
-}
-
 static struct mt_error *put_aside(struct tables *tables, struct table_entry *e)
 {
 	size_t bytes = tables->buffer.rows.len * sizeof(struct wire_row);
@@ -118,8 +108,8 @@ static struct mt_error *put_aside(struct tables *tables, struct table_entry *e)
 		tables->waiting = (int)syscall(SYS_memfd_create, "memtrace-unwind", MFD_CLOEXEC);
 	if (tables->waiting < 0)
 		return mt_error_os(errno, "cannot create a memory file for unwind tables");
-	struct mt_error *err = write_all(tables->waiting, tables->buffer.rows.items, bytes,
-					 tables->waiting_size);
+	struct mt_error *err = memory_file_write(tables->waiting, tables->buffer.rows.items, bytes,
+						 tables->waiting_size);
 	if (err)
 		return err;
 	e->waiting_offset = tables->waiting_size;
@@ -173,24 +163,6 @@ static uint64_t align64(uint64_t v)
 	return (v + 63) & ~63ull;
 }
 
-/* Through the file and not the mapping: no page of it has to be mapped here. */
-static struct mt_error *copy_waiting(const struct tables *tables, uint64_t from, uint64_t bytes,
-				     const struct channel *ch, uint64_t to)
-{
-	uint8_t buf[COPY_STEP];
-	for (uint64_t done = 0; done < bytes;) {
-		size_t want = bytes - done < sizeof(buf) ? bytes - done : sizeof(buf);
-		ssize_t n = pread(tables->waiting, buf, want, (off_t)(from + done));
-		if (n <= 0)
-			return mt_error_os(n ? errno : EIO, "cannot read the unwind tables");
-		struct mt_error *err = write_all(ch->fd, buf, (size_t)n, to + done);
-		if (err)
-			return err;
-		done += (uint64_t)n;
-	}
-	return NULL;
-}
-
 /* Rows of one image into the unwind area; without room the image stays without a table. */
 static struct mt_error *publish_rows(struct channel *ch, const struct tables *tables,
 				     struct table_entry *e)
@@ -200,7 +172,8 @@ static struct mt_error *publish_rows(struct channel *ch, const struct tables *ta
 	e->published = true;
 	if (ch->unwind_used + bytes > ch->header->unwind_size)
 		bytes = e->row_count = 0;
-	struct mt_error *err = copy_waiting(tables, e->waiting_offset, bytes, ch, to);
+	struct mt_error *err =
+		memory_file_copy(tables->waiting, e->waiting_offset, ch->fd, to, bytes);
 	if (err)
 		return err;
 	e->rows_offset = to;
