@@ -210,14 +210,31 @@ class Tree {
 	}
 }
 
-/* The same stacks from the leaf: roots are the functions that allocate, below them their callers.
- * All of it would be larger than the file by the depth of the stacks, so a node gets its children
- * when they are first asked for: only what is wide enough to be seen ever exists. */
-class InvertedTree {
+/* A tree over another one whose nodes get their children when they are first asked for; its arrays
+ * grow. */
+class GrowingTree {
 	constructor(tree) {
 		this.base = tree;
 		this.model = tree.model;
 		this.view = tree.view;
+	}
+	get count() {
+		return this.parent.length;
+	}
+	setMetric(byCount) {
+		this.base.setMetric(byCount);
+		this.value = byCount ? this.blocks : this.bytes;
+		this.self = byCount ? this.selfBlocks : this.selfBytes;
+		this.sorted = [];
+	}
+}
+
+/* The same stacks from the leaf: roots are the functions that allocate, below them their callers.
+ * All of it would be larger than the file by the depth of the stacks, so a node gets its children
+ * when they are first asked for: only what is wide enough to be seen ever exists. */
+class InvertedTree extends GrowingTree {
+	constructor(tree) {
+		super(tree);
 		this.hiddenBytes = tree.hiddenBytes;
 		this.parent = [0];
 		this.frame = [0];
@@ -233,15 +250,6 @@ class InvertedTree {
 		/* Stacks that pass through a node: the leaf, and how far up the node stands. */
 		this.stacks = [{ leaf: leaves, at: leaves }];
 		this.setMetric(tree.value === tree.blocks);
-	}
-	get count() {
-		return this.parent.length;
-	}
-	setMetric(byCount) {
-		this.base.setMetric(byCount);
-		this.value = byCount ? this.blocks : this.bytes;
-		this.self = byCount ? this.selfBlocks : this.selfBytes;
-		this.sorted = [];
 	}
 	add(parent, frame) {
 		this.parent.push(parent);
@@ -304,11 +312,9 @@ class InvertedTree {
 /* One function: what it calls, merged over all its places, and who calls it. Of a recursion the
  * outermost call counts. Nodes get their children when they are first asked for; node 0 is the
  * function, callees have their own children, callers their callers. */
-class SandwichTree {
+class SandwichTree extends GrowingTree {
 	constructor(tree, frames) {
-		this.base = tree;
-		this.model = tree.model;
-		this.view = tree.view;
+		super(tree);
 		this.hiddenBytes = 0;
 		this.inside = new Uint8Array(tree.count);	/* 1: the function or below it */
 		const top = [];
@@ -331,15 +337,6 @@ class SandwichTree {
 			this.addNode(0, i, i);
 		this.callers = null;
 		this.setMetric(tree.value === tree.blocks);
-	}
-	get count() {
-		return this.parent.length;
-	}
-	setMetric(byCount) {
-		this.base.setMetric(byCount);
-		this.value = byCount ? this.blocks : this.bytes;
-		this.self = byCount ? this.selfBlocks : this.selfBytes;
-		this.sorted = [];
 	}
 	/* To a node's values those of a node of the whole tree; its own are of `at`. */
 	addNode(node, at, from) {
