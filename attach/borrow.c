@@ -12,6 +12,7 @@
 #include "attach/borrow_private.h"
 
 #include "attach/seccomp.h"
+#include "base/clock.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -381,7 +382,7 @@ static struct mt_error *search_round(struct search *s, uint64_t deadline_us, str
 	if (!count)
 		s->reasons[why]++;
 	for (size_t i = 0; i < count && !err && !*ret; i++) {
-		if (i && s->rounds > ROUNDS_MIN && stop_now_us() > deadline_us)
+		if (i && s->rounds > ROUNDS_MIN && mt_now_us() > deadline_us)
 			break;
 		if (!was_refused(s, &list[i]))
 			err = try_candidate(s, &list[i], ret);
@@ -408,7 +409,7 @@ static struct mt_error *no_safe_point(const struct search *s, int deadline_ms)
 struct mt_error *borrow_acquire(struct tracee *t, int deadline_ms, struct borrow **ret)
 {
 	struct search s = { .t = t };
-	uint64_t start = stop_now_us(), deadline = start + (uint64_t)deadline_ms * 1000;
+	uint64_t start = mt_now_us(), deadline = start + (uint64_t)deadline_ms * 1000;
 	uint64_t backoff = BACKOFF_MIN_US;
 	struct borrow *b = NULL;
 	for (;;) {
@@ -420,12 +421,12 @@ struct mt_error *borrow_acquire(struct tracee *t, int deadline_ms, struct borrow
 		if (t->cancel_asked && t->cancel_asked())
 			return mt_error_create(MT_ERROR_INTERRUPTED,
 					       "interrupted before the capture began");
-		if (stop_now_us() + backoff > deadline && s.rounds >= ROUNDS_MIN)
+		if (mt_now_us() + backoff > deadline && s.rounds >= ROUNDS_MIN)
 			return no_safe_point(&s, deadline_ms);
 		struct timespec ts = { 0, (long)backoff * 1000 };
 		nanosleep(&ts, NULL);
 		/* Not in step with what the target does periodically. */
-		backoff = backoff * 3 / 2 + stop_now_us() % 97;
+		backoff = backoff * 3 / 2 + mt_now_us() % 97;
 		if (backoff > BACKOFF_MAX_US)
 			backoff = BACKOFF_MIN_US;
 	}

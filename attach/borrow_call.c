@@ -3,6 +3,7 @@
  * Knows: the stops on the way and what to do at each. Does not know: how the thread was chosen.
  * Called by inject/; calls attach/borrow, attach/stop. */
 #include "attach/borrow_private.h"
+#include "base/clock.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -140,7 +141,7 @@ static struct mt_error *come_to_rest(struct run *r)
 {
 	struct borrow *b = r->b;
 	struct mt_error *err = park_after_call(r);
-	uint64_t deadline = stop_now_us() + SETTLE_US;
+	uint64_t deadline = mt_now_us() + SETTLE_US;
 	long sig = 0;
 	while (!err) {
 		int status;
@@ -233,7 +234,7 @@ static struct mt_error *wait_for_end(struct run *r)
 		case EVENT_OTHER:
 			break;
 		}
-		if (stop_now_us() >= r->deadline_us) {
+		if (mt_now_us() >= r->deadline_us) {
 			/* Between two stops of a long call: it is stopped, which abandon() wants. */
 			if (ptrace(PTRACE_CONT, b->tid, NULL, sig) < 0)
 				return lost(b);
@@ -290,7 +291,7 @@ static struct mt_error *run(struct borrow *b, struct user_regs_struct *regs, int
 	struct mt_error *err = lay_out(&r);
 	if (err)
 		return err;
-	r.deadline_us = stop_now_us() + (uint64_t)timeout_ms * 1000;
+	r.deadline_us = mt_now_us() + (uint64_t)timeout_ms * 1000;
 	regs->rsp = r.entry_sp;
 	arch_set_base(regs, b->snippets.store_base,
 		      r.result_slot - (uint64_t)(int64_t)b->snippets.store_disp);

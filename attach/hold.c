@@ -8,6 +8,7 @@
  * was let go. SIGSTOP cannot be blocked. And while we wait for a processor it waits too: where that
  * is permitted we come first, for these milliseconds. */
 #include "attach/tracee_private.h"
+#include "base/clock.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -49,7 +50,7 @@ void hold_end(struct tracee *t)
 
 void hold_note(struct tracee *t, const struct tracee_thread *thread)
 {
-	uint64_t us = thread->stopped_us ? stop_now_us() - thread->stopped_us : 0;
+	uint64_t us = thread->stopped_us ? mt_now_us() - thread->stopped_us : 0;
 	if (us > t->longest_us)
 		t->longest_us = us;
 }

@@ -3,6 +3,7 @@
  * Knows: the lock. Does not know: what is changed under it.
  * Called by cmds/; calls the kernel. */
 #include "attach/tracee_private.h"
+#include "base/clock.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -48,7 +49,7 @@ static struct mt_error *busy_error(const struct tracee *t, int fd)
 struct mt_error *tracee_lock(struct tracee *t, int deadline_ms)
 {
 	char path[32];
-	uint64_t deadline = stop_now_us() + (uint64_t)deadline_ms * 1000;
+	uint64_t deadline = mt_now_us() + (uint64_t)deadline_ms * 1000;
 	if (t->lock_fd >= 0)
 		return NULL;
 	snprintf(path, sizeof(path), "/proc/%d", (int)t->pid);
@@ -58,7 +59,7 @@ struct mt_error *tracee_lock(struct tracee *t, int deadline_ms)
 	while (flock(fd, LOCK_EX | LOCK_NB)) {
 		if (errno != EWOULDBLOCK && errno != EINTR)
 			return mt_error_os(errno, "cannot lock '%s'", path);
-		if (stop_now_us() >= deadline)
+		if (mt_now_us() >= deadline)
 			return busy_error(t, fd);
 		nanosleep(&(struct timespec){ 0, POLL_NS }, NULL);
 	}

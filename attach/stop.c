@@ -10,6 +10,7 @@
 #include "attach/arch/x86_64.h"
 #include "attach/preflight.h"
 #include "attach/seccomp.h"
+#include "base/clock.h"
 
 #include <errno.h>
 #include <sched.h>
@@ -26,13 +27,6 @@
  * takes a while; as it does not run either, waiting harms nobody. */
 #define THREAD_STOP_US 1000000
 #define SLEEPER_US 20000	/* uninterruptible sleep that lasts longer is not waited for */
-
-uint64_t stop_now_us(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000u + (uint64_t)ts.tv_nsec / 1000u;
-}
 
 struct mt_error *stop_gone_error(const struct tracee *t, pid_t tid)
 {
@@ -99,14 +93,14 @@ enum stop_wait stop_wait(struct tracee *t, struct tracee_thread *thread, uint64_
 			*status_ret = status;
 			t->stops++;
 			if (!thread->stopped_us)
-				thread->stopped_us = stop_now_us();
+				thread->stopped_us = mt_now_us();
 			return STOP_STOPPED;
 		}
 		if (round % 64 == 63 && is_dead(t, thread->tid)) {
 			reap(t, thread->tid);
 			return STOP_GONE;
 		}
-		if (stop_now_us() >= deadline_us)
+		if (mt_now_us() >= deadline_us)
 			return STOP_TIMEOUT;
 		pause_between_polls(round);
 	}
@@ -336,7 +330,7 @@ static enum stop_wait settle_patiently(struct tracee *t, struct tracee_thread *t
 				       uint64_t deadline_us)
 {
 	for (;;) {
-		uint64_t slice = stop_now_us() + SLEEPER_US;
+		uint64_t slice = mt_now_us() + SLEEPER_US;
 		bool last = slice >= deadline_us;
 		enum stop_wait w = stop_settle(t, thread, last ? deadline_us : slice);
 		if (w != STOP_TIMEOUT || last || state_of(t, thread->tid) == 'D')
@@ -371,7 +365,7 @@ struct mt_error *tracee_stop_thread(struct tracee *t, pid_t tid, struct tracee_t
 	case SEIZE_OK:
 		break;
 	}
-	switch (settle_patiently(t, thread, stop_now_us() + THREAD_STOP_US)) {
+	switch (settle_patiently(t, thread, mt_now_us() + THREAD_STOP_US)) {
 	case STOP_STOPPED:
 		break;
 	case STOP_GONE:
@@ -401,7 +395,7 @@ void tracee_release_thread(struct tracee *t, struct tracee_thread *thread)
 	}
 	/* Running under our control: it has to stop once more to be detached. */
 	ptrace(PTRACE_INTERRUPT, thread->tid, NULL, NULL);
-	switch (settle_patiently(t, thread, stop_now_us() + THREAD_STOP_US)) {
+	switch (settle_patiently(t, thread, mt_now_us() + THREAD_STOP_US)) {
 	case STOP_STOPPED:
 		detach_stopped(t, thread);
 		break;
@@ -473,12 +467,12 @@ static struct mt_error *stop_pass(struct tracee *t, uint64_t deadline_us, bool *
 
 struct mt_error *tracee_stop_all(struct tracee *t, int timeout_ms)
 {
-	uint64_t deadline = stop_now_us() + (uint64_t)timeout_ms * 1000u;
+	uint64_t deadline = mt_now_us() + (uint64_t)timeout_ms * 1000u;
 	bool found = true;
 	struct mt_error *err = check_sleepers(t);
 	while (found && !err) {
 		err = stop_pass(t, deadline, &found);
-		if (!err && found && stop_now_us() > deadline)
+		if (!err && found && mt_now_us() > deadline)
 			err = mt_error_create(MT_ERROR_BUSY,
 				"the threads of process %d do not stop within %d ms", (int)t->pid,
 				timeout_ms);
@@ -544,7 +538,7 @@ struct mt_error *tracee_adopt_thread(struct tracee *t, pid_t tid, struct tracee_
 		return mt_error_os(errnum, "cannot take over thread %d of process %d", (int)tid,
 				   (int)t->pid);
 	}
-	switch (settle_patiently(t, thread, stop_now_us() + THREAD_STOP_US)) {
+	switch (settle_patiently(t, thread, mt_now_us() + THREAD_STOP_US)) {
 	case STOP_STOPPED:
 		break;
 	case STOP_GONE:

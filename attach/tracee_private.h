@@ -38,7 +38,6 @@ enum stop_wait {
 
 #define STOP_OPTIONS (PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACEEXEC)
 
-uint64_t stop_now_us(void);
 /* Waits for the next ptrace-stop of a seized thread. An exit status is collected, except that of a
  * child of our own. Does not look at what the stop is. */
 enum stop_wait stop_wait(struct tracee *t, struct tracee_thread *thread, uint64_t deadline_us,

@@ -8,6 +8,7 @@
  * of stacks without events, so that names, lines and merging are those of every report. */
 #include "attach/preflight.h"
 #include "attach/snapshot.h"
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/text.h"
 #include "capture/reader.h"
@@ -19,7 +20,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define FRAMES_MAX 4096
@@ -104,13 +104,6 @@ static struct mt_error *prepare(struct stacks *s, pid_t pid)
 	return err ? err : snapshot_room_init(&s->room);
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
-}
-
 static const char *state_text(char state)
 {
 	switch (state) {
@@ -128,16 +121,16 @@ static const char *state_text(char state)
 static struct mt_error *copy_thread(struct stacks *s, struct thread_stack *th)
 {
 	struct tracee_thread *thread;
-	uint64_t asked = now_ns();
+	uint64_t asked = mt_now_ns();
 	struct mt_error *err = tracee_stop_thread(s->t, th->tid, &thread);
 	if (err)
 		return err;
-	uint64_t begin = now_ns();
+	uint64_t begin = mt_now_ns();
 	err = snapshot_copy(s->t, &s->maps, thread, &s->room);
 	if (!err && s->python.known)
 		err = python_frames_read(&s->frames, s->room.copy.regs.fs_base, &th->python);
 	tracee_release_thread(s->t, thread);
-	uint64_t end = now_ns();
+	uint64_t end = mt_now_ns();
 	if (end - begin > s->longest_ns)
 		s->longest_ns = end - begin;
 	if (end - asked > s->longest_asked_ns)

@@ -5,6 +5,7 @@
 #include "inject/outside.h"
 
 #include "attach/snapshot.h"
+#include "base/clock.h"
 #include "base/hash.h"
 #include "capture/wire.h"
 #include "inject/thunk.h"
@@ -303,14 +304,7 @@ static struct mt_error *look_at_all(struct watch *w, size_t *left_ret, bool *fou
 	return err;
 }
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000ll + ts.tv_nsec / 1000000;
-}
-
-static struct mt_error *wait_rounds(struct watch *w, int64_t deadline_ms, bool *outside_ret)
+static struct mt_error *wait_rounds(struct watch *w, uint64_t deadline_ms, bool *outside_ret)
 {
 	for (long pause = PAUSE_MIN_NS;; pause = pause * 3 / 2) {
 		size_t left;
@@ -320,7 +314,7 @@ static struct mt_error *wait_rounds(struct watch *w, int64_t deadline_ms, bool *
 			return err;
 		/* The kernel's list is no snapshot: a round that finds nobody new ends it. */
 		*outside_ret = !found && !any_hook_active(w);
-		if (*outside_ret || now_ms() >= deadline_ms)
+		if (*outside_ret || mt_now_ms() >= deadline_ms)
 			return NULL;
 		if (found && !left)
 			continue;
@@ -331,7 +325,7 @@ static struct mt_error *wait_rounds(struct watch *w, int64_t deadline_ms, bool *
 }
 
 struct mt_error *outside_wait(struct tracee *t, const struct images *images,
-			      const struct outside *where, int64_t deadline_ms, bool *outside_ret)
+			      const struct outside *where, uint64_t deadline_ms, bool *outside_ret)
 {
 	struct watch *w = calloc(1, sizeof(*w));
 	if (!w)

@@ -5,6 +5,7 @@
 #include "inject/removal.h"
 
 #include "attach/linkmap.h"
+#include "base/clock.h"
 #include "inject/channel.h"
 #include "inject/loader.h"
 #include "inject/outside.h"
@@ -15,7 +16,6 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
 
 #define STOP_TIMEOUT_MS 300
 /* Slots put back by one call: as many as there is room for on the stack that it runs on. */
@@ -425,14 +425,7 @@ static struct mt_error *unload(struct removal *r, struct borrow *b)
 
 /* ---- the steps ---- */
 
-static int64_t now_ms(void)
-{
-	struct timespec ts;
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec * 1000ll + ts.tv_nsec / 1000000;
-}
-
-static struct mt_error *wait_outside(struct removal *r, int64_t deadline, bool *outside_ret)
+static struct mt_error *wait_outside(struct removal *r, uint64_t deadline, bool *outside_ret)
 {
 	const struct residue *there = &r->there;
 	struct outside where = { there->tracer_start, there->tracer_end, there->thunk_page,
@@ -472,7 +465,7 @@ static struct mt_error *steps_on_borrowed(struct removal *r, struct borrow *b, b
 static struct mt_error *removal_steps(struct removal *r, int deadline_ms, enum removal_result *ret,
 				      char **why_ret)
 {
-	int64_t deadline = now_ms() + deadline_ms, left;
+	uint64_t deadline = mt_now_ms() + (uint64_t)deadline_ms;
 	bool outside = false;
 	struct borrow *b = NULL;
 	struct mt_error *err = wait_outside(r, deadline, &outside);
@@ -484,8 +477,8 @@ static struct mt_error *removal_steps(struct removal *r, int deadline_ms, enum r
 		*ret = REMOVAL_DONE;
 		return err;
 	}
-	left = deadline - now_ms();
-	err = borrow_acquire(r->t, left > 500 ? (int)left : 500, &b);
+	uint64_t now = mt_now_ms();
+	err = borrow_acquire(r->t, deadline > now + 500 ? (int)(deadline - now) : 500, &b);
 	if (err && err->code == MT_ERROR_BUSY) {
 		auto_error struct mt_error *busy = err;
 		return disarmed(ret, why_ret, busy->message);

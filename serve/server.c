@@ -5,6 +5,7 @@
 #include "serve/server.h"
 
 #include "base/cleanup.h"
+#include "base/clock.h"
 #include "serve/exchange.h"
 #include "serve/folder.h"
 
@@ -23,13 +24,6 @@
 #define LOOK_MS 500			/* at what is being recorded */
 #define FDS_MAX 32u
 #define END_MS 20000			/* what is being recorded may take to end */
-
-static uint64_t clock_now(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
 
 /* ---- the token, the certificate ---- */
 
@@ -204,7 +198,7 @@ static void on_completed(void *arg, struct MHD_Connection *connection, void **st
 	if (!x)
 		return;
 	if (x->peer)
-		peers_asks(&l->server->peers, x->peer, clock_now());
+		peers_asks(&l->server->peers, x->peer, mt_now_ns());
 	reports_put(x->report);
 	mt_buf_deinit(&x->body);
 	free(x);
@@ -223,7 +217,7 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **s
 	}
 	const union MHD_ConnectionInfo *info =
 		s->mhd->get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-	*socket_context = info ? peers_add(&s->peers, info->connect_fd, clock_now()) : NULL;
+	*socket_context = info ? peers_add(&s->peers, info->connect_fd, mt_now_ns()) : NULL;
 }
 
 /* Paths are decoded once, by serve/request.c. */
@@ -346,7 +340,7 @@ struct mt_error *server_create(const struct server_options *options, struct serv
 		return &mt_enomem;
 	s->options = *options;
 	s->folder = -1;
-	s->now_ns = clock_now();
+	s->now_ns = mt_now_ns();
 	struct mt_error *err = set_up(s);
 	if (err) {
 		server_destroy(s);
@@ -404,7 +398,7 @@ static void turn(struct server *s, const sigset_t *signals)
 	int children[FDS_MAX - LISTEN_MAX];
 	struct timespec time;
 	size_t n = 0, m;
-	s->now_ns = clock_now();
+	s->now_ns = mt_now_ns();
 	uint64_t peers_ns = peers_turn(&s->peers, s->now_ns);
 	for (size_t i = 0; i < s->listener_count; i++)
 		fds[n++] = (struct pollfd){ .fd = s->listeners[i].fd, .events = POLLIN };
@@ -413,7 +407,7 @@ static void turn(struct server *s, const sigset_t *signals)
 	for (size_t i = 0; i < m; i++)
 		fds[n++] = (struct pollfd){ .fd = children[i], .events = POLLIN };
 	ppoll(fds, n, time_to_wait(s, peers_ns, &time), signals);
-	s->now_ns = clock_now();
+	s->now_ns = mt_now_ns();
 	recordings_turn(s->recordings, s->now_ns);
 	streams_turn(s);
 	s->woken = false;

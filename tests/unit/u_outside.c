@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/unit/u_outside.c - threads seen inside and outside a piece of code that stands for the
  * tracer: the section "inside" of this very program, in a forked child. */
+#include "base/clock.h"
 #include "inject/outside.h"
 
 #include <pthread.h>
@@ -177,13 +178,10 @@ static void no_error(struct mt_error *err)
 
 static bool look(struct tracee *t, const struct images *images, int ms)
 {
-	struct timespec now;
 	bool outside = false;
 	struct outside where = { .tracer_start = (uint64_t)(uintptr_t)__start_inside,
 				 .tracer_end = (uint64_t)(uintptr_t)__stop_inside };
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	int64_t deadline = now.tv_sec * 1000 + now.tv_nsec / 1000000 + ms;
-	no_error(outside_wait(t, images, &where, deadline, &outside));
+	no_error(outside_wait(t, images, &where, mt_now_ms() + (uint64_t)ms, &outside));
 	return outside;
 }
 
