@@ -80,6 +80,7 @@ static enum event classify_signal(struct run *r, int sig, long *signal_ret)
 	if (r->b->end && sig == r->b->end_signal)	/* of anybody else: ignored by the program */
 		return at_own_end(r) ? EVENT_END : EVENT_OTHER;
 	if (ptrace(PTRACE_GETSIGINFO, r->b->tid, NULL, &si) == 0 && si.si_code >= SI_KERNEL_MIN) {
+		stop_take_signal(r->b->thread);
 		r->fault = si;
 		return EVENT_FAULT;
 	}

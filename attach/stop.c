@@ -67,6 +67,9 @@ static bool reap(const struct tracee *t, pid_t tid)
 	return tid != t->pid && waitpid(tid, &status, WNOHANG | __WALL) == tid && !WIFSTOPPED(status);
 }
 
+/* A stop is looked at and left where it is: from one that was waited for the kernel forgets the signal
+ * that the thread stopped for, and if we died before we let it go on with that signal, it would be
+ * lost. */
 enum stop_wait stop_wait(struct tracee *t, struct tracee_thread *thread, uint64_t deadline_us,
 			 int *status_ret)
 {
@@ -80,21 +83,17 @@ enum stop_wait stop_wait(struct tracee *t, struct tracee_thread *thread, uint64_
 			continue;
 		if (r < 0)
 			return STOP_GONE;
-		if (si.si_pid) {
-			bool exited = si.si_code == CLD_EXITED || si.si_code == CLD_KILLED ||
-				      si.si_code == CLD_DUMPED;
-			int status;
-			if (exited && keep_exit)
-				return STOP_GONE;
-			if (waitpid(thread->tid, &status, WNOHANG | __WALL) != thread->tid)
-				continue;
-			if (!WIFSTOPPED(status))
-				return STOP_GONE;
-			*status_ret = status;
+		if (si.si_pid && (si.si_code == CLD_TRAPPED || si.si_code == CLD_STOPPED)) {
+			*status_ret = (int)((unsigned)si.si_status << 8 | 0x7f);
 			t->stops++;
 			if (!thread->stopped_us)
 				thread->stopped_us = mt_now_us();
 			return STOP_STOPPED;
+		}
+		if (si.si_pid) {
+			if (!keep_exit)
+				waitpid(thread->tid, NULL, WNOHANG | __WALL);
+			return STOP_GONE;
 		}
 		if (round % 64 == 63 && is_dead(t, thread->tid)) {
 			reap(t, thread->tid);
@@ -104,6 +103,12 @@ enum stop_wait stop_wait(struct tracee *t, struct tracee_thread *thread, uint64_
 			return STOP_TIMEOUT;
 		pause_between_polls(round);
 	}
+}
+
+void stop_take_signal(const struct tracee_thread *thread)
+{
+	int status;
+	waitpid(thread->tid, &status, WNOHANG | __WALL);
 }
 
 static bool is_event(int status, int event)

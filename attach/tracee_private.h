@@ -42,6 +42,9 @@ enum stop_wait {
  * child of our own. Does not look at what the stop is. */
 enum stop_wait stop_wait(struct tracee *t, struct tracee_thread *thread, uint64_t deadline_us,
 			 int *status_ret);
+/* The signal that the thread has stopped for is our doing: it must not reach the program, not even
+ * when we die now. */
+void stop_take_signal(const struct tracee_thread *thread);
 /* After PTRACE_INTERRUPT: waits until the thread is in the stop that it asked for (inside the
  * kernel's signal code, where registers incl. orig_rax may be changed freely). Signals that come
  * first are delivered. */

@@ -87,6 +87,13 @@ static void print_threads(pid_t pid)
 		closedir(d);
 }
 
+/* BORROW_MODE: only with targets of that mode. */
+static bool skipped(const char *mode)
+{
+	const char *only = getenv("BORROW_MODE");
+	return only && strcmp(only, mode) != 0;
+}
+
 /* It goes on, however busy the machine is; nothing to expect before the first round after an exec. */
 static void expect_rounds(const struct target *tg)
 {
@@ -458,7 +465,7 @@ static void killed(void **state)
 	static const char *const modes[] = { "regs", "waits", "idle", "malloc", "storm" };
 	for (size_t m = 0; m < 5; m++) {
 		struct target tg;
-		if (getenv("BORROW_MODE") && strcmp(getenv("BORROW_MODE"), modes[m]))
+		if (skipped(modes[m]))
 			continue;
 		start(&tg, modes[m]);
 		page->allow_eintr = 1;
@@ -497,6 +504,7 @@ static void killed(void **state)
 
 /* All ptrace calls of attach/ go through here: the controller can die before any of them. */
 static long ptrace_calls, die_at;
+static bool die_with_signal;	/* of the target, in hand */
 
 long ptrace(enum __ptrace_request request, ...)
 {
@@ -505,7 +513,7 @@ long ptrace(enum __ptrace_request request, ...)
 	pid_t pid = va_arg(ap, pid_t);
 	void *address = va_arg(ap, void *), *data = va_arg(ap, void *);
 	va_end(ap);
-	if (++ptrace_calls == die_at)
+	if (++ptrace_calls == die_at || (die_with_signal && request == PTRACE_CONT && data))
 		kill(getpid(), SIGKILL);
 	if (request != PTRACE_PEEKDATA)
 		return syscall(SYS_ptrace, request, pid, address, data);
@@ -541,6 +549,8 @@ static void killed_at_every_step(void **state)
 		struct target tg;
 		int status = 0, died = 0;
 		long step = 0;
+		if (skipped(modes[m]))
+			continue;
 		start(&tg, modes[m]);
 		page->allow_eintr = 1;
 		while (!step || WIFSIGNALED(status)) {
@@ -565,6 +575,34 @@ static void killed_at_every_step(void **state)
 		assert_true(step > 50);
 		finish(&tg);
 	}
+}
+
+/* A thread is stopped for each signal on its way in; dying then loses none. */
+static void killed_with_signal(void **state)
+{
+	(void)state;
+	struct target tg;
+	start(&tg, "storm");
+	page->allow_eintr = 1;
+	for (int i = 0; i < 20; i++) {
+		int status;
+		pid_t pid = fork();
+		if (pid == 0) {
+			struct tracee *t;
+			struct borrow *b;
+			die_with_signal = true;
+			if (tracee_open(tg.pid, &t))
+				_exit(2);
+			while (!borrow_acquire(t, 20000, &b))
+				borrow_release(b, false);
+			_exit(3);
+		}
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+		assert_true(WIFSIGNALED(status));
+		expect_rounds(&tg);
+		expect_fine();
+	}
+	finish(&tg);
 }
 
 /* Stopped by job control meanwhile: the stop is kept. */
@@ -770,6 +808,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(vfork_parent),
 		cmocka_unit_test(killed),
 		cmocka_unit_test(killed_at_every_step),
+		cmocka_unit_test(killed_with_signal),
 	};
 	if (argc == 2)
 		cmocka_set_test_filter(argv[1]);
