@@ -172,7 +172,8 @@ struct mt_error *proc_status_read(pid_t pid, struct proc_status *ret)
 		return err;
 	status_text((const char *)text.data, &st);
 	mt_buf_clear(&text);
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	/* The file of the whole process adds up the times of all threads. */
+	snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", (int)pid, (int)pid);
 	err = slurp(pid, path, &text);
 	if (err)
 		return err;

@@ -20,6 +20,7 @@
 #define OWN_MAX (64ull << 20)	/* of a thread's own stack */
 #define ASLEEP_MAX (1u << 20)	/* of a stack whose owner is not known */
 #define FRAMES_MAX 1024
+#define AT_ONCE 32		/* threads for whom the rings are read together */
 #define SAVED_MAX 4		/* stacks below signal handlers that are followed */
 
 struct watch {
@@ -30,6 +31,8 @@ struct watch {
 	bool has_rings;			/* the tracer says in rings of this process who is inside */
 	struct wire_header header;	/* when has_rings */
 	struct wire_ring *rings;	/* copy of those used so far, header.ring_count have room */
+	bool rings_known;		/* read, or there are none */
+	struct mt_map active;		/* tid in its own namespace: its ring said that it is inside */
 	struct proc_maps maps;
 	struct mt_map proven;		/* tid -> seen outside */
 	struct backtrace *backtrace;	/* made when first needed */
@@ -139,49 +142,43 @@ static bool ring_active(const struct wire_ring *ring)
 	       (atomic_load(&ring->in_hook) || atomic_load(&ring->loading));
 }
 
-/* False: they cannot be read. Rings never handed out are holes in the file; reading them would fill
- * them. */
-static bool read_rings(struct watch *w, uint32_t *used_ret)
+/* Which threads' rings say at this moment that they are inside. Rings never handed out are holes in
+ * the file; reading them would fill them. */
+static void read_rings(struct watch *w)
 {
 	const struct wire_header *h = &w->header;
 	uint64_t base = w->where->data_base;
 	uint32_t used;
-	if (tracee_read_some(w->t, base + offsetof(struct wire_header, ring_high), &used,
-			     sizeof(used)) != sizeof(used))
-		return false;
+	mt_map_clear(&w->active);
+	w->rings_known = !w->has_rings;
+	if (w->rings_known || tracee_read_some(w->t, base + offsetof(struct wire_header, ring_high),
+					       &used, sizeof(used)) != sizeof(used))
+		return;
 	if (used > h->ring_count)
 		used = h->ring_count;
-	*used_ret = used;
 	size_t size = used * sizeof(*w->rings);
-	return tracee_read_some(w->t, base + h->rings_offset, w->rings, size) == size;
+	if (tracee_read_some(w->t, base + h->rings_offset, w->rings, size) != size)
+		return;
+	for (uint32_t i = 0; i < used; i++)
+		if (ring_active(&w->rings[i]) && !mt_map_put(&w->active, w->rings[i].tid, 1))
+			return;
+	w->rings_known = true;
 }
 
-/* Of a thread that does not run meanwhile. One without a ring calls nobody from inside. */
-static bool ring_says_inside(struct watch *w, pid_t tid)
+/* What the rings said when they were read, of a thread that has not run since. One without a ring
+ * calls nobody from inside. */
+static bool ring_said_inside(const struct watch *w, pid_t tid)
 {
-	uint32_t used;
-	if (!w->has_rings)
-		return false;
-	if (!read_rings(w, &used))
-		return true;
+	if (!w->rings_known || !w->active.len)
+		return !w->rings_known;
 	pid_t inner = w->same_namespace ? tid : proc_thread_inner_tid(tracee_pid(w->t), tid);
-	for (uint32_t i = 0; i < used; i++)
-		if (w->rings[i].tid == (uint32_t)inner && ring_active(&w->rings[i]))
-			return true;
-	return false;
+	return mt_map_get(&w->active, (uint64_t)inner);
 }
 
 static bool any_hook_active(struct watch *w)
 {
-	uint32_t used;
-	if (!w->has_rings)
-		return false;
-	if (!read_rings(w, &used))
-		return true;
-	for (uint32_t i = 0; i < used; i++)
-		if (ring_active(&w->rings[i]))
-			return true;
-	return false;
+	read_rings(w);
+	return !w->rings_known || w->active.len;
 }
 
 /* A forked child has its parent's rings mapped; they say nothing of its own thread. */
@@ -205,19 +202,17 @@ static struct mt_error *find_rings(struct watch *w)
 
 /* ---- one thread ---- */
 
-/* Proven without a stop? */
-static bool asleep_outside(struct watch *w, pid_t tid)
+/* Proven without a stop? The rings were read when it had been switched away from *seen* times. */
+static bool asleep_outside(struct watch *w, pid_t tid, uint64_t seen)
 {
 	pid_t pid = tracee_pid(w->t);
-	uint64_t before, after;
+	uint64_t now;
 	char state;
 	struct proc_thread th;
-	auto_error struct mt_error *err = proc_thread_switches(pid, tid, &state, &before);
-	if (!err)
-		err = proc_thread_read(pid, tid, &th);
+	auto_error struct mt_error *err = proc_thread_read(pid, tid, &th);
 	if (err || !th.pc || is_inside(w->where, th.pc) || on_our_stack(w->where, th.sp))
 		return false;
-	if (ring_says_inside(w, tid))
+	if (ring_said_inside(w, tid))
 		return false;
 	uint64_t from = th.sp & ~7ull;
 	const struct proc_map *m = proc_maps_find(&w->maps, from);
@@ -228,8 +223,8 @@ static bool asleep_outside(struct watch *w, pid_t tid)
 	    hook_below_handlers(w, from, want))
 		return false;
 	/* Asleep now, and never switched away from since: it did not run while we looked. */
-	err = proc_thread_switches(pid, tid, &state, &after);
-	return !err && after == before && (state == 'S' || state == 'D');
+	err = proc_thread_switches(pid, tid, &state, &now);
+	return !err && now == seen && (state == 'S' || state == 'D');
 }
 
 static bool stopped_outside(struct watch *w, struct tracee_thread *thread)
@@ -238,7 +233,8 @@ static bool stopped_outside(struct watch *w, struct tracee_thread *thread)
 	auto_error struct mt_error *err = tracee_regs(w->t, thread, &regs);
 	uint64_t base = (regs.rsp - STACK_RED_ZONE) & ~7ull;
 	size_t count = err ? 0 : copy_stack(w, base, stack_end(&w->maps, &regs, OWN_MAX));
-	bool inside = !err && ring_says_inside(w, thread->tid);
+	read_rings(w);
+	bool inside = ring_said_inside(w, thread->tid);
 	tracee_release_thread(w->t, thread);
 	if (err)
 		return err->code == MT_ERROR_GONE;
@@ -253,7 +249,7 @@ static bool stopped_outside(struct watch *w, struct tracee_thread *thread)
 	return !hook_below_handlers(w, base, count);
 }
 
-static struct mt_error *look_at(struct watch *w, pid_t tid, bool *outside_ret)
+static struct mt_error *look_at(struct watch *w, pid_t tid, uint64_t seen, bool *outside_ret)
 {
 	struct proc_thread th;
 	struct tracee_thread *thread;
@@ -262,7 +258,7 @@ static struct mt_error *look_at(struct watch *w, pid_t tid, bool *outside_ret)
 	/* A dead leader and a worker of the kernel run no code of the program. */
 	if (!err && (th.kernel_worker || th.state == 'Z' || th.state == 'X'))
 		return NULL;
-	if (!err && asleep_outside(w, tid))
+	if (!err && asleep_outside(w, tid, seen))
 		return NULL;
 	if (!err)
 		err = tracee_stop_thread(w->t, tid, &thread);
@@ -280,25 +276,54 @@ static struct mt_error *look_at(struct watch *w, pid_t tid, bool *outside_ret)
 
 /* ---- all of them ---- */
 
+struct unproven {
+	pid_t tid;
+	uint64_t seen;		/* how often it had been switched away from */
+};
+
+/* The rings are read once for all of them: what they say holds for those that have not run when they
+ * are looked at. *count* is small, so that most have not. */
+static struct mt_error *look_at_some(struct watch *w, struct unproven *list, size_t count,
+				     size_t *left_ret)
+{
+	struct mt_error *err = NULL;
+	for (size_t i = 0; i < count; i++) {
+		char state;
+		/* look_at() finds one that is gone, or reads it anew. */
+		mt_error_destroy(proc_thread_switches(tracee_pid(w->t), list[i].tid, &state,
+						      &list[i].seen));
+	}
+	read_rings(w);
+	for (size_t i = 0; !err && i < count; i++) {
+		bool outside;
+		err = look_at(w, list[i].tid, list[i].seen, &outside);
+		if (err)
+			break;
+		*left_ret += !outside;
+		if (outside && !mt_map_put(&w->proven, (uint64_t)list[i].tid, 1))
+			err = &mt_enomem;
+	}
+	return err;
+}
+
 /* *left_ret: threads of which nothing is known yet; *found_ret: any that were not known before. */
 static struct mt_error *look_at_all(struct watch *w, size_t *left_ret, bool *found_ret)
 {
+	struct unproven list[AT_ONCE];
+	size_t count = 0;
 	struct proc_tids tids = { 0 };
 	struct mt_error *err = proc_tids_read(tracee_pid(w->t), &tids);
 	*left_ret = 0;
 	*found_ret = false;
 	for (size_t i = 0; !err && i < tids.tids.len; i++) {
-		bool outside;
 		pid_t tid = tids.tids.items[i];
-		if (mt_map_get(&w->proven, (uint64_t)tid))
-			continue;
-		*found_ret = true;
-		err = look_at(w, tid, &outside);
-		if (err)
-			break;
-		*left_ret += !outside;
-		if (outside && !mt_map_put(&w->proven, (uint64_t)tid, 1))
-			err = &mt_enomem;
+		if (!mt_map_get(&w->proven, (uint64_t)tid))
+			list[count++] = (struct unproven){ tid, 0 };
+		if (count == AT_ONCE || (count && i + 1 == tids.tids.len)) {
+			*found_ret = true;
+			err = look_at_some(w, list, count, left_ret);
+			count = 0;
+		}
 	}
 	proc_tids_deinit(&tids);
 	return err;
@@ -340,6 +365,7 @@ struct mt_error *outside_wait(struct tracee *t, const struct images *images,
 		err = wait_rounds(w, deadline_ms, outside_ret);
 	proc_maps_deinit(&w->maps);
 	mt_map_deinit(&w->proven);
+	mt_map_deinit(&w->active);
 	backtrace_destroy(w->backtrace);
 	free(w->words);
 	free(w->rings);
