@@ -17,7 +17,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -74,7 +73,6 @@ enum stop_wait stop_wait(struct tracee *t, struct tracee_thread *thread, uint64_
 			 int *status_ret)
 {
 	bool keep_exit = t->is_child && thread->tid == t->pid;
-	prctl(PR_SET_TIMERSLACK, 1000ul);	/* else a sleep of 5 us takes 60 */
 	for (unsigned round = 0;; round++) {
 		siginfo_t si = { 0 };
 		int r = waitid(P_PID, (id_t)thread->tid, &si,
