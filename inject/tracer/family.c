@@ -39,12 +39,28 @@ static bool entry_claim(struct joining *j)
 	return false;
 }
 
+/* The program's limit of file sizes counts here, and who exceeds it is killed: it is lifted as far as
+ * the program itself may, for this moment. */
+static bool size_channel(int fd)
+{
+	struct sys_rlimit before, lifted;
+	if (sys_call6(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, (long)&before, 0, 0) < 0 ||
+	    before.max < tracer.channel_size)
+		return false;
+	bool lift = before.now < tracer.channel_size;
+	lifted = (struct sys_rlimit){ before.max, before.max };
+	if (lift && sys_call6(SYS_prlimit64, 0, RLIMIT_FSIZE, (long)&lifted, 0, 0, 0) < 0)
+		return false;
+	bool sized = sys_call(SYS_ftruncate, fd, tracer.channel_size, 0, 0) >= 0;
+	if (lift)
+		sys_call6(SYS_prlimit64, 0, RLIMIT_FSIZE, (long)&before, 0, 0, 0);
+	return sized;
+}
+
 static bool channel_make(struct joining *j)
 {
 	j->fd = (int)sys_call(SYS_memfd_create, WIRE_MEMFD_DATA, MFD_CLOEXEC, 0, 0);
-	if (j->fd < 0)
-		return false;
-	if (sys_call(SYS_ftruncate, j->fd, tracer.channel_size, 0, 0) < 0)
+	if (j->fd < 0 || !size_channel(j->fd))
 		return false;
 	long at = sys_call6(SYS_mmap, 0, (long)tracer.channel_size, PROT_READ | PROT_WRITE,
 			    MAP_SHARED | MAP_NORESERVE, j->fd, 0);

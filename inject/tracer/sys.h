@@ -20,6 +20,7 @@
 #define SYS_memfd_create 319
 #define SYS_gettid 186
 #define SYS_futex 202
+#define SYS_prlimit64 302
 #define SYS_process_vm_readv 310
 
 #define PR_GET_NAME 16
@@ -35,10 +36,15 @@
 #define MADV_WIPEONFORK 18
 #define FUTEX_WAIT 0
 #define FUTEX_WAKE 1
+#define RLIMIT_FSIZE 1
 #define ENOMEM 12
 
 struct sys_timespec {
 	int64_t sec, nsec;
+};
+
+struct sys_rlimit {
+	uint64_t now, max;
 };
 
 struct sys_iovec {

@@ -101,6 +101,22 @@ class FollowFork(unittest.TestCase):
             target.send("x")
             self.assertEqual(target.wait(), 0)
 
+    def test_limits_of_file_sizes(self):
+        """A channel is a file; a program that may not write one so large would be killed for it."""
+        program = harness.compile_c("alloc_fork.c", flags=["-w", "-O1", "-fno-inline", "-pthread"])
+        for limits, followed in ("1048576:unlimited", True), ("1048576:1048576", False):
+            with self.subTest(limits), harness.tmpdir() as tmp, harness.start_target(
+                    ["prlimit", f"--fsize={limits}", program], stdin=True, wait="^ready") as target:
+                with session.Attach(target.pid, "-o", tmp / "cap.bin", "--follow-fork") as attach:
+                    target.send("g")
+                    target.wait_line("^done", 60)
+                    child = int(target.wait_line(r"^forked (\d+)")[1])
+                    attach.interrupt()
+                self.assertEqual((tmp / f"cap.bin.{child}").exists(), followed)
+                target.send("x")
+                self.assertEqual(target.wait(), 0)
+                self.assertEqual(target.wait_line(r"^child 1 (\d+)", 10)[1], "0")
+
     def forking(self, code):
         return harness.start_target([harness.PYTHON, "-c", code], stdin=True, wait="^ready")
 
