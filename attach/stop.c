@@ -117,13 +117,13 @@ static bool is_event(int status, int event)
 /* Calls that give EINTR when a tracer stops them although no handler will run (signal(7)). As
  * -ERESTARTNOHAND the kernel itself starts them again, unless a handler does run: then EINTR it
  * is, as without us. */
-static void undo_false_eintr(struct tracee_thread *thread)
+void stop_undo_false_eintr(pid_t tid)
 {
 	struct user_regs_struct regs;
-	if (ptrace(PTRACE_GETREGS, thread->tid, NULL, &regs) < 0)
+	if (ptrace(PTRACE_GETREGS, tid, NULL, &regs) < 0)
 		return;
 	if (arch_undo_false_eintr(&regs))
-		ptrace(PTRACE_SETREGS, thread->tid, NULL, &regs);
+		ptrace(PTRACE_SETREGS, tid, NULL, &regs);
 }
 
 enum stop_wait stop_settle(struct tracee *t, struct tracee_thread *thread, uint64_t deadline_us)
@@ -136,7 +136,7 @@ enum stop_wait stop_settle(struct tracee *t, struct tracee_thread *thread, uint6
 		if (is_event(status, PTRACE_EVENT_STOP)) {
 			thread->held = true;
 			thread->group_stopped = WSTOPSIG(status) != SIGTRAP;
-			undo_false_eintr(thread);
+			stop_undo_false_eintr(thread->tid);
 			seccomp_mend_restart(thread->tid);
 			return STOP_STOPPED;
 		}
@@ -149,7 +149,7 @@ enum stop_wait stop_settle(struct tracee *t, struct tracee_thread *thread, uint6
 			sig = 0;
 		/* One without a handler (SIGCHLD, SIGWINCH) would not even have come without us. */
 		if (sig)
-			undo_false_eintr(thread);
+			stop_undo_false_eintr(thread->tid);
 		if (ptrace(PTRACE_INTERRUPT, thread->tid, NULL, NULL) < 0 ||
 		    ptrace(PTRACE_CONT, thread->tid, NULL, sig) < 0) {
 			if (errno != ESRCH)

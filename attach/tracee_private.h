@@ -52,6 +52,8 @@ enum stop_wait stop_settle(struct tracee *t, struct tracee_thread *thread, uint6
 /* Takes the thread out of the list and frees it, whatever its state. */
 void stop_forget(struct tracee *t, struct tracee_thread *thread);
 struct mt_error *stop_gone_error(const struct tracee *t, pid_t tid);
+/* At a stop for a signal or by us: a call that would give EINTR for it alone is started again. */
+void stop_undo_false_eintr(pid_t tid);
 /* Threads that did not stop in time and are still seized: lets go those that stopped since. */
 void stop_sweep(struct tracee *t);
 

@@ -4,6 +4,7 @@
  * Called by cmds/run.c; calls attach/proc.h and the kernel. */
 #include "cmds/child.h"
 
+#include "attach/entry.h"
 #include "attach/preflight.h"
 #include "attach/proc.h"
 #include "base/cleanup.h"
@@ -20,8 +21,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-#define OPTIONS (PTRACE_O_TRACEEXEC | PTRACE_O_TRACESYSGOOD)
 
 static int stop_event(int status)
 {
@@ -103,7 +102,7 @@ struct mt_error *child_start(struct child *c, char **argv)
 		child_main(argv, go_read, report_write);
 	}
 	*c = (struct child){ .pid = pid, .state = CHILD_RUNNING };
-	if (ptrace(PTRACE_SEIZE, pid, 0, OPTIONS)) {
+	if (ptrace(PTRACE_SEIZE, pid, 0, ENTRY_OPTIONS)) {
 		int errnum = errno;
 		child_kill(c);
 		return mt_error_os(errnum, "cannot trace the program");
@@ -116,65 +115,28 @@ struct mt_error *child_start(struct child *c, char **argv)
 
 /* ---- to the entry point ---- */
 
-static struct mt_error *poke(struct child *c, uint64_t address, long word)
+/* A 32-bit program has another auxiliary vector, and its own words for what it is. */
+static struct mt_error *explain(const struct child *c, struct mt_error *err)
 {
-	if (ptrace(PTRACE_POKETEXT, c->pid, address, word))
-		return mt_error_os(errno, "cannot write to the program");
-	return NULL;
-}
-
-static bool at_breakpoint(struct child *c, uint64_t entry, struct user_regs_struct *regs)
-{
-	return WIFSTOPPED(c->status) && WSTOPSIG(c->status) == SIGTRAP && !stop_event(c->status) &&
-	       !ptrace(PTRACE_GETREGS, c->pid, 0, regs) && regs->rip == entry + 1;
-}
-
-static struct mt_error *run_to(struct child *c, uint64_t entry)
-{
-	errno = 0;
-	long word = ptrace(PTRACE_PEEKTEXT, c->pid, entry, 0);
-	if (errno)
-		return mt_error_os(errno, "cannot read the program's entry point");
-	struct mt_error *err = poke(c, entry, (word & ~0xffl) | 0xcc);
-	int sig = 0;
-	while (!err) {
-		struct user_regs_struct regs;
-		err = resume(c, sig);
-		if (!err)
-			err = child_next(c);
-		if (err || c->state == CHILD_ENDED)
-			break;
-		if (at_breakpoint(c, entry, &regs)) {
-			regs.rip = entry;
-			if (ptrace(PTRACE_SETREGS, c->pid, 0, &regs))
-				return mt_error_os(errno, "cannot set the program's registers");
-			c->state = CHILD_AT_ENTRY;
-			return poke(c, entry, word);
-		}
-		sig = stop_event(c->status) ? 0 : WSTOPSIG(c->status);
-	}
-	return err;
+	struct proc_status status;
+	struct mt_error *why = err->code == MT_ERROR_REFUSED ? NULL : preflight_stop(c->pid, &status);
+	if (!why)
+		return err;
+	mt_error_destroy(err);
+	return why;
 }
 
 struct mt_error *child_run_to_entry(struct child *c)
 {
-	uint64_t entry = 0, loader = 0;
-	struct mt_error *err = proc_auxv(c->pid, AT_ENTRY, &entry);
-	if (err) {
-		/* A 32-bit program has another auxiliary vector, and its own words. */
-		struct proc_status status;
-		struct mt_error *why = preflight(c->pid, &status);
-		if (!why)
-			return err;
-		mt_error_destroy(err);
-		return why;
-	}
-	auto_error struct mt_error *no_loader = proc_auxv(c->pid, AT_BASE, &loader);
-	if (no_loader || !loader)
-		return mt_error_hint(mt_error_create(MT_ERROR_REFUSED,
-					"the program is linked statically: it has no dynamic loader"),
-				    "only dynamically linked programs can be traced");
-	return run_to(c, entry);
+	enum entry_end end;
+	struct mt_error *err;
+	do
+		err = entry_run(c->pid, NULL, &end, &c->status);
+	while (!err && end == ENTRY_EXECED);
+	if (err)
+		return explain(c, err);
+	c->state = end == ENTRY_ENDED ? CHILD_ENDED : CHILD_AT_ENTRY;
+	return NULL;
 }
 
 /* ---- while it runs ---- */
@@ -185,14 +147,10 @@ static void handle(struct child *c)
 		c->state = CHILD_ENDED;
 		return;
 	}
-	int event = stop_event(c->status), sig = WSTOPSIG(c->status);
-	if (event == PTRACE_EVENT_EXEC) {
+	if (stop_event(c->status) == PTRACE_EVENT_EXEC)
 		c->state = CHILD_EXECED;
-	} else if (event == PTRACE_EVENT_STOP && sig != SIGTRAP) {
-		ptrace(PTRACE_LISTEN, c->pid, 0, 0);	/* stays stopped, hears SIGCONT */
-	} else {
-		ptrace(PTRACE_CONT, c->pid, 0, event ? 0 : sig);
-	}
+	else
+		entry_pass_on(c->pid, c->status, PTRACE_CONT);
 }
 
 void child_poll(struct child *c)

@@ -374,12 +374,9 @@ class Walk:
     # ---- run: its program does all that it was to do, or nothing ----
 
     def not_begun(self, number):
-        """Until its child is there, and while there is a breakpoint at the program's entry, the
-        program can end with memtrace: before its first own instruction."""
+        """Until its child is there."""
         steps = [line.split() for line in self.steps("run")]
-        fork = next(i for i, s in enumerate(steps, 1) if s[1] == "fork")
-        pokes = [i for i, s in enumerate(steps, 1) if s[1:] == ["ptrace", "0x4"]]
-        return number <= fork or pokes[0] < number <= pokes[1]
+        return number <= next(i for i, s in enumerate(steps, 1) if s[1] == "fork")
 
     def run_program(self, what, number, fault, codes):
         """Waits for the program, too: it has the same pipe."""
