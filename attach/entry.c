@@ -265,15 +265,18 @@ bool entry_look(pid_t tid, int *status_ret)
 {
 	siginfo_t si = { 0 };
 	int n;
+	*status_ret = 0;
 	do
 		n = waitid(P_PID, (id_t)tid, &si, WEXITED | WSTOPPED | WNOHANG | WNOWAIT | __WALL);
 	while (n < 0 && errno == EINTR);
 	if (n < 0 || !si.si_pid)
 		return n < 0;
-	if (si.si_code == CLD_TRAPPED || si.si_code == CLD_STOPPED) {
+	bool stopped = si.si_code == CLD_TRAPPED || si.si_code == CLD_STOPPED;
+	if (stopped && si.si_status >> 8 != PTRACE_EVENT_EXEC) {
 		*status_ret = (int)((unsigned)si.si_status << 8 | 0x7f);
 		return true;
 	}
+	/* An exec by another thread than the first must be waited for, or ptrace() refuses the new pid. */
 	return waitpid(tid, status_ret, WNOHANG | __WALL) != 0;
 }
 
@@ -303,7 +306,7 @@ static struct mt_error *wait_for_code(struct plan *p, bool (*cancel)(void), enum
 	for (;;) {
 		if (!entry_pass_on(p->pid, status, request))
 			return mt_error_os(errno, "cannot resume process %d", (int)p->pid);
-		for (status = 0; !entry_look(p->pid, &status); entry_pause())
+		for (; !entry_look(p->pid, &status); entry_pause())
 			if (cancel && cancel()) {
 				*ret = ENTRY_CANCELLED;
 				return NULL;

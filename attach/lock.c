@@ -66,3 +66,8 @@ struct mt_error *tracee_lock(struct tracee *t, int deadline_ms)
 	t->lock_fd = take_fd(&fd);
 	return NULL;
 }
+
+void tracee_unlock(struct tracee *t)
+{
+	auto_close int fd = take_fd(&t->lock_fd);
+}

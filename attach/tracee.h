@@ -37,6 +37,7 @@ MT_DEFINE_CLEANUP(tracee, struct tracee *, tracee_close)
  * however it ends. Asked for before anything is changed, not to look. MT_ERROR_BUSY, naming the
  * holder, when it is not free by the deadline. */
 struct mt_error *tracee_lock(struct tracee *t, int deadline_ms) MT_MUST_CHECK;
+void tracee_unlock(struct tracee *t);
 /* Long waits (borrow_acquire()) end with MT_ERROR_INTERRUPTED when `asked` answers true. */
 void tracee_set_cancel(struct tracee *t, bool (*asked)(void));
 

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #define WIRE_MAGIC 0x31656369776d746dull
-#define WIRE_VERSION 5u
+#define WIRE_VERSION 6u
 
 #define WIRE_MEMFD_DATA "memtrace-data"		/* names in /proc/PID/maps, for status and detach */
 #define WIRE_MEMFD_TRACER "memtrace-tracer"
@@ -22,7 +22,8 @@
 /* ---- allocation functions -------------------------------------------------------------------
  * One row a hooked function: enum name, symbol, record kind. The kind is also the allocator in
  * the capture file. A function that calls another hooked one inside libc is seen once: the hook
- * of the outer one is in progress. The last are no symbols: they are reached by a field of a type
+ * of the outer one is in progress. Those that execute programs are hooked with --follow-fork alone, and
+ * record nothing. The last are no symbols: they are reached by a field of a type
  * and by CPython's allocator tables, and take the table's context as their first argument. */
 #define WIRE_FUNCTIONS(X)					\
 	X(MALLOC,		"malloc")			\
@@ -46,6 +47,21 @@
 	X(SBRK,			"sbrk")				\
 	X(DLOPEN,		"dlopen")			\
 	X(DLMOPEN,		"dlmopen")			\
+	X(EXECVE,		"execve")			\
+	X(EXECV,		"execv")			\
+	X(EXECVP,		"execvp")			\
+	X(EXECVPE,		"execvpe")			\
+	X(EXECL,		"execl")			\
+	X(EXECLE,		"execle")			\
+	X(EXECLP,		"execlp")			\
+	X(FEXECVE,		"fexecve")			\
+	X(EXECVEAT,		"execveat")			\
+	X(POSIX_SPAWN,		"posix_spawn")			\
+	X(POSIX_SPAWNP,		"posix_spawnp")			\
+	X(PIDFD_SPAWN,		"pidfd_spawn")			\
+	X(PIDFD_SPAWNP,		"pidfd_spawnp")			\
+	X(SYSTEM,		"system")			\
+	X(POPEN,		"popen")			\
 	X(CODE_DEALLOC,		"PyCode_Type.tp_dealloc")	\
 	X(PY_MALLOC,		"PyMemAllocatorEx.malloc")	\
 	X(PY_CALLOC,		"PyMemAllocatorEx.calloc")	\
@@ -58,6 +74,11 @@ enum wire_function {
 #undef X
 	WIRE_FN_COUNT,
 };
+
+static inline int wire_function_executes(unsigned fn)
+{
+	return fn >= WIRE_FN_EXECVE && fn <= WIRE_FN_POPEN;
+}
 
 static inline int wire_function_is_python(unsigned fn)
 {
@@ -314,7 +335,8 @@ struct wire_ring {
  * With --follow-fork one more page, shared with all descendants: the rest is not inherited. A forked
  * child finds at its first event that it is another process. It makes a memory file of its own,
  * puts down in a free entry who it is, and waits, not long, until a controller has laid the file
- * out and records from it. A word of an entry holds the child's pid, as it sees itself, above the
+ * out and records from it. A thread that is about to execute a program, or to make a child that does
+ * so at once, asks here, too, and waits until a controller watches it. A word of an entry holds the child's pid, as it sees itself, above the
  * state; every step is a compare and swap, so that who gives up is not missed. */
 enum wire_join {
 	WIRE_JOIN_FREE = 0,
@@ -324,6 +346,12 @@ enum wire_join {
 	WIRE_JOIN_ACCEPTED,		/* C: recorded from now on */
 	WIRE_JOIN_REFUSED,		/* C */
 };
+enum wire_ask {			/* what is asked for */
+	WIRE_ASK_CHANNEL = 0,	/* a forked child: to be recorded */
+	WIRE_ASK_EXEC,		/* the program that this thread executes next, to be recorded */
+	WIRE_ASK_SPAWN,		/* that which the next child of this thread executes */
+};
+
 #define WIRE_JOIN_BITS 3
 #define WIRE_JOIN_STATE(word) ((word) & ((1u << WIRE_JOIN_BITS) - 1))
 #define WIRE_JOIN_PID(word) ((word) >> WIRE_JOIN_BITS)
@@ -336,11 +364,14 @@ struct wire_family {
 	_Atomic uint32_t closed;	/* C, T: nobody answers: do not wait */
 	_Atomic uint32_t beat;		/* C: goes up while somebody answers */
 	_Atomic uint32_t wake;		/* T: goes up when an entry is ready */
-	_Atomic uint32_t missed;	/* T: children that found no entry or were not answered */
+	_Atomic uint32_t missed;	/* T: asked and found no entry, or got no answer */
+	_Atomic uint32_t privileged;	/* T: set-user-id programs and the like: nobody was asked */
 	struct {
 		_Atomic uint32_t word;	/* futex: T waits for the answer */
-		int32_t fd;		/* T: of its memory file */
-		uint64_t base;		/* T: where it mapped that */
+		uint32_t what;		/* T: enum wire_ask */
+		int32_t fd;		/* T: of its memory file, for a channel */
+		uint32_t tid;		/* T: of the thread, as it sees itself */
+		uint64_t base;		/* T: where it mapped the file */
 	} entry[WIRE_JOIN_ENTRIES];
 };
 
@@ -407,6 +438,7 @@ struct wire_header {
 	uint64_t main_stack_end;	/* highest address of the main thread's stack, 0: unknown */
 	uint64_t python_tables[WIRE_PYTHON_DOMAINS];	/* watched at each mmap; 0: none */
 	uint64_t family;		/* address of struct wire_family in the target, 0: none */
+	uint64_t environment;		/* address of the C library's `environ`, 0: unknown */
 	struct wire_python python;
 	uint64_t original[WIRE_FN_COUNT][WIRE_VARIANTS];
 };

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* cmds/family.c - answers forked children of a target and has each recorded.
+/* cmds/family.c - answers who asks in a family's page and has each recorded.
  * Knows: the family's page, forking. Does not know: how a capture works.
- * Called by cmds/attach.c and cmds/run.c; calls cmds/session.h. */
+ * Called by cmds/attach.c, cmds/run.c and cmds/program.c; calls cmds/session.h. */
 #include "cmds/family.h"
 
+#include "cmds/program.h"
 #include "cmds/signals.h"
 #include "record/clock.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <linux/futex.h>
 #include <signal.h>
@@ -25,46 +25,18 @@
 #define TURN_MS 20
 #define LAST_LOOK_MS 20
 
-static bool read_namespace(pid_t pid, char *ret, size_t size)
-{
-	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/ns/pid", pid);
-	ssize_t n = readlink(path, ret, size - 1);
-	ret[n > 0 ? n : 0] = 0;
-	return n > 0;
-}
-
 void family_begin(struct family *f, struct session *s)
 {
 	f->s = s;
 	f->page = s->injection->family;
-	read_namespace(s->pid, f->pid_namespace, sizeof(f->pid_namespace));
-}
-
-/* ---- which process is it? ---- */
-
-/* It gave its number as it sees itself, and has the file of its channel open. */
-static bool is_called(pid_t pid, uint32_t inner, int fd)
-{
-	struct proc_status status;
-	auto_error struct mt_error *err = proc_status_read(pid, &status);
-	return !err && (uint32_t)status.ns_tgid == inner && channel_is_at(pid, fd);
-}
-
-static pid_t find_process(const struct family *f, uint32_t inner, int fd)
-{
-	char own[64], its[64];
-	if (read_namespace(getpid(), own, sizeof(own)) && !strcmp(own, f->pid_namespace) &&
-	    read_namespace((pid_t)inner, its, sizeof(its)) && !strcmp(own, its) &&
-	    channel_is_at((pid_t)inner, fd))
-		return (pid_t)inner;
-	auto_closedir DIR *d = opendir("/proc");
-	for (struct dirent *e; d && (e = readdir(d));) {
-		pid_t pid = atoi(e->d_name);
-		if (pid > 0 && is_called(pid, inner, fd))
-			return pid;
-	}
-	return 0;
+	if (!f->page)
+		return;
+	if (!f->limit)
+		f->limit = family_limit_create();
+	if (!f->limit)
+		f->page = NULL;		/* no memory: children pass through when they waited */
+	else
+		family_place_init(&f->place, s->pid, f->page);
 }
 
 /* ---- entries ---- */
@@ -102,20 +74,46 @@ static uint64_t time_left(const struct session *root)
 	return !all ? 0 : all > gone ? all - gone : 1;
 }
 
-static struct mt_error *record_child(struct session *root, struct wire_family *page, unsigned entry,
-				     uint32_t taken, pid_t pid)
+static struct session_options member_options(const struct session *root)
 {
-	struct session s;
 	struct session_options options = *root->options;
-	int code = 0;
 	options.signals_end = true;
 	options.duration_ns = time_left(root);
-	options.follows = root->path;
-	struct mt_error *err = session_adopt(&s, root, pid, &options, page->entry[entry].fd,
-					     page->entry[entry].base);
+	if (!options.follows)
+		options.follows = root->path;
+	return options;
+}
+
+struct member_entry {
+	struct wire_family *page;
+	struct family_limit *limit;
+	unsigned entry;
+	int slot;
+	uint32_t taken;
+};
+
+/* Once only: the next in that entry may be the same process, whose word is the same. */
+static bool answer_entry(const struct member_entry *m, enum wire_join state)
+{
+	return !atomic_exchange(&m->limit->answered[m->slot], 1) &&
+	       entry_step(m->page, m->entry, m->taken, with_state(m->taken, state));
+}
+
+static bool accept_entry(void *arg)
+{
+	return answer_entry(arg, WIRE_JOIN_ACCEPTED);
+}
+
+static struct mt_error *record_child(struct session *root, struct member_entry *m, pid_t pid)
+{
+	struct session s;
+	struct session_options options = member_options(root);
+	int code = 0;
+	struct mt_error *err = session_adopt(&s, root, pid, &options, m->page->entry[m->entry].fd,
+					     m->page->entry[m->entry].base);
 	if (err)
 		return err;
-	if (!entry_step(page, entry, taken, with_state(taken, WIRE_JOIN_ACCEPTED))) {
+	if (!accept_entry(m)) {
 		atomic_store(&s.injection->channel.header->mode, 0);
 		session_drop(&s, true);		/* it did not wait */
 		return mt_error_create(MT_ERROR_GONE, "process %d did not wait", pid);
@@ -128,16 +126,26 @@ static struct mt_error *record_child(struct session *root, struct wire_family *p
 	return err;
 }
 
-/* It ends with whoever made it: the capture is then closed as by Ctrl-C. A Ctrl-C under `run` is for
- * the programs. */
-static void recorder_main(struct session *root, struct wire_family *page, unsigned entry, uint32_t taken,
-			  pid_t pid, pid_t parent)
+static struct mt_error *record_program(struct family *f, struct member_entry *m, pid_t pid, pid_t tid)
 {
+	struct session_options options = member_options(f->s);
+	struct program_ask ask = { .pid = pid, .tid = tid, .accept = accept_entry, .arg = m,
+				   .spawns = m->page->entry[m->entry].what == WIRE_ASK_SPAWN };
+	return program_record(f->s, f->limit, &options, &ask);
+}
+
+/* It ends with whoever made it: the capture is then closed as by Ctrl-C. A Ctrl-C under `run` is for
+ * the programs. `tid`: of who asked for its program; 0: a child asked for itself. */
+static void recorder_main(struct family *f, struct member_entry *m, pid_t pid, pid_t tid, pid_t parent)
+{
+	struct mt_error *err = NULL;
+	signals_forget();
 	prctl(PR_SET_PDEATHSIG, SIGTERM);
-	if (!strcmp(root->options->mode, "run"))
+	if (!strcmp(f->s->options->mode, "run"))
 		signal(SIGINT, SIG_IGN);
-	struct mt_error *err = getppid() == parent ? record_child(root, page, entry, taken, pid) : NULL;
-	entry_step(page, entry, taken, with_state(taken, WIRE_JOIN_REFUSED));
+	if (getppid() == parent)
+		err = tid ? record_program(f, m, pid, tid) : record_child(f->s, m, pid);
+	answer_entry(m, WIRE_JOIN_REFUSED);
 	bool gone = err && err->code == MT_ERROR_GONE;
 	if (err && !gone)
 		fprintf(stderr, "memtrace: child %d: %s\n", pid, err->message);
@@ -154,28 +162,55 @@ static struct family_member *free_member(struct family *f)
 	return NULL;
 }
 
-static void answer(struct family *f, unsigned entry, uint32_t ready)
+/* Whoever is refused goes on at once, and is counted where that was for want of room. */
+static void refuse(struct family *f, unsigned entry, uint32_t word, bool missed)
 {
-	uint32_t taken = with_state(ready, WIRE_JOIN_TAKEN);
-	atomic_fetch_add(&f->page->beat, 1);
-	struct family_member *m = free_member(f);
-	pid_t pid = m ? find_process(f, WIRE_JOIN_PID(ready), f->page->entry[entry].fd) : 0;
-	if (!pid || !entry_step(f->page, entry, ready, taken)) {
-		f->missed += entry_step(f->page, entry, ready, with_state(ready, WIRE_JOIN_REFUSED));
+	if (entry_step(f->page, entry, word, with_state(word, WIRE_JOIN_REFUSED)) && missed)
+		atomic_fetch_add(&f->limit->missed, 1);
+}
+
+static void have_recorded(struct family *f, struct member_entry *m, pid_t pid, pid_t tid)
+{
+	struct family_member *member = free_member(f);
+	m->slot = member ? family_slot_take(f->limit) : -1;
+	if (m->slot < 0) {
+		refuse(f, m->entry, m->taken, true);
 		return;
 	}
 	fflush(NULL);
 	pid_t parent = getpid(), recorder = fork();
 	if (!recorder)
-		recorder_main(f->s, f->page, entry, taken, pid, parent);
+		recorder_main(f, m, pid, tid, parent);
 	if (recorder < 0) {
-		f->missed += entry_step(f->page, entry, taken, with_state(taken, WIRE_JOIN_REFUSED));
+		family_slot_free(f->limit, m->slot);
+		refuse(f, m->entry, m->taken, true);
 		return;
 	}
-	*m = (struct family_member){ .recorder = recorder, .target = pid, .entry = entry,
-				    .word = taken };
+	family_slot_set(f->limit, m->slot, recorder);
+	*member = (struct family_member){ .recorder = recorder, .target = pid, .slot = m->slot,
+					 .entry = m->entry, .word = m->taken };
 	f->count++;
-	f->followed++;
+	if (!tid)
+		atomic_fetch_add(&f->limit->forked, 1);
+}
+
+static void answer(struct family *f, unsigned entry, uint32_t ready)
+{
+	struct member_entry m = { .page = f->page, .limit = f->limit, .entry = entry,
+				  .taken = with_state(ready, WIRE_JOIN_TAKEN) };
+	const bool program = f->page->entry[entry].what != WIRE_ASK_CHANNEL;
+	atomic_fetch_add(&f->page->beat, 1);
+	if (program && !family_program_allowed(f->limit, clock_ns(CLOCK_MONOTONIC))) {
+		refuse(f, entry, ready, true);
+		return;
+	}
+	pid_t pid = family_find_process(&f->place, WIRE_JOIN_PID(ready),
+					program ? -1 : f->page->entry[entry].fd);
+	pid_t tid = program && pid ? family_find_thread(pid, f->page->entry[entry].tid) : 0;
+	if (!pid || (program && !tid))
+		refuse(f, entry, ready, true);
+	else if (entry_step(f->page, entry, ready, m.taken))
+		have_recorded(f, &m, pid, tid);
 }
 
 static void collect(struct family *f)
@@ -190,9 +225,11 @@ static void collect(struct family *f)
 		if (WIFSIGNALED(status))	/* otherwise it has said why itself */
 			cmd_note("the capture of child %d was killed; `memtrace detach %d` removes what it left",
 				 m->target, m->target);
-		f->failed += !WIFEXITED(status) || WEXITSTATUS(status) != EXIT_DONE;
-		if (f->page)
+		if (!WIFEXITED(status) || WEXITSTATUS(status) != EXIT_DONE)
+			atomic_fetch_add(&f->limit->failed, 1);
+		if (f->page && !atomic_load(&f->limit->answered[m->slot]))
 			entry_step(f->page, m->entry, m->word, with_state(m->word, WIRE_JOIN_REFUSED));
+		family_slot_free(f->limit, m->slot);
 		m->recorder = 0;
 		f->count--;
 	}
@@ -217,12 +254,14 @@ void family_turn(struct family *f)
 
 /* ---- the end ---- */
 
-void family_forget(struct family *f)
+/* The page is not looked at any more. */
+static void forget(struct family *f)
 {
 	if (!f->page)
 		return;
 	atomic_store(&f->page->closed, 1);	/* for children of children */
-	f->missed += atomic_load(&f->page->missed);
+	atomic_fetch_add(&f->limit->missed, atomic_load(&f->page->missed));
+	atomic_fetch_add(&f->limit->privileged, atomic_load(&f->page->privileged));
 	f->page = NULL;
 }
 
@@ -238,7 +277,7 @@ static bool anybody_asks(const struct family *f)
 
 static void stop_recorders(struct family *f)
 {
-	family_forget(f);
+	forget(f);
 	for (unsigned i = 0; i < FAMILY_MAX; i++)
 		if (f->members[i].recorder)
 			kill(f->members[i].recorder, SIGTERM);
@@ -249,18 +288,35 @@ static void sleep_ms(int ms)
 	nanosleep(&(struct timespec){ 0, ms * 1000000l }, NULL);
 }
 
+static const char *plural(uint32_t n, const char *one, const char *more)
+{
+	return n == 1 ? one : more;
+}
+
 static void say(const struct family *f)
 {
-	if (f->followed && !f->s->options->quiet)
-		cmd_note("%u forked %s: %s.PID", f->followed,
-			 f->followed == 1 ? "child has a capture of its own" :
-			 "children have captures of their own",
-			 f->s->path);
-	if (f->missed)
-		cmd_note("%u forked %s not recorded: too many at a time", f->missed,
-			 f->missed == 1 ? "child was" : "children were");
-	if (f->failed)
-		cmd_note("%u of the captures of children failed", f->failed);
+	const struct family_limit *l = f->limit;
+	const char *path = f->s->path;
+	if (l->forked && !f->s->options->quiet)
+		cmd_note("%u forked %s: %s.PID", l->forked,
+			 plural(l->forked, "child has a capture of its own",
+				"children have captures of their own"), path);
+	if (l->executed && !f->s->options->quiet)
+		cmd_note("%u executed %s: %s.PID", l->executed,
+			 plural(l->executed, "program has a capture of its own",
+				"programs have captures of their own"), path);
+	if (l->missed)
+		cmd_note("%u %s not recorded: too many at a time", l->missed,
+			 plural(l->missed, "child was", "children were"));
+	if (l->unfit && !f->s->options->quiet)
+		cmd_note("%u executed %s not recorded%s %s", l->unfit,
+			 plural(l->unfit, "program was", "programs were"),
+			 plural(l->unfit, ":", "; the first:"), l->reason);
+	if (l->privileged && !f->s->options->quiet)
+		cmd_note("%u %s left alone: set-user-id, set-group-id or with capabilities",
+			 l->privileged, plural(l->privileged, "program was", "programs were"));
+	if (l->failed)
+		cmd_note("%u of the captures of children failed", l->failed);
 }
 
 void family_end(struct family *f, bool stop)
@@ -276,5 +332,6 @@ void family_end(struct family *f, bool stop)
 	stop_recorders(f);
 	for (; f->count; sleep_ms(FAMILY_TURN_MS))
 		collect(f);
-	say(f);
+	if (!f->s->options->follows)
+		say(f);
 }

@@ -7,6 +7,7 @@
 #include "cmds/family.h"
 #include "cmds/session.h"
 #include "cmds/signals.h"
+#include "cmds/start.h"
 
 #include <signal.h>
 #include <stdatomic.h>
@@ -94,64 +95,18 @@ static char **program_argv(const struct run_args *a)
 
 /* ---- one image of the program ---- */
 
-/* Before its first instruction runs, so that nothing is missed. */
-static struct mt_error *arm_or_undo(struct session *s, struct borrow *b)
-{
-	struct mt_error *err = session_arm(s);
-	if (err)
-		injection_undo(s->injection, b);
-	return err;
-}
-
-static struct mt_error *arm_at_entry(struct session *s, struct child *child)
-{
-	struct tracee_thread *thread = NULL;
-	struct borrow *b = NULL;
-	struct mt_error *err = tracee_adopt_thread(s->t, child->pid, &thread);
-	if (err)
-		return err;
-	/* Stopped at its first instruction of its own: nothing can be half way. */
-	err = borrow_thread(s->t, thread, true, &b);
-	if (!err) {
-		err = injection_load(s->injection, b);
-		if (!err)
-			err = arm_or_undo(s, b);
-		borrow_release(b, true);
-	}
-	tracee_disown_thread(s->t, thread);
-	return err;
-}
-
-static struct mt_error *begin_session(struct session *s, struct child *child,
-				      const struct session_options *options, bool overwrite)
-{
-	struct mt_error *err = session_open(s, child->pid, options, overwrite);
-	if (err)
-		return err;
-	err = arm_at_entry(s, child);
-	if (err) {
-		if (s->injection->armed)
-			atomic_store(&s->injection->channel.header->mode, 0);
-		session_drop(s, !overwrite);
-	}
-	return err;
-}
-
 /* The program became another one: wrapper scripts and interpreter shims do that before the real
  * work begins. The capture begins anew; where the new program cannot be traced the old one stays. */
-static struct mt_error *follow_exec(struct session *s, struct family *family, struct child *child,
+static struct mt_error *follow_exec(struct session *s, struct child *child,
 				    const struct session_options *options)
 {
 	struct session next;
-	family_forget(family);
 	session_drop(s, false);
 	struct mt_error *err = child_run_to_entry(child);
 	if (!err && child->state == CHILD_AT_ENTRY)
-		err = begin_session(&next, child, options, true);
-	if (!err && child->state == CHILD_AT_ENTRY) {
+		err = session_start(&next, child->pid, options, true);
+	if (!err && child->state == CHILD_AT_ENTRY)
 		*s = next;
-		family_begin(family, s);
-	}
 	return err;
 }
 
@@ -163,13 +118,20 @@ static void forward_signals(struct child *child)
 			kill(child->pid, sig);
 }
 
-static struct mt_error *run_loop(struct session *s, struct family *family, struct child *child,
+static void close_and_tell(struct session *s, int *exit_code)
+{
+	auto_error struct mt_error *err = session_close(s, exit_code);
+	if (err)
+		cmd_print_error(err);
+}
+
+static struct mt_error *run_loop(struct session *s, struct child *child,
 				 const struct session_options *options, int *exit_code)
 {
 	while (child->state != CHILD_ENDED) {
 		child_poll(child);
 		if (child->state == CHILD_EXECED) {
-			struct mt_error *err = follow_exec(s, family, child, options);
+			struct mt_error *err = follow_exec(s, child, options);
 			if (err)
 				return err;
 			continue;
@@ -179,8 +141,7 @@ static struct mt_error *run_loop(struct session *s, struct family *family, struc
 			child_wait(child, TURN_MS * 3);
 			continue;
 		}
-		session_turn(s, family->page ? FAMILY_TURN_MS : TURN_MS);
-		family_turn(family);
+		session_turn(s, TURN_MS);
 		if (s->end == SESSION_EXIT || s->end == SESSION_EXEC) {
 			child_wait(child, TURN_MS);	/* says which by an event of its own */
 			continue;
@@ -188,15 +149,37 @@ static struct mt_error *run_loop(struct session *s, struct family *family, struc
 		if (s->end == SESSION_GOES_ON)
 			continue;
 		child_let_go(child);
-		struct mt_error *err = session_close(s, exit_code);
-		family_end(family, true);
+		close_and_tell(s, exit_code);
 		session_drop(s, false);
-		if (err) {
-			cmd_print_error(err);
-			mt_error_destroy(err);
-		}
 	}
 	return NULL;
+}
+
+/* With --follow-fork the program is not traced while it runs: what it executes is seen as of any of its
+ * children, and gets a file of its own. */
+static void run_family(struct session *s, struct family *family, struct child *child, int *exit_code)
+{
+	bool stop;
+	child_let_go(child);
+	do {
+		child_poll(child);
+		forward_signals(child);
+		session_turn(s, FAMILY_TURN_MS);
+		family_turn(family);
+	} while (s->end == SESSION_GOES_ON);
+	stop = s->end != SESSION_EXIT && s->end != SESSION_EXEC;
+	close_and_tell(s, exit_code);
+	while (child->state != CHILD_ENDED && !stop) {
+		forward_signals(child);
+		family_turn(family);
+		child_wait(child, FAMILY_TURN_MS);
+	}
+	family_end(family, stop);
+	session_drop(s, false);
+	while (child->state != CHILD_ENDED) {
+		forward_signals(child);
+		child_wait(child, TURN_MS * 3);
+	}
 }
 
 /* The caller sees how the program ended: by its exit code or by the same signal. */
@@ -223,7 +206,7 @@ static struct mt_error *start_traced(struct child *child, char **argv, struct se
 	if (!err)
 		err = child_run_to_entry(child);
 	if (!err && child->state == CHILD_AT_ENTRY)
-		err = begin_session(s, child, options, false);
+		err = session_start(s, child->pid, options, false);
 	if (err)
 		child_kill(child);
 	return err;
@@ -247,12 +230,14 @@ struct mt_error *cmd_run(int argc, char **argv, int *exit_code_ret)
 		return err;
 	if (s.t)
 		family_begin(&family, &s);
-	err = run_loop(&s, &family, &child, &args.session, exit_code_ret);
+	if (family.page)
+		run_family(&s, &family, &child, exit_code_ret);
+	else
+		err = run_loop(&s, &child, &args.session, exit_code_ret);
 	if (s.t) {
 		if (s.end == SESSION_GOES_ON || s.end == SESSION_EXEC)	/* gone either way */
 			s.end = SESSION_EXIT;
 		struct mt_error *close_err = session_close(&s, exit_code_ret);
-		family_end(&family, false);
 		session_drop(&s, false);
 		if (!err)
 			err = close_err;

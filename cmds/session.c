@@ -40,6 +40,30 @@ static struct mt_error *choose_path(struct session *s)
 	return n < 0 ? &mt_enomem : NULL;
 }
 
+#define NAME_TRIES 1000
+
+/* A file that is there is another child's, of the same number, or its own of before it executed another
+ * program. */
+static struct mt_error *create_child_file(struct session *s)
+{
+	struct mt_error *err = NULL;
+	for (int i = 1; i < NAME_TRIES; i++) {
+		char more[16] = "";
+		if (i > 1)
+			snprintf(more, sizeof(more), ".%d", i);
+		free(s->path);
+		if (asprintf(&s->path, "%s.%d%s", s->options->follows, s->pid, more) < 0) {
+			s->path = NULL;
+			return &mt_enomem;
+		}
+		mt_error_destroy(err);
+		err = capture_writer_create(s->path, false, s->features, &s->writer);
+		if (!err || access(s->path, F_OK))
+			break;
+	}
+	return err;
+}
+
 /* Two memtraces in one process would each find the other's half of a tracer. Waits for one that
  * attaches or detaches; what one that captures does is for its user to end. */
 static struct mt_error *lock_out_others(struct session *s, struct residue *ret)
@@ -91,7 +115,7 @@ static struct mt_error *check_python_allocators(struct session *s)
 	if (py->present)
 		return mt_error_create(MT_ERROR_REFUSED, "process %d: the allocator tables of its Python cannot be "
 				       "found: --trace-python-allocators cannot work", s->pid);
-	if (!strcmp(s->options->mode, "run"))
+	if (s->options->follows || !strcmp(s->options->mode, "run"))
 		return NULL;
 	return mt_error_hint(mt_error_create(MT_ERROR_REFUSED, "process %d runs no Python", s->pid),
 			     "leave --trace-python-allocators out: all that it allocates is recorded");
@@ -106,7 +130,7 @@ static struct mt_error *open_steps(struct session *s, bool overwrite)
 	if (err)
 		return err;
 	strcpy(s->comm, status.comm);
-	err = s->options->in_memory ? NULL : choose_path(s);
+	err = s->options->in_memory || s->options->follows ? NULL : choose_path(s);
 	if (!err)
 		err = refuse_second_capture(s);
 	if (!err)
@@ -130,6 +154,8 @@ static struct mt_error *open_steps(struct session *s, bool overwrite)
 	/* The file comes last: a refused target leaves none behind. */
 	if (!err && s->options->in_memory)
 		err = capture_writer_create_in_memory(s->features, &s->memory_fd, &s->writer);
+	else if (!err && s->options->follows)
+		err = create_child_file(s);
 	else if (!err)
 		err = capture_writer_create(s->path, s->options->force || overwrite, s->features, &s->writer);
 	return err;
@@ -308,34 +334,11 @@ struct mt_error *session_arm(struct session *s)
 
 /* ---- forked children ---- */
 
-#define NAME_TRIES 100
-
-/* A file that is there is another child's, of the same number. */
-static struct mt_error *create_child_file(struct session *s, const char *parent_path, uint32_t features)
-{
-	struct mt_error *err = NULL;
-	for (int i = 1; i < NAME_TRIES; i++) {
-		char more[16] = "";
-		if (i > 1)
-			snprintf(more, sizeof(more), ".%d", i);
-		free(s->path);
-		if (asprintf(&s->path, "%s.%d%s", parent_path, s->pid, more) < 0) {
-			s->path = NULL;
-			return &mt_enomem;
-		}
-		mt_error_destroy(err);
-		err = capture_writer_create(s->path, false, features, &s->writer);
-		if (!err || access(s->path, F_OK))
-			break;
-	}
-	return err;
-}
-
 struct mt_error *session_adopt(struct session *s, struct session *root, pid_t pid,
 			       const struct session_options *options, int fd, uint64_t base)
 {
 	*s = (struct session){ .options = options, .pid = pid, .injection = root->injection,
-			       .memory_fd = -1, .opened = root->opened };
+			       .memory_fd = -1, .opened = root->opened, .features = root->features };
 	strcpy(s->comm, root->comm);
 	s->injection->family = NULL;	/* the page is the caller's */
 	root->injection = NULL;
@@ -347,7 +350,7 @@ struct mt_error *session_adopt(struct session *s, struct session *root, pid_t pi
 	tracee_close(root->t);		/* our copy of its descriptors, with the lock among them */
 	root->t = NULL;
 	if (!err)
-		err = create_child_file(s, root->path, root->features);
+		err = create_child_file(s);
 	if (!err)
 		err = begin_recording(s);
 	s->armed_ns = clock_ns(CLOCK_MONOTONIC);
@@ -483,6 +486,8 @@ void session_finish(struct session *s, int *exit_code_ret)
 	atomic_store(&s->injection->channel.header->mode, 0);
 	if (s->end != SESSION_EXIT && s->end != SESSION_EXEC)
 		take_out(s, exit_code_ret);
+	else
+		tracee_unlock(s->t);	/* whoever records the next program need not wait */
 	if (!s->error)
 		s->error = recorder_finish(s->recorder, end_reasons[s->end]);
 }

@@ -26,7 +26,7 @@ struct session_options {
 	bool in_memory;			/* to no file: who reads s.memory_fd sees it, and it is gone then */
 	uint64_t flush_ns;		/* what is recorded is to be read after this time; 0: a second */
 	const char *mode;		/* "attach", "run" */
-	const char *follows;		/* of a forked child: its parent's file; NULL */
+	const char *follows;		/* of a child, or what a child executed: the first one's file; NULL */
 };
 
 enum session_end {
@@ -68,7 +68,7 @@ struct mt_error *session_open(struct session *s, pid_t pid, const struct session
 /* After injection_load(). On failure the tracer is still in: session_abort(), or injection_undo(). */
 struct mt_error *session_arm(struct session *s) MT_MUST_CHECK;
 /* In a process forked for it: the capture of a forked child of root's target, to root's file name with
- * the child's pid, recording when it returns. `fd`, `base`: the child's own file (inject/injection.h).
+ * (options.follows) with the child's pid, recording when it returns. `fd`, `base`: the child's own file (inject/injection.h).
  * Ends root's hold on everything in this process. */
 struct mt_error *session_adopt(struct session *s, struct session *root, pid_t pid,
 			       const struct session_options *options, int fd, uint64_t base) MT_MUST_CHECK;

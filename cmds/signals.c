@@ -58,6 +58,13 @@ bool signals_end_asked(void)
 	return asked || count[0] || count[1] || count[2];
 }
 
+void signals_forget(void)
+{
+	for (size_t i = 0; i < 3; i++)
+		taken[i] = count[i] = 0;
+	asked = 0;
+}
+
 void signals_ask_end(void)
 {
 	asked = 1;

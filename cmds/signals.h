@@ -14,6 +14,8 @@ bool signals_end_asked(void);
 void signals_ask_end(void);
 /* The same, signal by signal, for passing on: each that came since the last call is given once. */
 int signals_take(void);
+/* In a forked child: what came so far was for its parent. */
+void signals_forget(void);
 /* In a forked child: everything as it was before signals_catch(). */
 void signals_restore(void);
 

@@ -150,6 +150,7 @@ struct mt_error *injection_prepare(struct tracee *t, const struct inject_options
 	in->t = t;
 	in->options = *options;
 	tables_init(&in->tables);
+	in->slots.executes = options->follow_fork;
 	struct mt_error *err = prepare_parts(in);
 	if (err)
 		return err;
@@ -387,6 +388,23 @@ static struct mt_error *arm_mode(struct wire_header *h)
 	return NULL;
 }
 
+/* The variable of the C library, which a program that is no PIE may have taken into itself. */
+static uint64_t find_environment(const struct injection *in)
+{
+	static const char *const names[] = { "environ", "__environ" };
+	struct image_symbol sym;
+	for (int exe = 1; exe >= 0; exe--)
+		for (size_t i = 0; i < in->images.list.len; i++) {
+			struct image *img = in->images.list.items[i];
+			if (img->unloaded || (exe ? !img->is_exe : !img->is_libc))
+				continue;
+			for (size_t k = 0; k < 2; k++)
+				if (image_find_symbol(in->t, img, names[k], &sym))
+					return sym.address;
+		}
+	return 0;
+}
+
 static void fill_header(struct injection *in)
 {
 	struct wire_header *h = in->channel.header;
@@ -431,8 +449,10 @@ static struct mt_error *load_steps(struct injection *in, struct borrow *b)
 	fill_header(in);
 	h->thunk_page = in->thunks.page;
 	h->tid_offset = loader_tid_offset(in->t, b);
-	if (in->options.follow_fork)
+	if (in->options.follow_fork) {
+		h->environment = find_environment(in);
 		err = channel_family_create(in->t, b, &h->family, &in->family);
+	}
 	if (!err)
 		err = load_tracer(in, b);
 	if (!err)
@@ -494,7 +514,7 @@ struct mt_error *injection_arm(struct injection *in)
 static void forget_slots(struct injection *in)
 {
 	slots_deinit(&in->slots);
-	in->slots = (struct slots){ 0 };
+	in->slots = (struct slots){ .executes = in->options.follow_fork };
 	in->slots_patched = 0;
 	memset(in->table_value, 0, sizeof(in->table_value));
 	in->slots_refused = 0;

@@ -102,7 +102,7 @@ static struct mt_error *take_slot(const struct image_relocation *rel, void *arg)
 {
 	struct search *s = arg;
 	int fn = wanted_type(rel) && !(rel->slot & 7) ? function_of(rel->symbol) : -1;
-	if (fn < 0)
+	if (fn < 0 || (wire_function_executes((unsigned)fn) && !s->slots->executes))
 		return NULL;
 	uint64_t value;
 	struct mt_error *err = tracee_read(s->t, rel->slot, &value, sizeof(value));

@@ -26,6 +26,7 @@ struct slots {
 	MT_ARRAY(struct slot) list;
 	uint32_t foreign;		/* redirected by somebody else: left alone */
 	MT_ARRAY(bool) images_done;	/* by image id */
+	bool executes;			/* functions that execute programs count, too */
 };
 
 void slots_deinit(struct slots *slots);

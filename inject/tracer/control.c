@@ -33,6 +33,7 @@ void tracer_take_header(struct wire_header *header)
 	tracer.ring_size = header->ring_size;
 	tracer.sample_rate = header->sample_rate;
 	tracer.family = (struct wire_family *)header->family;
+	tracer.environment = header->environment;
 	tracer.channel_size = header->file_size;
 	tracer.tid_offset = header->tid_offset;
 }

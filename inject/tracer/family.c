@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* inject/tracer/family.c - a forked child gets a channel of its own, at its first event.
+/* inject/tracer/family.c - asks the controller: for a channel of its own for a forked child, at its first
+ * event; to watch a thread that is about to execute a program.
  * Knows: the page shared with all descendants. Does not know: what is recorded.
- * Called by thread.c; calls the kernel.
+ * Called by thread.c and exec.c; calls the kernel.
  *
  * All that the tracer keeps is wiped in a child, and the parent's rings are not mapped there. What
  * stays is private memory as it was (struct tracer) and the family's page. */
@@ -12,6 +13,7 @@
 #define LIMIT_SLICES 500	/* with */
 
 struct joining {
+	enum wire_ask what;
 	uint32_t pid;
 	uint32_t entry;
 	int fd;
@@ -103,6 +105,8 @@ static uint32_t entry_wait(const struct joining *j)
 static bool ask(struct joining *j)
 {
 	struct wire_family *f = tracer.family;
+	f->entry[j->entry].what = j->what;
+	f->entry[j->entry].tid = (uint32_t)sys_call(SYS_gettid, 0, 0, 0, 0);
 	f->entry[j->entry].fd = j->fd;
 	f->entry[j->entry].base = (uint64_t)j->header;
 	uint32_t now = word_of(j, WIRE_JOIN_READY);
@@ -122,14 +126,30 @@ static bool ask(struct joining *j)
 	return now == word_of(j, WIRE_JOIN_ACCEPTED);
 }
 
+static bool begin_to_ask(struct joining *j)
+{
+	struct wire_family *f = tracer.family;
+	j->pid = (uint32_t)sys_call(SYS_getpid, 0, 0, 0, 0);
+	if (!__atomic_load_n((uint32_t *)&f->closed, __ATOMIC_RELAXED) && entry_claim(j))
+		return true;
+	__atomic_fetch_add((uint32_t *)&f->missed, 1, __ATOMIC_RELAXED);
+	return false;
+}
+
+/* Also for a child of vfork: nothing but its stack and the family's page is written. */
+void tracer_ask_family(enum wire_ask what)
+{
+	struct joining j = { .what = what, .fd = -1 };
+	if (tracer.family && begin_to_ask(&j))
+		ask(&j);
+}
+
 static bool join(void)
 {
 	struct wire_family *f = tracer.family;
-	struct joining j = { .pid = (uint32_t)sys_call(SYS_getpid, 0, 0, 0, 0), .fd = -1 };
-	if (__atomic_load_n((uint32_t *)&f->closed, __ATOMIC_RELAXED) || !entry_claim(&j)) {
-		__atomic_fetch_add((uint32_t *)&f->missed, 1, __ATOMIC_RELAXED);
+	struct joining j = { .what = WIRE_ASK_CHANNEL, .fd = -1 };
+	if (!begin_to_ask(&j))
 		return false;
-	}
 	bool joined = false;
 	if (channel_make(&j)) {
 		joined = ask(&j);

@@ -8,6 +8,7 @@
  * `busy`, and the controller does not order past it. The body of a hook runs once a thread:
  * what the original calls in turn (reallocarray -> realloc, malloc -> mmap) passes through. */
 #include "inject/tracer/event.h"
+#include "inject/tracer/exec.h"
 
 struct tracer tracer;
 
@@ -601,6 +602,9 @@ BODY void do_py_free(int v, void *ctx, void *p)
 	static void py_free_##v(void *c, void *p) { do_py_free(v, c, p); }
 EACH_VARIANT(VARIANT)
 
+#define EXEC_ROW(fn)									\
+	[WIRE_FN_##fn] = { (void *)exec_##fn##_0, (void *)exec_##fn##_1, (void *)exec_##fn##_2,	\
+			   (void *)exec_##fn##_3 },
 #define ROW(fn, name) \
 	[WIRE_FN_##fn] = { (void *)name##_0, (void *)name##_1, (void *)name##_2, (void *)name##_3 },
 
@@ -612,7 +616,9 @@ __attribute__((visibility("default"))) void *const memtrace_hooks[WIRE_FN_COUNT]
 	ROW(PVALLOC, pvalloc) ROW(CFREE, cfree) ROW(FREE_SIZED, free_sized)
 	ROW(FREE_ALIGNED_SIZED, free_aligned_sized) ROW(MMAP, mmap) ROW(MMAP64, mmap64)
 	ROW(MUNMAP, munmap) ROW(MREMAP, mremap) ROW(BRK, brk) ROW(SBRK, sbrk)
-	ROW(DLOPEN, dlopen) ROW(DLMOPEN, dlmopen) ROW(CODE_DEALLOC, code_dealloc)
+	ROW(DLOPEN, dlopen) ROW(DLMOPEN, dlmopen)
+	EXEC_FUNCTIONS(EXEC_ROW)
+	ROW(CODE_DEALLOC, code_dealloc)
 	ROW(PY_MALLOC, py_malloc) ROW(PY_CALLOC, py_calloc) ROW(PY_REALLOC, py_realloc)
 	ROW(PY_FREE, py_free)
 };

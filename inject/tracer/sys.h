@@ -15,7 +15,12 @@
 #define SYS_madvise 28
 #define SYS_prctl 157
 #define SYS_getpid 39
+#define SYS_pread64 17
 #define SYS_close 3
+#define SYS_getxattr 191
+#define SYS_fgetxattr 193
+#define SYS_openat 257
+#define SYS_newfstatat 262
 #define SYS_ftruncate 77
 #define SYS_memfd_create 319
 #define SYS_gettid 186
@@ -38,6 +43,10 @@
 #define FUTEX_WAKE 1
 #define RLIMIT_FSIZE 1
 #define ENOMEM 12
+#define AT_FDCWD (-100)
+#define AT_EMPTY_PATH 0x1000
+#define O_CLOEXEC 02000000
+#define O_NONBLOCK 04000
 
 struct sys_timespec {
 	int64_t sec, nsec;
@@ -51,6 +60,12 @@ struct sys_iovec {
 	void *base;
 	size_t size;
 };
+
+struct sys_stat {
+	uint64_t dev, ino, nlink;
+	uint32_t mode, rest[29];
+};
+_Static_assert(sizeof(struct sys_stat) == 144, "struct stat of the kernel");
 
 static inline long sys_call6(long nr, long a, long b, long c, long d, long e, long f)
 {

@@ -134,6 +134,7 @@ struct tracer {
 	struct thread_entry *entries;	/* in local; a power of two of them */
 	uint32_t entry_mask, tid_offset;
 	struct wire_family *family;	/* inherited by children; NULL: they are not followed */
+	uint64_t environment;	/* of the C library's `environ` */
 	uint64_t channel_size;
 	/* A copy: the shared memory is not there in a forked child, the hooks still are. */
 	uint64_t original[WIRE_FN_COUNT][WIRE_VARIANTS];
@@ -205,6 +206,8 @@ static inline bool native_in_stack(const struct thread *t, uint64_t address)
 /* ---- family.c ---- */
 /* In a forked child, for whom nothing is set up yet: true when it is recorded from now on. */
 bool tracer_join_family(void);
+/* Whoever answers the family watches this thread when it returns, or nobody does. */
+void tracer_ask_family(enum wire_ask what);
 
 /* ---- control.c ---- */
 void tracer_take_header(struct wire_header *header);

@@ -33,7 +33,7 @@ def _parser() -> _Parser:
     parser.add_argument("--native", action="store_true",
                         help="native stacks: always recorded, accepted for Memray's sake")
     parser.add_argument("--no-native", action="store_true", help="Python frames only")
-    parser.add_argument("--follow-fork", action="store_true", help="record forked children too")
+    parser.add_argument("--follow-fork", action="store_true", help="record forked children and what they execute")
     parser.add_argument("--trace-python-allocators", action="store_true",
                         help="record requests to Python's own allocator")
     parser.add_argument("--leaks", action="store_true", help="what is alive at the end of the cell")
