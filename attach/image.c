@@ -38,11 +38,6 @@ static bool same_file(const struct proc_map *a, const struct proc_map *b)
 	       a->dev_minor == b->dev_minor;
 }
 
-static uint64_t map_identity(const struct proc_map *map)
-{
-	return ((uint64_t)map->dev_major << 20 | map->dev_minor) << 40 ^ map->inode;
-}
-
 static bool is_vdso_map(const struct proc_map *map)
 {
 	return !strcmp(map->path, "[vdso]");
@@ -321,7 +316,7 @@ static struct mt_error *image_create(const struct scan *s, const struct candidat
 		return &mt_enomem;
 	}
 	img->bias = c->bias;
-	img->dev_inode = map_identity(c->map);
+	img->dev_inode = image_map_identity(c->map);
 	img->is_vdso = is_vdso_map(c->map);
 	img->is_tracer = strstr(img->path, IMAGE_TRACER_NAME) != NULL;
 	take_segments(img, c);
@@ -344,7 +339,7 @@ static struct image *find_known(const struct scan *s, const struct images *image
 				const struct proc_map *map)
 {
 	struct image *img = images_find(images, map->start);
-	if (!img || img->dev_inode != map_identity(map))
+	if (!img || img->dev_inode != image_map_identity(map))
 		return NULL;
 	const struct proc_map *own = proc_maps_find(&s->maps, img->dynamic ? img->dynamic : img->start);
 	return own && same_file(own, map) ? img : NULL;
@@ -475,8 +470,10 @@ struct mt_error *images_refresh(struct tracee *t, struct images *images, bool *c
 	mt_error_destroy(proc_auxv(tracee_pid(t), AT_PHDR, &s.program_headers));
 	mt_error_destroy(proc_auxv(tracee_pid(t), AT_BASE, &s.loader_base));
 	err = scan_all(&s, images, &changed);
-	proc_maps_deinit(&s.maps);
 	struct mt_error *sort_err = sort_images(images);
+	if (!err && !sort_err)
+		err = image_find_code(images, &s.maps, &changed);
+	proc_maps_deinit(&s.maps);
 	if (err || sort_err) {
 		mt_error_destroy(err ? sort_err : NULL);
 		return err ? err : sort_err;
@@ -508,6 +505,8 @@ void images_deinit(struct images *images)
 		image_destroy(images->list.items[i]);
 	mt_array_deinit(&images->list);
 	mt_array_deinit(&images->by_start);
+	mt_array_deinit(&images->code);
+	free(images->jitdump.path);
 }
 
 struct image *images_find(const struct images *images, uint64_t address)

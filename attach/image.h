@@ -47,11 +47,32 @@ struct image {
 	struct image_private *priv;	/* caches of image.c */
 };
 
+/* Executable memory outside of all images. */
+struct image_code {
+	uint64_t start, end;
+	uint64_t bias;			/* of an image's code that is mapped once more */
+	const struct image *image;	/* whose; NULL: anonymous, made by the process itself */
+};
+
+struct image_code_list {
+	MT_ARRAY(struct image_code);
+};
+
+/* Where the process has mapped a file named jit-PID.dump; path NULL: nowhere. */
+struct image_jitdump {
+	uint64_t start, end, inode;
+	char *path;			/* owned; as the process sees it */
+};
+
 struct images {
 	MT_ARRAY(struct image *) list;		/* by id, unloaded ones too */
 	MT_ARRAY(struct image *) by_start;	/* the loaded ones, ascending */
+	struct image_jitdump jitdump;
+	struct image_code_list code;		/* ascending; anonymous ranges with what is reserved behind */
 };
 
+/* *changed_ret: an image came or went, or a further mapping of one, or a jitdump
+ * came; anonymous code is not told. */
 struct mt_error *images_read(struct tracee *t, struct images *ret) MT_MUST_CHECK;
 struct mt_error *images_refresh(struct tracee *t, struct images *images, bool *changed_ret)
 	MT_MUST_CHECK;

@@ -54,6 +54,12 @@ static inline uint64_t image_page_up(uint64_t address)
 	return (address + 4095) & ~4095ull;
 }
 
+/* Of the file that is mapped: struct image.dev_inode. */
+static inline uint64_t image_map_identity(const struct proc_map *map)
+{
+	return ((uint64_t)map->dev_major << 20 | map->dev_minor) << 40 ^ map->inode;
+}
+
 static inline bool image_holds(const struct image *img, uint64_t address, uint64_t size)
 {
 	return address >= img->start && address < img->end && size <= img->end - address;
@@ -77,6 +83,11 @@ uint64_t image_dynsym_count(struct tracee *t, struct image *img);
 bool image_symbol_defined(const struct image *img, const Elf64_Sym *sym,
 			  struct image_symbol *ret);
 void image_functions_deinit(struct image_private *priv);
+
+/* image_code.c */
+/* Fills images->code. *changed becomes true when code of an image is mapped elsewhere than before. */
+struct mt_error *image_find_code(struct images *images, const struct proc_maps *maps, bool *changed)
+	MT_MUST_CHECK;
 
 /* image_file.c */
 /* The build-id in the bytes of a PT_NOTE segment; its size, 0: none. */

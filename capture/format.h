@@ -50,6 +50,7 @@ enum capture_block_type {
 	CAPTURE_BLOCK_SYMBOLS,		/* after `memtrace symbolize` */
 	CAPTURE_BLOCK_INDEX,
 	CAPTURE_BLOCK_COLUMNS,		/* frames, nodes, stacks, and events by columns */
+	CAPTURE_BLOCK_JIT,		/* names of code that the process compiled while it ran */
 };
 
 #define CAPTURE_BLOCK_MAGIC 0x4b4c424du	/* "MBLK" */
@@ -151,10 +152,17 @@ enum capture_record {
 #define CAPTURE_COUNTER_WAITS	 "waits"
 #define CAPTURE_COUNTER_WAIT_TICKS "wait_ticks"
 
-/* SYMBOLS payload: string count, strings (length, bytes); then module notes: count, per module:
+/* JIT payload: count, then per address of a native frame without a module: address, flags (enum
+ * capture_jit_flags), name (length, bytes) as the runtime's perf map or jitdump has it.
+ *
+ * SYMBOLS payload: string count, strings (length, bytes); then module notes: count, per module:
  * module id, status (enum capture_symbol_status), path used (string); then locations: count, per
  * native frame id: frame id, line count (innermost inline first), per line: function, file
  * (strings; 0: none), line number (0: none). String 0 is empty. */
+enum capture_jit_flags {
+	CAPTURE_JIT_CHANGED = 1 << 0,	/* the code there became another function during the capture */
+};
+
 enum capture_symbol_status {
 	CAPTURE_SYMBOLS_NONE,		/* no file, no symbols */
 	CAPTURE_SYMBOLS_TABLE,		/* symbol table only */

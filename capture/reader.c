@@ -188,6 +188,8 @@ void capture_close(struct capture *cap)
 	mt_array_deinit(&cap->module_symbols);
 	mt_array_deinit(&cap->locations);
 	mt_map_deinit(&cap->locations_by_frame);
+	mt_map_deinit(&cap->jit_by_address);
+	mt_array_deinit(&cap->jit);
 	mt_array_deinit(&cap->frames);
 	mt_array_deinit(&cap->nodes);
 	mt_array_deinit(&cap->stacks);
@@ -283,6 +285,12 @@ bool capture_counter(const struct capture *cap, const char *name, uint64_t *ret)
 bool capture_has_symbols(const struct capture *cap)
 {
 	return cap->has_symbols;
+}
+
+const struct capture_jit *capture_jit_at(const struct capture *cap, uint64_t address)
+{
+	const uint64_t *i = mt_map_get(&cap->jit_by_address, address);
+	return i ? &cap->jit.items[*i] : NULL;
 }
 
 size_t capture_symbols(const struct capture *cap, uint32_t frame, const struct capture_location **ret)

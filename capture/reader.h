@@ -50,6 +50,11 @@ struct capture_thread {
 	const char *name;
 };
 
+struct capture_jit {		/* code that the process compiled while it ran */
+	const char *name;
+	bool changed;		/* became another function during the capture: not to be believed */
+};
+
 struct capture_location {	/* one line of a native frame, innermost inline first */
 	const char *function, *file;	/* NULL: unknown */
 	uint32_t line;			/* 0: unknown */
@@ -82,6 +87,9 @@ const struct capture_thread *capture_threads(const struct capture *cap, size_t *
 const char *capture_thread_name(const struct capture *cap, uint32_t index, uint32_t *tid_ret);
 const struct capture_sample *capture_samples(const struct capture *cap, size_t *count_ret);
 bool capture_counter(const struct capture *cap, const char *name, uint64_t *ret);
+
+/* The name of a native frame without a module, by its address; NULL: none. */
+const struct capture_jit *capture_jit_at(const struct capture *cap, uint64_t address);
 
 /* Symbols of a native frame id; count 0 when there are none (or the file has no symbols). */
 bool capture_has_symbols(const struct capture *cap);

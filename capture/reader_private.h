@@ -59,6 +59,8 @@ struct capture {
 	struct mt_map thread_by_index;
 	MT_ARRAY(struct capture_sample) samples;
 	MT_ARRAY(struct counter_entry) counters;
+	MT_ARRAY(struct capture_jit) jit;
+	struct mt_map jit_by_address;
 	bool has_symbols;
 	MT_ARRAY(struct capture_module_symbols) module_symbols;
 	MT_ARRAY(struct capture_location) locations;

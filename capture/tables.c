@@ -161,6 +161,24 @@ static struct mt_error *load_counters(struct capture *cap, struct mt_cursor *c)
 	return NULL;
 }
 
+static struct mt_error *load_jit(struct capture *cap, struct mt_cursor *c)
+{
+	bool oom = false;
+	for (uint64_t n = take_count(c, 3); n > 0 && !c->failed; n--) {
+		uint64_t address = mt_cursor_varint(c);
+		struct capture_jit j = { .changed = mt_cursor_varint(c) & CAPTURE_JIT_CHANGED };
+		j.name = take_text(cap, c, NULL, &oom);
+		if (oom)
+			return &mt_enomem;
+		if (c->failed)
+			break;
+		if (!mt_map_put(&cap->jit_by_address, address, cap->jit.len) ||
+		    !mt_array_push(&cap->jit, j))
+			return &mt_enomem;
+	}
+	return NULL;
+}
+
 /* ---- symbols ---- */
 
 struct strings {
@@ -233,6 +251,7 @@ struct mt_error *capture_load_block(struct capture *cap, const struct block_ref 
 		[CAPTURE_BLOCK_CODE] = load_code,	[CAPTURE_BLOCK_THREADS] = load_threads,
 		[CAPTURE_BLOCK_SAMPLES] = load_samples, [CAPTURE_BLOCK_COUNTERS] = load_counters,
 		[CAPTURE_BLOCK_SYMBOLS] = load_symbols, [CAPTURE_BLOCK_INDEX] = NULL,
+		[CAPTURE_BLOCK_JIT] = load_jit,
 	};
 	if (ref->type >= sizeof(loaders) / sizeof(loaders[0]) || !loaders[ref->type])
 		return NULL;	/* of a newer version that says we may read it */

@@ -172,6 +172,8 @@ enum wire_rbp {
 	WIRE_RBP_CFA,			/* saved at CFA + rbp_offset */
 	WIRE_RBP_RBP,			/* saved at (this frame's rbp) + rbp_offset */
 	WIRE_RBP_UNKNOWN,		/* lost: a later rule that needs it truncates */
+	WIRE_RBP_FRAME,			/* saved at CFA + rbp_offset if this is a frame at all: only then
+					 * does the return address lead into known code */
 };
 
 struct wire_rule {		/* the return address is always at CFA - 8 */
@@ -181,6 +183,8 @@ struct wire_rule {		/* the return address is always at CFA - 8 */
 	uint8_t rbp;		/* enum wire_rbp */
 	uint16_t zero;
 };
+/* What holds in code that has no table and keeps frame pointers. */
+#define WIRE_RULE_FRAME { .cfa = WIRE_CFA_RBP, .cfa_offset = 16, .rbp = WIRE_RBP_FRAME, .rbp_offset = -16 }
 
 /* Rows of a module, ascending by pc; a row holds up to the next row's pc. */
 struct wire_row {
@@ -188,12 +192,18 @@ struct wire_row {
 	uint32_t rule;		/* index into the rule array of the unwind area */
 };
 
+enum wire_module_flags {
+	WIRE_MODULE_FRAMES = 1 << 0,	/* no table: made while the process runs, by a compiler that
+					 * keeps frame pointers */
+	WIRE_MODULE_PUSHES = 1 << 1,	/* and pushes return addresses that follow no call */
+};
+
 struct wire_module {
 	uint64_t start, end;	/* executable address range in the target */
 	uint64_t bias;		/* address - bias = virtual address of the file */
 	uint64_t rows_offset;	/* from the start of the shared memory */
 	uint32_t row_count;	/* 0: no table, stacks are truncated here */
-	uint32_t flags;
+	uint32_t flags;		/* enum wire_module_flags */
 	uint64_t ret_gadget;	/* address of a `ret` byte in the range, 0: none (for dlopen) */
 };
 

@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #define BLOCK_SIZE (1u << 20)
-#define BLOCK_TYPES (CAPTURE_BLOCK_COLUMNS + 1)
+#define BLOCK_TYPES (CAPTURE_BLOCK_JIT + 1)
 
 #if defined(__x86_64__)
 #define THIS_MACHINE EM_X86_64
@@ -304,7 +304,7 @@ static struct mt_error *pending_write_all(struct capture_writer *w)
 		if (err)
 			return err;
 	}
-	return NULL;
+	return pending_write(w, CAPTURE_BLOCK_JIT);
 }
 
 /* One more record was put into w->pending[type]. */
@@ -381,6 +381,16 @@ struct mt_error *capture_writer_sample(struct capture_writer *w, const struct ca
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
 		mt_buf_put_varint(b, fields[i]);
 	return pending_done(w, CAPTURE_BLOCK_SAMPLES);
+}
+
+struct mt_error *capture_writer_jit(struct capture_writer *w, uint64_t address, const char *name,
+				    bool changed)
+{
+	struct mt_buf *b = &w->pending[CAPTURE_BLOCK_JIT].buf;
+	mt_buf_put_varint(b, address);
+	mt_buf_put_varint(b, changed ? CAPTURE_JIT_CHANGED : 0);
+	mt_buf_put_lstr(b, name, strlen(name));
+	return pending_done(w, CAPTURE_BLOCK_JIT);
 }
 
 struct mt_error *capture_writer_counter(struct capture_writer *w, const char *name, uint64_t value)

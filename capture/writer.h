@@ -101,6 +101,8 @@ struct mt_error *capture_writer_thread(struct capture_writer *w, uint32_t index,
 				       uint64_t ticks, const char *name) MT_MUST_CHECK;
 struct mt_error *capture_writer_sample(struct capture_writer *w, const struct capture_sample *s)
 	MT_MUST_CHECK;
+struct mt_error *capture_writer_jit(struct capture_writer *w, uint64_t address, const char *name,
+				    bool changed) MT_MUST_CHECK;
 struct mt_error *capture_writer_counter(struct capture_writer *w, const char *name, uint64_t value)
 	MT_MUST_CHECK;
 

@@ -504,6 +504,8 @@ struct mt_error *session_tell(struct session *s)
 		if (s->options->verbose)
 			print_holds(s);
 		warn_lost(&counts);
+		if (recorder_note(s->recorder))
+			cmd_note("%s", recorder_note(s->recorder));
 		return NULL;
 	}
 	err = mt_error_prefix(err, "the capture ended early");

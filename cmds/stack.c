@@ -15,6 +15,7 @@
 #include "cmds/command.h"
 #include "inject/python_frames.h"
 #include "record/intern.h"
+#include "record/jit_names.h"
 #include "symbolize/symbolize.h"
 
 #include <inttypes.h>
@@ -211,14 +212,9 @@ static struct mt_error *look_at_all(struct stacks *s)
 
 static struct mt_error *put_modules(struct stacks *s, struct capture_writer *w)
 {
-	struct intern_module *list = calloc(s->images.by_start.len + 1, sizeof(*list));
-	if (!list)
-		return &mt_enomem;
-	for (size_t i = 0; i < s->images.by_start.len; i++) {
-		const struct image *img = s->images.by_start.items[i];
-		list[i] = (struct intern_module){ img->start, img->end, img->bias, img->id };
-	}
-	intern_set_modules(s->intern, list, s->images.by_start.len);
+	struct mt_error *err = intern_take_images(s->intern, &s->images);
+	if (err)
+		return err;
 	for (size_t i = 0; i < s->images.list.len; i++) {
 		const struct image *img = s->images.list.items[i];
 		struct capture_segment segments[16];
@@ -233,7 +229,7 @@ static struct mt_error *put_modules(struct stacks *s, struct capture_writer *w)
 			.build_id_size = img->build_id_size, .segments = segments,
 			.segment_count = img->segment_count,
 		};
-		struct mt_error *err = capture_writer_module(w, &m);
+		err = capture_writer_module(w, &m);
 		if (err)
 			return err;
 	}
@@ -339,6 +335,15 @@ static struct mt_error *put_thread(struct stacks *s, struct capture_writer *w, s
 	return capture_writer_event(w, &ev);
 }
 
+/* Names of what the process's runtime compiled, as of now. */
+static struct mt_error *put_jit(struct stacks *s, struct capture_writer *w)
+{
+	auto_jit_names struct jit_names *j = NULL;
+	struct mt_error *err = jit_names_open(s->t, clock_pair_now(), &j);
+	jit_names_watch(j, &s->images);
+	return err ? err : jit_names_put(j, s->intern->homeless.items, s->intern->homeless.len, w);
+}
+
 static struct mt_error *make_capture(struct stacks *s, struct capture **ret)
 {
 	auto_close int fd = -1;
@@ -356,6 +361,8 @@ static struct mt_error *make_capture(struct stacks *s, struct capture **ret)
 		err = put_python(s, w);
 	for (size_t i = 0; i < s->threads.len && !err; i++)
 		err = put_thread(s, w, &s->threads.items[i]);
+	if (!err)
+		err = put_jit(s, w);
 	if (!err)
 		err = capture_writer_finish(w);
 	if (err)

@@ -5,6 +5,8 @@
 #include "inject/tables.h"
 
 #include "inject/memory_file.h"
+#include "inject/runtime.h"
+#include "inject/unwind_private.h"
 
 #include <elf.h>
 #include <errno.h>
@@ -15,6 +17,7 @@
 #include <unistd.h>
 
 #define RET_SEARCH (4u << 20)
+#define FRAMES_GAP_MIN (256u << 10)
 
 void tables_init(struct tables *tables)
 {
@@ -118,7 +121,23 @@ static struct mt_error *put_aside(struct tables *tables, struct table_entry *e)
 	return NULL;
 }
 
-static struct mt_error *compile_image(struct tracee *t, const struct image *img,
+/* Where code of a runtime that keeps frame pointers is linked in as bytes, without call frame
+ * information: one long gap. Hand-written functions leave short ones. */
+static struct mt_error *fill_gaps(struct tables *tables)
+{
+	static const struct wire_rule frame = WIRE_RULE_FRAME;
+	struct wire_row *rows = tables->buffer.rows.items;
+	uint32_t rule = unwind_rules_intern(&tables->rules, &frame);
+	if (rule == UINT32_MAX)
+		return &mt_enomem;
+	for (size_t i = 0; i + 1 < tables->buffer.rows.len; i++)
+		if (tables->rules.list.items[rows[i].rule].cfa == WIRE_CFA_UNSUPPORTED &&
+		    rows[i + 1].pc - rows[i].pc >= FRAMES_GAP_MIN)
+			rows[i].rule = rule;
+	return NULL;
+}
+
+static struct mt_error *compile_image(struct tracee *t, struct image *img,
 				      struct tables *tables, struct table_entry *e)
 {
 	struct unwind_table *buffer = &tables->buffer;
@@ -136,6 +155,15 @@ static struct mt_error *compile_image(struct tracee *t, const struct image *img,
 		return NULL;
 	}
 	e->ret_gadget = find_ret(t, img, tables, e);
+	enum runtime_frames kept = runtime_frames_of(t, img);
+	static const uint32_t made[] = {
+		[RUNTIME_NO_FRAMES] = 0, [RUNTIME_FRAMES_PUSHED] = WIRE_MODULE_FRAMES | WIRE_MODULE_PUSHES,
+		[RUNTIME_FRAMES_IN_IMAGE] = WIRE_MODULE_FRAMES,
+	};
+	e->made = made[kept];
+	err = kept == RUNTIME_FRAMES_IN_IMAGE ? fill_gaps(tables) : NULL;
+	if (err)
+		return err;
 	return buffer->rows.len ? put_aside(tables, e) : NULL;
 }
 
@@ -146,7 +174,7 @@ struct mt_error *tables_compile(struct tracee *t, const struct images *images, s
 		    !mt_array_push(&tables->entries, (struct table_entry){ 0 }))
 			return &mt_enomem;
 		struct table_entry *e = &tables->entries.items[i];
-		const struct image *img = images->list.items[i];
+		struct image *img = images->list.items[i];
 		if (e->compiled || img->unloaded)
 			continue;
 		e->compiled = true;
@@ -219,6 +247,49 @@ static int by_start(const void *a, const void *b)
 	return x->start < y->start ? -1 : x->start > y->start;
 }
 
+/* *made: flags of what the runtimes among them make. */
+static uint32_t list_images(const struct images *images, const struct tables *tables,
+			    struct wire_module *list, uint32_t *made)
+{
+	uint32_t count = 0;
+	*made = 0;
+	for (size_t i = 0; i < images->list.len && i < tables->entries.len; i++) {
+		const struct table_entry *e = &tables->entries.items[i];
+		const struct image *img = images->list.items[i];
+		if (img->unloaded || !e->exec_end)
+			continue;
+		*made |= e->made;
+		list[count++] = (struct wire_module){
+			.start = e->exec_start, .end = e->exec_end,
+			.bias = img->bias + e->base,
+			.rows_offset = e->rows_offset, .row_count = e->row_count,
+			.ret_gadget = e->ret_gadget,
+		};
+	}
+	return count;
+}
+
+/* Code outside of the images: of an image by its rows, what is made at run time by frame pointers. */
+static uint32_t list_code(const struct images *images, const struct tables *tables,
+			  struct wire_module *list, uint32_t count, uint32_t made)
+{
+	for (size_t i = 0; i < images->code.len; i++) {
+		const struct image_code *c = &images->code.items[i];
+		struct wire_module m = { .start = c->start, .end = c->end };
+		if (c->image && c->image->id < tables->entries.len) {
+			const struct table_entry *e = &tables->entries.items[c->image->id];
+			m.bias = c->bias + e->base;
+			m.rows_offset = e->rows_offset;
+			m.row_count = e->row_count;
+			list[count++] = m;
+		} else if (!c->image && made) {
+			m.flags = made;
+			list[count++] = m;
+		}
+	}
+	return count;
+}
+
 struct mt_error *tables_publish(struct channel *ch, const struct images *images,
 				struct tables *tables)
 {
@@ -227,26 +298,17 @@ struct mt_error *tables_publish(struct channel *ch, const struct images *images,
 	struct mt_error *err = publish_new_rows(ch, tables);
 	if (err)
 		return err;
-	uint64_t need = align64(images->list.len * sizeof(struct wire_module));
+	uint64_t need = align64((images->list.len + images->code.len) * sizeof(struct wire_module));
 	if (need > CHANNEL_LISTS_SIZE)
-		return mt_error_create(MT_ERROR_OTHER, "too many loaded libraries: %zu", images->list.len);
+		return mt_error_create(MT_ERROR_OTHER, "too many loaded libraries and pieces of code: %zu",
+				       images->list.len + images->code.len);
 	if (ch->list_next + need > CHANNEL_LISTS_SIZE)
 		ch->list_next = 0;
 	uint64_t offset = h->unwind_offset + ch->list_next;
 	struct wire_module *list = channel_at(ch, offset);
-	uint32_t count = 0;
-	for (size_t i = 0; i < images->list.len && i < tables->entries.len; i++) {
-		const struct table_entry *e = &tables->entries.items[i];
-		const struct image *img = images->list.items[i];
-		if (img->unloaded || !e->exec_end)
-			continue;
-		list[count++] = (struct wire_module){
-			.start = e->exec_start, .end = e->exec_end,
-			.bias = img->bias + e->base,
-			.rows_offset = e->rows_offset, .row_count = e->row_count,
-			.ret_gadget = e->ret_gadget,
-		};
-	}
+	uint32_t made;
+	uint32_t count = list_images(images, tables, list, &made);
+	count = list_code(images, tables, list, count, made);
 	qsort(list, count, sizeof(*list), by_start);
 	if (is_current(ch, list, count))
 		return NULL;

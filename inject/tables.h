@@ -28,6 +28,7 @@ struct table_entry {
 	uint64_t rows_offset;		/* once published */
 	uint32_t row_count;		/* 0 as well where there was no room */
 	uint64_t exec_start, exec_end;
+	uint32_t made;			/* enum wire_module_flags of code that it makes at run time */
 	uint64_t ret_gadget;
 };
 

@@ -23,13 +23,35 @@ void intern_deinit(struct intern *in)
 	mt_map_deinit(&in->stacks);
 	mt_map_deinit(&in->flagged_stacks);
 	free(in->modules);
+	mt_array_deinit(&in->homeless);
 }
 
-void intern_set_modules(struct intern *in, struct intern_module *modules, size_t count)
+static int by_start(const void *a, const void *b)
 {
+	const struct intern_module *x = a, *y = b;
+	return x->start < y->start ? -1 : x->start > y->start;
+}
+
+struct mt_error *intern_take_images(struct intern *in, const struct images *images)
+{
+	struct intern_module *list = calloc(images->by_start.len + images->code.len + 1, sizeof(*list));
+	size_t count = 0;
+	if (!list)
+		return &mt_enomem;
+	for (size_t i = 0; i < images->by_start.len; i++) {
+		const struct image *img = images->by_start.items[i];
+		list[count++] = (struct intern_module){ img->start, img->end, img->bias, img->id };
+	}
+	for (size_t i = 0; i < images->code.len; i++) {
+		const struct image_code *c = &images->code.items[i];
+		if (c->image)
+			list[count++] = (struct intern_module){ c->start, c->end, c->bias, c->image->id };
+	}
+	qsort(list, count, sizeof(*list), by_start);
 	free(in->modules);
-	in->modules = modules;
+	in->modules = list;
 	in->module_count = count;
+	return NULL;
 }
 
 void intern_forget_modules(struct intern *in)
@@ -90,7 +112,7 @@ static struct mt_error *find_native(struct intern *in, uint32_t parent, uint64_t
 							   m ? pc - m->bias : pc, &frame);
 	if (err)
 		return err;
-	if (!mt_map_put(&in->native_frames, pc, frame))
+	if (!mt_map_put(&in->native_frames, pc, frame) || (!m && !mt_array_push(&in->homeless, pc)))
 		return &mt_enomem;
 	return intern_node(in, parent, frame, node_ret);
 }

@@ -7,6 +7,8 @@
 #ifndef MT_RECORD_INTERN_H
 #define MT_RECORD_INTERN_H
 
+#include "attach/image.h"
+#include "base/array.h"
 #include "base/error.h"
 #include "base/hash.h"
 #include "capture/writer.h"
@@ -40,12 +42,13 @@ struct intern {
 	struct mt_map flagged_stacks;	/* hash of (native, python, flags) */
 	struct intern_module *modules;
 	size_t module_count;
+	MT_ARRAY(uint64_t) homeless;	/* addresses of the frames put that are of no module */
 };
 
 void intern_init(struct intern *in, struct capture_writer *writer);
 void intern_deinit(struct intern *in);
-/* Takes the array over (malloc). */
-void intern_set_modules(struct intern *in, struct intern_module *modules, size_t count);
+/* The modules are these from now on, their code that is mapped elsewhere once more included. */
+struct mt_error *intern_take_images(struct intern *in, const struct images *images) MT_MUST_CHECK;
 void intern_forget_modules(struct intern *in);
 
 struct mt_error *intern_native(struct intern *in, uint32_t parent, uint64_t pc, uint32_t *node_ret)

@@ -5,6 +5,7 @@
 #include "record/recorder.h"
 
 #include "record/clock.h"
+#include "record/jit_names.h"
 #include "record/merge.h"
 #include "record/ring_reader.h"
 #include "record/threads.h"
@@ -41,6 +42,7 @@ struct recorder {
 	struct capture_writer *writer;
 	struct intern intern;
 	struct codes codes;
+	struct jit_names *jit;
 	struct live_threads live;
 	struct ring_reader *readers;	/* by ring */
 	struct merge merge;
@@ -115,7 +117,9 @@ struct mt_error *recorder_create(struct tracee *t, struct wire_header *header,
 	intern_init(&rec->intern, writer);
 	rec->codes.writer = writer;
 	live_threads_init(&rec->live, tracee_pid(t), header->target_pid);
-	err = put_start(rec, earlier);
+	err = jit_names_open(t, rec->start, &rec->jit);
+	if (!err)
+		err = put_start(rec, earlier);
 	if (err) {
 		rec->writer = NULL;	/* stays the caller's */
 		return err;
@@ -137,6 +141,7 @@ void recorder_destroy(struct recorder *rec)
 	mt_array_deinit(&rec->modules);
 	merge_deinit(&rec->merge);
 	codes_deinit(&rec->codes);
+	jit_names_close(rec->jit);
 	intern_deinit(&rec->intern);
 	live_threads_deinit(&rec->live);
 	capture_writer_destroy(rec->writer);
@@ -174,25 +179,11 @@ static struct mt_error *put_module(struct recorder *rec, const struct image *img
 	return capture_writer_module(rec->writer, &m);
 }
 
-static int by_start(const void *a, const void *b)
-{
-	const struct intern_module *x = a, *y = b;
-	return x->start < y->start ? -1 : x->start > y->start;
-}
-
 static struct mt_error *intern_images(struct recorder *rec, const struct images *images)
 {
-	struct intern_module *list = calloc(images->list.len + 1, sizeof(*list));
-	size_t count = 0;
-	if (!list)
-		return &mt_enomem;
-	for (size_t i = 0; i < images->list.len; i++) {
-		const struct image *img = images->list.items[i];
-		if (!img->unloaded)
-			list[count++] = (struct intern_module){ img->start, img->end, img->bias, img->id };
-	}
-	qsort(list, count, sizeof(*list), by_start);
-	intern_set_modules(&rec->intern, list, count);
+	struct mt_error *err = intern_take_images(&rec->intern, images);
+	if (err)
+		return err;
 	/* What an address meant while its module was not known, or another one, is void. */
 	intern_forget_modules(&rec->intern);
 	return NULL;
@@ -216,6 +207,7 @@ struct mt_error *recorder_images(struct recorder *rec, const struct images *imag
 		if (err)
 			return err;
 	}
+	jit_names_watch(rec->jit, images);
 	return intern_images(rec, images);
 }
 
@@ -487,6 +479,11 @@ void recorder_counts(const struct recorder *rec, struct recorder_counts *ret)
 	*ret = c;
 }
 
+const char *recorder_note(const struct recorder *rec)
+{
+	return jit_names_note(rec->jit);
+}
+
 uint64_t recorder_file_bytes(const struct recorder *rec)
 {
 	return capture_writer_bytes(rec->writer);
@@ -536,6 +533,9 @@ struct mt_error *recorder_finish(struct recorder *rec, const char *reason)
 	uint64_t events;
 	bool more;
 	struct mt_error *err = drain(rec, true, &events, &more);
+	if (!err)
+		err = jit_names_put(rec->jit, rec->intern.homeless.items, rec->intern.homeless.len,
+				    rec->writer);
 	if (!err)
 		err = put_sample(rec);
 	if (!err)

@@ -52,6 +52,7 @@ void recorder_sleep(struct recorder *rec, int ms);
 /* No thread is in a hook any more (disarmed and out, or the target is gone). */
 struct mt_error *recorder_finish(struct recorder *rec, const char *reason) MT_MUST_CHECK;
 void recorder_counts(const struct recorder *rec, struct recorder_counts *ret);
+const char *recorder_note(const struct recorder *rec);	/* for people; NULL: none */
 uint64_t recorder_file_bytes(const struct recorder *rec);
 const char *recorder_file_path(const struct recorder *rec);	/* capture_writer_path() */
 

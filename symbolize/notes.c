@@ -46,3 +46,19 @@ struct mt_error *symbol_notes_add(struct symbol_notes *notes, const struct captu
 	free(note);
 	return &mt_enomem;
 }
+
+struct mt_error *symbol_notes_add_jit(struct symbol_notes *notes, uint32_t frames, bool changed)
+{
+	char *note = NULL;
+	if (!frames)
+		return NULL;
+	if (asprintf(&note, "code compiled at run time: %s; %u frame%s shown as %s",
+		     changed ? "it was replaced by other code during the capture" :
+			       "no perf map or jitdump names it", frames, frames == 1 ? " is" : "s are",
+		     frames == 1 ? "an address" : "addresses") < 0)
+		return &mt_enomem;
+	if (mt_array_push(notes, note))
+		return NULL;
+	free(note);
+	return &mt_enomem;
+}

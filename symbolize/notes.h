@@ -8,6 +8,8 @@
 #include "capture/format.h"
 #include "capture/writer.h"
 
+#include <stdbool.h>
+
 struct symbol_notes {
 	MT_ARRAY(char *);
 };
@@ -17,6 +19,9 @@ void symbol_notes_deinit(struct symbol_notes *notes);
  * status is accepted: it may come from a damaged capture. */
 struct mt_error *symbol_notes_add(struct symbol_notes *notes, const struct capture_module *m,
 				  enum capture_symbol_status status, uint32_t frames)
+	MT_MUST_CHECK;
+/* The same about code that was compiled at run time: without a name, or with more than one. */
+struct mt_error *symbol_notes_add_jit(struct symbol_notes *notes, uint32_t frames, bool changed)
 	MT_MUST_CHECK;
 
 #endif

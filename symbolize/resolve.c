@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/cleanup.h"
+#include "symbolize/jit.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -68,11 +69,31 @@ static struct mt_error *find_frames(struct symbolizer *s, const struct capture_m
 	return err;
 }
 
+/* Frames of no module: what the runtime told of the code it made. */
+static struct mt_error *resolve_jit(struct symbolizer *s, const uint32_t *ids, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct capture_jit *j = capture_jit_at(s->cap, s->tables.frames[ids[i]].address);
+		struct source_line line;
+		if (!j || j->changed)
+			continue;
+		struct mt_error *err = jit_name_read(j->name, &s->pool, &line);
+		if (err)
+			return err;
+		s->native[ids[i]] = (struct frame_lines){ (uint32_t)s->lines.len, 1 };
+		if (!mt_array_push(&s->lines, line))
+			return &mt_enomem;
+	}
+	return NULL;
+}
+
 /* The frames ids[0 .. count) of one module. */
 static struct mt_error *resolve_module(struct symbolizer *s, const uint32_t *ids, size_t count)
 {
 	struct native_module once, *nm = &once;
 	const struct capture_module *m = symbolizer_module(s, &s->tables.frames[ids[0]]);
+	if (!s->tables.frames[ids[0]].module_plus_1)
+		return resolve_jit(s, ids, count);
 	if (!m || s->merge_flags[ids[0]] & MERGE_HIDDEN)
 		return NULL;
 	struct mt_error *err = s->growing ? keep_module(s, m, &nm) :
@@ -115,6 +136,22 @@ static uint32_t *count_module_frames(const struct symbolizer *s, size_t modules)
 	return counts;
 }
 
+/* Frames of no module that stay addresses. */
+static struct mt_error *note_jit(struct symbolizer *s)
+{
+	uint32_t unnamed = 0, changed = 0;
+	for (uint32_t i = 1; i < s->tables.frame_count; i++) {
+		const struct capture_frame *f = &s->tables.frames[i];
+		if (f->is_python || f->module_plus_1 || !f->address)
+			continue;
+		const struct capture_jit *j = capture_jit_at(s->cap, f->address);
+		unnamed += !j;
+		changed += j && j->changed;
+	}
+	struct mt_error *err = symbol_notes_add_jit(&s->notes, unnamed, false);
+	return err ? err : symbol_notes_add_jit(&s->notes, changed, true);
+}
+
 /* The same notes whether names were looked up now or when the capture was symbolized. */
 static struct mt_error *make_notes(struct symbolizer *s)
 {
@@ -138,7 +175,7 @@ static struct mt_error *make_notes(struct symbolizer *s)
 		if (id < modules)
 			frames[id] = 0;		/* a damaged capture may name it twice */
 	}
-	return NULL;
+	return note_jit(s);
 }
 
 static struct mt_error *count_names(struct symbolizer *s)

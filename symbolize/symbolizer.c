@@ -223,7 +223,8 @@ static struct mt_error *show_native(struct symbolizer *s, uint32_t id)
 			l = (struct source_line){ stored[i - 1].function, stored[i - 1].file,
 						  stored[i - 1].line };
 		struct symbol_frame out = { .function = l.function ? l.function : "<unknown>",
-					    .file = l.file ? l.file : "", .module = module_name(s, f),
+					    .file = l.file ? l.file : "",
+					    .module = f->module_plus_1 ? module_name(s, f) : "JIT",
 					    .line = l.line, .kind = FRAME_NATIVE,
 					    .flags = i < n ? FRAME_INLINED : 0 };
 		struct mt_error *err = push_frame(s, &out);

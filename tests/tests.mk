@@ -46,7 +46,7 @@ helpers: $(HELPER_PROGRAMS) $(O)/bench/paths	# the latter for tests/perf
 FUZZ_CC := clang
 FUZZ_FLAGS := $(CSTD) -O1 -g -w -I. -MD -MP -fsanitize=address,undefined \
 	-fno-sanitize-recover=undefined -fno-omit-frame-pointer
-FUZZ_ROOMS := base capture attach inject symbolize analysis reporters serve
+FUZZ_ROOMS := base capture attach inject record symbolize analysis reporters serve
 FUZZ_SOURCES := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_PROGRAMS := $(FUZZ_SOURCES:%.c=$(O)/%)
 FUZZ_OBJECTS := $(patsubst %.c,$(O)/fuzz/%.o,$(foreach room,$(FUZZ_ROOMS),$(wildcard $(room)/*.c)) \

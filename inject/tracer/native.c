@@ -23,6 +23,7 @@ struct walk {
 	uint32_t new_count;	/* frames in scratch, leaf first */
 	uint32_t kept;		/* frames kept from the root */
 	uint32_t flags;
+	bool interrupted;	/* pc is where a signal came, not a call */
 	bool two_stacks;	/* a signal handler's own, and the interrupted one */
 };
 
@@ -117,14 +118,39 @@ static const struct wire_module *module_find(uint64_t pc)
 	return lo < count && pc >= modules[lo].start ? &modules[lo] : NULL;
 }
 
+/* Does a call instruction end right before the address? Asked through the kernel: what lies there may
+ * be unmapped at any time when the address is a stray word and no return address. */
+static bool follows_call(uint64_t address)
+{
+	static const uint8_t lengths[] = { 2, 3, 4, 6, 7 };	/* of an indirect one */
+	uint8_t code[8];
+	struct sys_iovec local = { code, sizeof(code) };
+	struct sys_iovec remote = { (void *)(address - sizeof(code)), sizeof(code) };
+	if (tracer.header->options & WIRE_OPT_NO_PROBE ||
+	    sys_call6(SYS_process_vm_readv, tracer.header->target_pid, (long)&local, 1, (long)&remote, 1,
+		      0) != (long)sizeof(code))
+		return false;
+	if (code[3] == 0xe8)
+		return true;
+	for (uint32_t i = 0; i < sizeof(lengths); i++) {
+		const uint8_t *p = code + sizeof(code) - lengths[i];
+		if (p[0] == 0xff && (p[1] >> 3 & 7) == 2)
+			return true;
+	}
+	return false;
+}
+
 static const struct wire_rule *rule_find(uint64_t pc)
 {
 	static const struct wire_rule none = { .cfa = WIRE_CFA_UNSUPPORTED };
+	static const struct wire_rule frame = WIRE_RULE_FRAME;
 	const struct wire_module *m = module_find(pc);
 	if (!m) {
 		__atomic_store_n((uint64_t *)&tracer.header->unknown_pc, pc, __ATOMIC_RELAXED);
 		return &none;
 	}
+	if (unlikely(m->flags & WIRE_MODULE_FRAMES))
+		return m->flags & WIRE_MODULE_PUSHES || follows_call(pc + 1) ? &frame : &none;
 	/* The borrowed return address of dlopen: on the stack it stands as a function's caller. */
 	static const struct wire_rule entry = { .cfa = WIRE_CFA_RSP, .cfa_offset = 8 };
 	if (unlikely(pc + 1 == m->ret_gadget))
@@ -168,6 +194,7 @@ static bool step_signal(struct thread *t, struct walk *w, struct frame *f)
 	w->rbp_lost = false;
 	w->sp = sp;
 	w->pc = f->ra;		/* interrupted, not called: exact */
+	w->interrupted = true;
 	/* The handler may have run on another stack. */
 	if (sp - 8 - t->good_start >= t->good_end - t->good_start) {
 		good_range_move(t, sp);
@@ -182,6 +209,12 @@ static bool step_rbp(struct thread *t, const struct pc_rule *r, struct walk *w, 
 	switch (r->rbp) {
 	case WIRE_RBP_SAME:
 		return true;
+	case WIRE_RBP_FRAME:
+		/* An interrupted function may have set its frame up, or not yet. */
+		if (f->interrupted || !module_find(f->ra - 1))
+			return false;
+		f->rbp_slot = cfa + (int64_t)r->rbp_offset;
+		break;
 	case WIRE_RBP_CFA:
 		f->rbp_slot = cfa + (int64_t)r->rbp_offset;
 		break;
@@ -211,6 +244,8 @@ static bool step(struct thread *t, struct walk *w, struct frame *f)
 {
 	const struct pc_rule *r = rule_cached(t, w->pc);
 	uint64_t cfa;
+	f->interrupted = w->interrupted;
+	w->interrupted = false;
 	f->ra_slot = f->rbp_slot = f->aux_slot = 0;
 	f->rule_uses_rbp = r->cfa == WIRE_CFA_RBP || r->cfa == WIRE_CFA_RBP_DEREF;
 	if (r->cfa == WIRE_CFA_END)
@@ -404,6 +439,7 @@ static bool meet_kept(struct thread *t, struct walk *w, uint32_t c, bool *room)
 		f.rbp = w->rbp;
 		w->pc = f.pc;
 		w->sp = f.sp;
+		w->interrupted = f.interrupted;
 		if (i == j)
 			return false;	/* to be stepped again by the caller, from this state */
 		t->scratch[w->new_count++] = f;

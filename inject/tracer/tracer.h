@@ -35,6 +35,7 @@ struct frame {
 	uint64_t rbp_slot;	/* where the caller's rbp lies; 0: unchanged; RBP_LOST */
 	uint64_t aux_slot;	/* one more word the step depends on; 0: none */
 	uint32_t pair_end, twin_end;	/* what proves this frame and all older ones */
+	bool interrupted;	/* pc is exact */
 	bool rule_uses_rbp;
 	bool needs_rbp;		/* the rest of the unwind depends on rbp here */
 };

@@ -2,11 +2,14 @@
 # tests/real/test_java.py - an HTTP server on the JVM: a JIT, a collector, safepoints by signals.
 # Knows: a page and its checksum. Does not know: memtrace.
 # Run by tests/run.py.
+import os
+import time
 import unittest
 import urllib.request
 
 import harness
 import loaded
+import session
 
 NEEDS = ["java", "javac", "wrk"]
 TIMEOUT = 240
@@ -59,6 +62,74 @@ public class Server {
     }
 }
 """
+
+
+BUFFERS = """
+import java.util.zip.*;
+
+public class Buffers {
+    static int pack(int i) {
+        Deflater d = new Deflater();                    // native memory
+        d.setInput(new byte[100 + i % 50]);
+        d.finish();
+        int n = d.deflate(new byte[200]);
+        d.end();
+        return n;
+    }
+
+    static long work(int n) {
+        long total = 0;
+        for (int i = 0; i < n; i++)
+            total += pack(i);
+        return total;
+    }
+
+    public static void main(String[] args) throws Exception {
+        long total = 0;
+        for (int i = 0; ; i++) {
+            total += work(200);
+            if (i == 100)
+                System.out.println("ready");
+            Thread.sleep(1);
+        }
+    }
+}
+"""
+
+
+class Compiled(unittest.TestCase):
+    """With -XX:+PreserveFramePointer stacks go through what the JVM compiled and interprets."""
+
+    def capture(self, *options):
+        with harness.tmpdir() as tmp:
+            (tmp / "Buffers.java").write_text(BUFFERS)
+            harness.run(["javac", "-d", tmp, tmp / "Buffers.java"], check=0, timeout=120)
+            with harness.start_target(["java", *options, "-cp", tmp, "Buffers"], wait="^ready",
+                                      cwd=tmp) as target:
+                name = f"/tmp/perf-{target.pid}.map"
+                self.addCleanup(lambda: os.path.exists(name) and os.unlink(name))
+                with session.Attach(target.pid, "-o", tmp / "cap.bin") as attach:
+                    time.sleep(1)
+                    harness.run(["jcmd", target.pid, "Compiler.perfmap"], check=0)
+                    attach.interrupt()
+                self.assertTrue(target.alive())
+            rows = harness.folded(tmp / "cap.bin", "--view", "allocated", "--no-debuginfod")
+        return [frames for frames, _ in rows if any("Deflater_init" in f for f in frames)]
+
+    def test_frame_pointers(self):
+        stacks = self.capture("-XX:+PreserveFramePointer")
+        self.assertTrue(stacks)
+        for frames in stacks:
+            self.assertNotIn("<truncated>", frames)
+            self.assertTrue(any("JavaCalls::call_helper" in f for f in frames), frames)
+        text = "\n".join(";".join(frames) for frames in stacks)
+        self.assertRegex(text, r"JavaCalls::call_helper.*;[^;]*Buffers\.(pack|work)\(int\) \(JIT\);.*Deflater_init")
+
+    def test_no_frame_pointers(self):
+        """Nothing is promised: the innermost frame, named, and the mark."""
+        for frames in self.capture():
+            self.assertEqual(frames[0], "<truncated>", frames)
+            self.assertRegex(frames[2], "Deflater_init")
 
 
 class Java(loaded.Server):

@@ -3,11 +3,15 @@
 # Knows: a page and its checksum. Does not know: memtrace.
 # Run by tests/run.py.
 import json
+import os
+import re
+import time
 import unittest
 import urllib.request
 
 import harness
 import loaded
+import session
 
 NEEDS = ["node", "wrk"]
 TIMEOUT = 180
@@ -28,6 +32,54 @@ server.listen(Number(process.argv[2]), '127.0.0.1', () => console.log('ready'));
 process.on('uncaughtException', (error) => { console.error(error); process.exit(9); });
 process.on('SIGTERM', () => process.exit(0));
 """
+
+
+BUFFERS = """
+function fill(n) { const all = []; for (let i = 0; i < n; i++) all.push(Buffer.allocUnsafeSlow(20000 + i)); return all; }
+function work() { let bytes = 0; for (const b of fill(50)) bytes += b.length; return bytes; }
+let total = 0;
+function turn() { for (let i = 0; i < 20; i++) total += work(); setTimeout(turn, 5); }
+turn();
+setTimeout(() => console.log('ready'), 1000);
+process.on('SIGTERM', () => process.exit(0));
+"""
+
+
+class JavaScript(unittest.TestCase):
+    """V8 keeps frame pointers, so stacks go through what it compiled; --perf-basic-prof names it."""
+
+    def capture(self, *options):
+        with harness.tmpdir() as tmp:
+            (tmp / "buffers.js").write_text(BUFFERS)
+            with harness.start_target(["node", *options, tmp / "buffers.js"], cwd=tmp,
+                                      wait="^ready") as target:
+                self.addCleanup(lambda: os.path.exists(name) and os.unlink(name))
+                name = f"/tmp/perf-{target.pid}.map"
+                with session.Attach(target.pid, "-o", tmp / "cap.bin") as attach:
+                    time.sleep(1)
+                    attach.interrupt()
+                self.assertEqual(target.stop(), 0)
+            rows = harness.folded(tmp / "cap.bin", "--view", "allocated", "--no-debuginfod")
+        return [frames for frames, _ in rows if any("Buffer::" in f for f in frames)]
+
+    def assert_whole(self, stacks):
+        """From the program's start into C++, through JavaScript, into C++ again."""
+        self.assertTrue(stacks)
+        for frames in stacks:
+            self.assertRegex(frames[0], r"^(_start|__libc_start_main|main)", frames)
+            self.assertTrue(any(f.startswith("node::Start") for f in frames), frames)
+
+    def test_named(self):
+        stacks = self.capture("--perf-basic-prof", "--interpreted-frames-native-stack")
+        self.assert_whole(stacks)
+        text = "\n".join(";".join(frames) for frames in stacks)
+        # What is inlined has no frame, so any of the three may be missing in one stack.
+        self.assertRegex(text, r"turn \(.*buffers\.js:5\);(.*;)?(work \(.*buffers\.js:3|fill \(.*buffers\.js:2)\)")
+
+    def test_without_a_map(self):
+        stacks = self.capture()
+        self.assert_whole(stacks)
+        self.assertTrue(any(re.match("0x[0-9a-f]+$", f) for frames in stacks for f in frames))
 
 
 class Node(loaded.Server):

@@ -18,6 +18,7 @@
 #define capture_writer_thread own_thread
 #define capture_writer_sample own_sample
 #define capture_writer_counter own_counter
+#define capture_writer_jit own_jit
 #define capture_writer_frame_native own_frame_native
 #define capture_writer_frame_python own_frame_python
 #define capture_writer_node own_node
