@@ -19,7 +19,7 @@
 /* Programs executed: so many at once, and so many a second in the long run. To start to record one
  * takes tens of milliseconds, for which it waits. */
 #define PROGRAM_BURST 256
-#define PROGRAMS_A_SECOND 20
+#define PROGRAMS_A_SECOND 10
 
 struct family_limit {
 	_Atomic pid_t slot[FAMILY_MAX];		/* of who records; 0: free, -1: about to be made */
