@@ -66,9 +66,22 @@ static bool reap(const struct tracee *t, pid_t tid)
 	return tid != t->pid && waitpid(tid, &status, WNOHANG | __WALL) == tid && !WIFSTOPPED(status);
 }
 
-/* A stop is looked at and left where it is: from one that was waited for the kernel forgets the signal
- * that the thread stopped for, and if we died before we let it go on with that signal, it would be
- * lost. */
+/* Waits for the stop that was seen, not for an end that came since. False: it is over. */
+static bool take_stop(const struct tracee_thread *thread)
+{
+	siginfo_t si = { 0 };
+	return waitid(P_PID, (id_t)thread->tid, &si, WSTOPPED | WNOHANG | __WALL) == 0 && si.si_pid;
+}
+
+void stop_take_signal(const struct tracee_thread *thread)
+{
+	take_stop(thread);
+}
+
+/* A stop for a signal is looked at and left where it is: from one that was waited for the kernel
+ * forgets the signal, and if we died before we let the thread go on with it, it would be lost.
+ * Events bring none, and are taken: after an exec by another thread than the leader the kernel
+ * refuses every request until then. */
 enum stop_wait stop_wait(struct tracee *t, struct tracee_thread *thread, uint64_t deadline_us,
 			 int *status_ret)
 {
@@ -83,6 +96,8 @@ enum stop_wait stop_wait(struct tracee *t, struct tracee_thread *thread, uint64_
 			return STOP_GONE;
 		if (si.si_pid && (si.si_code == CLD_TRAPPED || si.si_code == CLD_STOPPED)) {
 			*status_ret = (int)((unsigned)si.si_status << 8 | 0x7f);
+			if (si.si_status >> 8 && !take_stop(thread))
+				continue;
 			t->stops++;
 			if (!thread->stopped_us)
 				thread->stopped_us = mt_now_us();
@@ -101,12 +116,6 @@ enum stop_wait stop_wait(struct tracee *t, struct tracee_thread *thread, uint64_
 			return STOP_TIMEOUT;
 		pause_between_polls(round);
 	}
-}
-
-void stop_take_signal(const struct tracee_thread *thread)
-{
-	int status;
-	waitpid(thread->tid, &status, WNOHANG | __WALL);
 }
 
 static bool is_event(int status, int event)
@@ -152,7 +161,7 @@ enum stop_wait stop_settle(struct tracee *t, struct tracee_thread *thread, uint6
 			stop_undo_false_eintr(thread->tid);
 		if (ptrace(PTRACE_INTERRUPT, thread->tid, NULL, NULL) < 0 ||
 		    ptrace(PTRACE_CONT, thread->tid, NULL, sig) < 0) {
-			if (errno != ESRCH)
+			if (errno != ESRCH || mt_now_us() >= deadline_us)
 				return STOP_TIMEOUT;
 		}
 	}
