@@ -54,10 +54,10 @@ static bool read_v8(const char *name, struct piece *function, struct piece *file
 {
 	for (size_t i = 0; i < sizeof(v8_kinds) / sizeof(v8_kinds[0]); i++) {
 		const struct v8_kind *k = &v8_kinds[i];
-		struct piece all = { name + strlen(k->prefix), 0 };
 		uint32_t column;
 		if (strncmp(name, k->prefix, strlen(k->prefix)))
 			continue;
+		struct piece all = { name + strlen(k->prefix), 0 };
 		if (*all.text && strchr("~*^+-", *all.text))
 			all.text++;
 		all.len = strlen(all.text);
@@ -80,11 +80,15 @@ static bool read_v8(const char *name, struct piece *function, struct piece *file
 
 static bool read_python(const char *name, struct piece *function, struct piece *file)
 {
-	const char *colon = strncmp(name, "py::", 4) ? NULL : strchr(name + 4, ':');
-	if (!colon || colon == name + 4 || !colon[1])
+	static const char prefix[] = "py::";
+	size_t skip = sizeof(prefix) - 1, len = strlen(name);
+	if (len < skip || memcmp(name, prefix, skip))
 		return false;
-	*function = (struct piece){ name + 4, (size_t)(colon - name - 4) };
-	*file = (struct piece){ colon + 1, strlen(colon + 1) };
+	const char *colon = memchr(name + skip, ':', len - skip);
+	if (!colon || colon == name + skip || !colon[1])
+		return false;
+	*function = (struct piece){ name + skip, (size_t)(colon - name) - skip };
+	*file = (struct piece){ colon + 1, (size_t)(name + len - colon - 1) };
 	return true;
 }
 
