@@ -17,7 +17,7 @@
 /* One scan of the maps. */
 struct scan {
 	struct tracee *t;
-	struct proc_maps maps;
+	const struct proc_maps *maps;
 	uint64_t program_headers;	/* AT_PHDR: inside the program */
 	uint64_t loader_base;		/* AT_BASE: the dynamic loader */
 };
@@ -64,8 +64,8 @@ static bool header_is_ours(const Elf64_Ehdr *e)
 static uint64_t address_of_offset(const struct scan *s, const struct proc_map *head,
 				  uint64_t offset)
 {
-	for (size_t i = 0; i < s->maps.maps.len; i++) {
-		const struct proc_map *m = &s->maps.maps.items[i];
+	for (size_t i = 0; i < s->maps->maps.len; i++) {
+		const struct proc_map *m = &s->maps->maps.items[i];
 		if (m->start >= head->start && same_file(m, head) && offset >= m->offset &&
 		    offset - m->offset < m->end - m->start)
 			return m->start + (offset - m->offset);
@@ -111,7 +111,7 @@ static bool segment_is_mapped(const struct scan *s, const struct candidate *c,
 			      const Elf64_Phdr *p, bool must, bool *executable)
 {
 	uint64_t address = image_page_down(p->p_vaddr) + c->bias;
-	const struct proc_map *m = proc_maps_find(&s->maps, address);
+	const struct proc_map *m = proc_maps_find(s->maps, address);
 	if (!m)
 		return false;
 	if (!same_file(m, c->map))
@@ -145,7 +145,7 @@ static bool segments_are_mapped(const struct scan *s, const struct candidate *c)
 			return false;
 		/* Replaced code counts as code. */
 		const struct proc_map *m =
-			proc_maps_find(&s->maps, image_page_down(p->p_vaddr) + c->bias);
+			proc_maps_find(s->maps, image_page_down(p->p_vaddr) + c->bias);
 		if ((p->p_flags & PF_X) && m && !same_file(m, c->map))
 			executable = true;
 	}
@@ -341,7 +341,7 @@ static struct image *find_known(const struct scan *s, const struct images *image
 	struct image *img = images_find(images, map->start);
 	if (!img || img->dev_inode != image_map_identity(map))
 		return NULL;
-	const struct proc_map *own = proc_maps_find(&s->maps, img->dynamic ? img->dynamic : img->start);
+	const struct proc_map *own = proc_maps_find(s->maps, img->dynamic ? img->dynamic : img->start);
 	return own && same_file(own, map) ? img : NULL;
 }
 
@@ -441,8 +441,8 @@ static struct mt_error *scan_all(struct scan *s, struct images *images, bool *ch
 {
 	for (size_t i = 0; i < images->list.len; i++)
 		images->list.items[i]->priv->seen = false;
-	for (size_t i = 0; i < s->maps.maps.len; i++) {
-		const struct proc_map *map = &s->maps.maps.items[i];
+	for (size_t i = 0; i < s->maps->maps.len; i++) {
+		const struct proc_map *map = &s->maps->maps.items[i];
 		if (!map_is_candidate(map))
 			continue;
 		struct mt_error *err = scan_map(s, images, map, changed);
@@ -461,19 +461,21 @@ static struct mt_error *scan_all(struct scan *s, struct images *images, bool *ch
 
 struct mt_error *images_refresh(struct tracee *t, struct images *images, bool *changed_ret)
 {
-	struct scan s = { .t = t };
+	struct scan s = { .t = t, .maps = &images->maps };
 	bool changed = false;
-	struct mt_error *err = proc_maps_read(tracee_pid(t), &s.maps);
+	struct proc_maps maps = { 0 };
+	struct mt_error *err = proc_maps_read(tracee_pid(t), &maps);
 	if (err)
 		return err;
+	proc_maps_deinit(&images->maps);
+	images->maps = maps;
 	/* Without the auxiliary vector only the two marks are missing. */
 	mt_error_destroy(proc_auxv(tracee_pid(t), AT_PHDR, &s.program_headers));
 	mt_error_destroy(proc_auxv(tracee_pid(t), AT_BASE, &s.loader_base));
 	err = scan_all(&s, images, &changed);
 	struct mt_error *sort_err = sort_images(images);
 	if (!err && !sort_err)
-		err = image_find_code(images, &s.maps, &changed);
-	proc_maps_deinit(&s.maps);
+		err = image_find_code(images, &images->maps, &changed);
 	if (err || sort_err) {
 		mt_error_destroy(err ? sort_err : NULL);
 		return err ? err : sort_err;
@@ -506,6 +508,7 @@ void images_deinit(struct images *images)
 	mt_array_deinit(&images->list);
 	mt_array_deinit(&images->by_start);
 	mt_array_deinit(&images->code);
+	proc_maps_deinit(&images->maps);
 	free(images->jitdump.path);
 }
 

@@ -13,6 +13,7 @@
 #ifndef MT_ATTACH_IMAGE_H
 #define MT_ATTACH_IMAGE_H
 
+#include "attach/proc.h"
 #include "attach/tracee.h"
 #include "base/array.h"
 
@@ -67,6 +68,7 @@ struct image_jitdump {
 struct images {
 	MT_ARRAY(struct image *) list;		/* by id, unloaded ones too */
 	MT_ARRAY(struct image *) by_start;	/* the loaded ones, ascending */
+	struct proc_maps maps;			/* all of them, in which the images were last looked for */
 	struct image_jitdump jitdump;
 	struct image_code_list code;		/* ascending; anonymous ranges with what is reserved behind */
 };

@@ -30,7 +30,6 @@ struct safepoint {
 	struct tracee *t;
 	struct images images;
 	struct ranges ranges;
-	struct proc_maps maps;
 	struct backtrace *backtrace;
 	struct arch_snippets snippets;
 	uint64_t r_debug, errno_function;
@@ -83,8 +82,8 @@ static struct mt_error *scan_code(struct safepoint *sp, const struct proc_map *m
 static struct mt_error *find_snippets(struct safepoint *sp)
 {
 	for (int round = 0; round < 2; round++) {
-		for (size_t i = 0; i < sp->maps.maps.len; i++) {
-			const struct proc_map *m = &sp->maps.maps.items[i];
+		for (size_t i = 0; i < sp->images.maps.maps.len; i++) {
+			const struct proc_map *m = &sp->images.maps.maps.items[i];
 			bool libc = preflight_is_libc_path(m->path);
 			bool other = strstr(m->path, "/ld-linux") || strstr(m->path, "/ld-2.") ||
 				     !strcmp(m->path, "[vdso]");
@@ -162,13 +161,7 @@ struct mt_error *safepoint_prepare(struct tracee *t, struct safepoint **ret)
 		t->safepoint->t = t;
 	}
 	struct safepoint *sp = t->safepoint;
-	struct proc_maps maps;
-	struct mt_error *err = proc_maps_read(t->pid, &maps);
-	if (err)
-		return err;
-	proc_maps_deinit(&sp->maps);
-	sp->maps = maps;
-	err = read_images(sp);
+	struct mt_error *err = read_images(sp);
 	if (!err && !arch_snippets_complete(&sp->snippets))
 		err = find_snippets(sp);
 	if (!err && !sp->r_debug)
@@ -185,7 +178,6 @@ void safepoint_destroy(struct safepoint *sp)
 	backtrace_destroy(sp->backtrace);
 	free(sp->ranges.items);
 	images_deinit(&sp->images);
-	proc_maps_deinit(&sp->maps);
 	free(sp);
 }
 
@@ -316,7 +308,7 @@ void safepoint_rehearse(struct safepoint *sp, const struct safepoint_candidate *
 static bool own_stack(struct safepoint *sp, const struct user_regs_struct *regs, bool trusted,
 		      size_t room, uint64_t *floor_ret)
 {
-	const struct proc_map *m = proc_maps_find(&sp->maps, regs->rsp);
+	const struct proc_map *m = proc_maps_find(&sp->images.maps, regs->rsp);
 	if (!m) {			/* a thread newer than the maps */
 		struct proc_maps maps;
 		struct mt_error *err = proc_maps_read(sp->t->pid, &maps);
@@ -324,9 +316,9 @@ static bool own_stack(struct safepoint *sp, const struct user_regs_struct *regs,
 			mt_error_destroy(err);
 			return false;
 		}
-		proc_maps_deinit(&sp->maps);
-		sp->maps = maps;
-		m = proc_maps_find(&sp->maps, regs->rsp);
+		proc_maps_deinit(&sp->images.maps);
+		sp->images.maps = maps;
+		m = proc_maps_find(&sp->images.maps, regs->rsp);
 	}
 	if (!m || (m->prot & (PROT_READ | PROT_WRITE)) != (PROT_READ | PROT_WRITE))
 		return false;
@@ -373,7 +365,7 @@ static bool in_c_library(const struct safepoint *sp, uint64_t pc)
  * interrupted. Words left over from earlier calls may cry wolf; a real caller is never missed. */
 static enum safepoint_reason scan_stack(struct safepoint *sp, const struct user_regs_struct *regs)
 {
-	const struct proc_map *m = proc_maps_find(&sp->maps, regs->rsp);
+	const struct proc_map *m = proc_maps_find(&sp->images.maps, regs->rsp);
 	uint64_t end = m ? m->end : 0;
 	if (regs->fs_base > regs->rsp && regs->fs_base < end)
 		end = regs->fs_base;

@@ -94,26 +94,21 @@ static unsigned long count_descriptors(pid_t pid)
 	return count;
 }
 
-static struct mt_error *read_facts(struct injection *in)
+static struct mt_error *read_facts(struct injection *in, const struct proc_maps *maps)
 {
 	struct proc_status self, status;
-	struct proc_maps maps = { 0 };
 	struct mt_error *err = proc_status_read(getpid(), &self);
 	if (!err)
 		err = proc_status_read(tracee_pid(in->t), &status);
-	if (!err)
-		err = proc_maps_read(tracee_pid(in->t), &maps);
 	if (err)
 		return err;
 	in->facts.controller_start = self.start_time;
 	in->facts.target_pid = status.ns_tgid;
 	in->facts.descriptors = count_descriptors(tracee_pid(in->t));
-	for (size_t i = 0; i < maps.maps.len; i++)
-		if (!strcmp(maps.maps.items[i].path, "[stack]"))
-			in->facts.main_stack_end = maps.maps.items[i].end;
-	err = thunks_find(in->t, &maps, &in->thunks);
-	proc_maps_deinit(&maps);
-	return err;
+	for (size_t i = 0; i < maps->maps.len; i++)
+		if (!strcmp(maps->maps.items[i].path, "[stack]"))
+			in->facts.main_stack_end = maps->maps.items[i].end;
+	return thunks_find(in->t, maps, &in->thunks);
 }
 
 static struct mt_error *prepare_parts(struct injection *in)
@@ -138,7 +133,7 @@ static struct mt_error *prepare_parts(struct injection *in)
 	if (!err && in->python.known)
 		err = slots_add_code_dealloc(in->t, &in->images, in->python.layout.code_type,
 					     in->python.layout.bytes_size, &in->slots);
-	return err ? err : read_facts(in);
+	return err ? err : read_facts(in, &in->images.maps);
 }
 
 struct mt_error *injection_prepare(struct tracee *t, const struct inject_options *options,
@@ -306,7 +301,7 @@ static struct mt_error *take_table_field(struct injection *in, unsigned domain, 
 	    (value == *given && !table_field_lost(in, address)))
 		return NULL;
 	*given = value;
-	return slots_add_function(in->t, &in->images, address, value, python_field_function(field),
+	return slots_add_function(&in->images, address, value, python_field_function(field),
 				  &in->slots);
 }
 
@@ -538,7 +533,11 @@ struct mt_error *injection_adopt(struct injection *in, struct tracee *child, int
 	in->armed = false;
 	tables_detach(&in->tables);
 	forget_slots(in);
-	err = read_facts(in);
+	struct proc_maps maps = { 0 };
+	err = proc_maps_read(tracee_pid(child), &maps);
+	if (!err)
+		err = read_facts(in, &maps);
+	proc_maps_deinit(&maps);
 	if (!err && !in->thunks.page)
 		err = mt_error_create(MT_ERROR_GONE, "process %d has no thunks", tracee_pid(in->t));
 	if (err)

@@ -34,7 +34,6 @@ struct search {
 	const struct images *images;
 	struct image *img;
 	uint64_t runtime;
-	struct proc_maps maps;
 	struct image_bytes bytes[PYTHON_FIELDS];	/* of the domain at hand */
 	struct machine_code code[PYTHON_FIELDS];
 };
@@ -91,12 +90,12 @@ static bool read_code(struct search *s, const char *name, unsigned field)
 static bool is_table(struct search *s, uint64_t address)
 {
 	uint64_t words[PYTHON_FIELDS];
-	const struct proc_map *at = proc_maps_find(&s->maps, address);
+	const struct proc_map *at = proc_maps_find(&s->images->maps, address);
 	if (!at || !(at->prot & PROT_WRITE) || images_find(s->images, address) != s->img ||
 	    tracee_read_some(s->t, address, words, sizeof(words)) != sizeof(words))
 		return false;
 	for (unsigned f = PYTHON_FIELD_MALLOC; f < PYTHON_FIELDS; f++) {
-		const struct proc_map *code = proc_maps_find(&s->maps, words[f]);
+		const struct proc_map *code = proc_maps_find(&s->images->maps, words[f]);
 		if (!code || !(code->prot & PROT_EXEC))
 			return false;
 	}
@@ -168,15 +167,13 @@ bool python_allocators_find(struct tracee *t, const struct images *images, struc
 {
 	struct search s = { .t = t, .images = images, .img = img, .runtime = runtime };
 	struct python_allocators found = { .table = { 0 } };
-	auto_error struct mt_error *err = proc_maps_read(tracee_pid(t), &s.maps);
-	bool ok = !err;
+	bool ok = true;
 	for (unsigned domain = 0; domain < WIRE_PYTHON_DOMAINS && ok; domain++) {
 		ok = find_domain(&s, domain, &found);
 		for (unsigned f = 0; f < PYTHON_FIELDS; f++)
 			image_bytes_deinit(&s.bytes[f]);
 		memset(s.bytes, 0, sizeof(s.bytes));
 	}
-	proc_maps_deinit(&s.maps);
 	if (ok)
 		*ret = found;
 	return ok;

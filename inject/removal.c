@@ -145,7 +145,6 @@ struct mt_error *residue_read(struct tracee *t, struct residue *ret)
 struct removal {
 	struct tracee *t;
 	struct residue there;
-	struct proc_maps maps;
 	struct wire_header header;	/* a copy; magic 0: no data in this process */
 	struct thunks thunks;
 	struct images images;
@@ -159,7 +158,6 @@ static void removal_deinit(struct removal *r)
 	free(r->patches);
 	mt_array_deinit(&r->slots);
 	images_deinit(&r->images);
-	proc_maps_deinit(&r->maps);
 }
 
 static bool is_listed(const struct removal *r, uint64_t slot, uint64_t value)
@@ -192,7 +190,7 @@ static struct mt_error *note_slot(uint64_t address, enum wire_function function,
 	if (tracee_read_some(r->t, address, &value, sizeof(value)) != sizeof(value))
 		return NULL;
 	int thunk = thunks_index(&r->thunks, value);
-	const struct proc_map *map = thunk < 0 ? NULL : proc_maps_find(&r->maps, address);
+	const struct proc_map *map = thunk < 0 ? NULL : proc_maps_find(&r->images.maps, address);
 	if (!map || is_listed(r, address, value))
 		return NULL;
 	struct wire_restore_slot slot = { .slot = address, .from = value,
@@ -231,13 +229,11 @@ static struct mt_error *find_slots(struct removal *r)
 static struct mt_error *removal_look(struct tracee *t, struct removal *r)
 {
 	*r = (struct removal){ .t = t };
-	struct mt_error *err = proc_maps_read(tracee_pid(t), &r->maps);
+	struct mt_error *err = images_read(t, &r->images);
 	if (!err)
-		err = residue_in_maps(t, &r->maps, &r->thunks, &r->there);
+		err = residue_in_maps(t, &r->images.maps, &r->thunks, &r->there);
 	if (!err && r->there.data)
 		err = read_header(t, r->there.data_base, &r->header);
-	if (!err)
-		err = images_read(t, &r->images);
 	if (err)
 		removal_deinit(r);
 	return err;

@@ -27,7 +27,6 @@ struct definers {		/* addresses a name is defined at, in the loader's order */
 struct search {
 	struct tracee *t;
 	const struct images *images;
-	const struct proc_maps *maps;
 	struct slots *slots;
 	const struct image *img;
 	MT_ARRAY(struct image *) order;	/* of symbol lookup */
@@ -106,7 +105,7 @@ static struct mt_error *take_slot(const struct image_relocation *rel, void *arg)
 		return NULL;
 	uint64_t value;
 	struct mt_error *err = tracee_read(s->t, rel->slot, &value, sizeof(value));
-	const struct proc_map *map = proc_maps_find(s->maps, rel->slot);
+	const struct proc_map *map = proc_maps_find(&s->images->maps, rel->slot);
 	if (err || !map) {		/* unloaded in this moment */
 		mt_error_destroy(err);
 		return NULL;
@@ -163,32 +162,24 @@ static struct mt_error *find_in_images(struct search *s)
 struct mt_error *slots_find(struct tracee *t, const struct images *images, const struct linkmap *map,
 			    struct slots *slots)
 {
-	struct proc_maps maps = { 0 };
-	struct search s = { .t = t, .images = images, .maps = &maps, .slots = slots };
+	struct search s = { .t = t, .images = images, .slots = slots };
 	while (slots->images_done.len < images->list.len)
 		if (!mt_array_push(&slots->images_done, false))
 			return &mt_enomem;
-	struct mt_error *err = proc_maps_read(tracee_pid(t), &maps);
-	if (!err)
-		err = lookup_order(&s, map);
+	struct mt_error *err = lookup_order(&s, map);
 	if (!err)
 		err = find_in_images(&s);
 	mt_array_deinit(&s.order);
-	proc_maps_deinit(&maps);
 	return err;
 }
 
 /* ---- words that are no relocations: Python's ---- */
 
-struct mt_error *slots_add_function(struct tracee *t, const struct images *images, uint64_t address,
+struct mt_error *slots_add_function(const struct images *images, uint64_t address,
 				    uint64_t value, enum wire_function function, struct slots *slots)
 {
-	struct proc_maps maps = { 0 };
-	struct mt_error *err = proc_maps_read(tracee_pid(t), &maps);
-	if (err)
-		return err;
-	const struct proc_map *map = proc_maps_find(&maps, address);
-	const struct proc_map *code = proc_maps_find(&maps, value);
+	const struct proc_map *map = proc_maps_find(&images->maps, address);
+	const struct proc_map *code = proc_maps_find(&images->maps, value);
 	const struct image *img = images_find(images, address);
 	if (map && code && (code->prot & PROT_EXEC) && img && images_find(images, value)) {
 		struct slot slot = {
@@ -196,12 +187,10 @@ struct mt_error *slots_add_function(struct tracee *t, const struct images *image
 			.module_start = img->start, .image = img->id,
 			.protection = (uint32_t)map->prot, .function = function,
 		};
-		err = mt_array_push(&slots->list, slot) ? NULL : &mt_enomem;
-	} else {
-		slots->foreign++;
+		return mt_array_push(&slots->list, slot) ? NULL : &mt_enomem;
 	}
-	proc_maps_deinit(&maps);
-	return err;
+	slots->foreign++;
+	return NULL;
 }
 
 /* In a type object, after ob_size: tp_name, tp_basicsize, tp_itemsize, tp_dealloc. */
@@ -215,7 +204,7 @@ struct mt_error *slots_add_code_dealloc(struct tracee *t, const struct images *i
 	const uint64_t address = type + size_field + DEALLOC_AFTER_SIZE;
 	uint64_t value = 0;
 	struct mt_error *err = tracee_read(t, address, &value, sizeof(value));
-	return err ? err : slots_add_function(t, images, address, value, WIRE_FN_CODE_DEALLOC, slots);
+	return err ? err : slots_add_function(images, address, value, WIRE_FN_CODE_DEALLOC, slots);
 }
 
 struct each {

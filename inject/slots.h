@@ -39,7 +39,7 @@ struct mt_error *slots_add_code_dealloc(struct tracee *t, const struct images *i
 					uint32_t size_field, struct slots *slots) MT_MUST_CHECK;
 /* Appends a word that leads to a function of some image: a field of an allocator table. Nothing when
  * it holds no function. */
-struct mt_error *slots_add_function(struct tracee *t, const struct images *images, uint64_t address,
+struct mt_error *slots_add_function(const struct images *images, uint64_t address,
 				    uint64_t value, enum wire_function function,
 				    struct slots *slots) MT_MUST_CHECK;
 /* Calls fn for every slot of every loaded image, whatever it holds. */
