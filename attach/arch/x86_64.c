@@ -148,26 +148,43 @@ bool arch_snippets_complete(const struct arch_snippets *s)
 	return s->syscall && s->sigreturn && s->store;
 }
 
+static void find_sigreturn(const uint8_t *code, size_t size, uint64_t address, struct arch_snippets *s)
+{
+	static const uint8_t ret32[] = { 0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05 };
+	static const uint8_t ret64[] = { 0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05 };
+	const uint8_t *wide = memmem(code, size, ret64, sizeof(ret64));
+	const uint8_t *narrow = memmem(code, size, ret32, sizeof(ret32));
+	if (!wide && !narrow)
+		return;
+	bool is_wide = wide && (!narrow || wide < narrow);
+	s->sigreturn = address + (uint64_t)((is_wide ? wide : narrow) - code);
+	s->sigreturn_size = is_wide ? sizeof(ret64) : sizeof(ret32);
+}
+
+static void find_store(const uint8_t *code, size_t size, uint64_t address, struct arch_snippets *s)
+{
+	const uint8_t *end = code + size, *p = code + 1;
+	for (; (p = memchr(p, 0x89, (size_t)(end - p))); p++)
+		if (match_store(p - 1, (size_t)(end - p + 1), s)) {
+			s->store = address + (uint64_t)(p - 1 - code);
+			return;
+		}
+}
+
 void arch_find_snippets(const uint8_t *code, size_t size, uint64_t address,
 			struct arch_snippets *s)
 {
 	static const uint8_t sys[] = { 0x0f, 0x05, 0xc3 };
-	static const uint8_t ret32[] = { 0xb8, 0x0f, 0, 0, 0, 0x0f, 0x05 };
-	static const uint8_t ret64[] = { 0x48, 0xc7, 0xc0, 0x0f, 0, 0, 0, 0x0f, 0x05 };
-	for (size_t i = 0; i + 16 < size && !arch_snippets_complete(s); i++) {
-		const uint8_t *p = code + i;
-		if (!s->syscall && !memcmp(p, sys, sizeof(sys)))
-			s->syscall = address + i;
-		if (!s->sigreturn && !memcmp(p, ret64, sizeof(ret64))) {
-			s->sigreturn = address + i;
-			s->sigreturn_size = sizeof(ret64);
-		} else if (!s->sigreturn && !memcmp(p, ret32, sizeof(ret32))) {
-			s->sigreturn = address + i;
-			s->sigreturn_size = sizeof(ret32);
-		}
-		if (!s->store && match_store(p, size - i, s))
-			s->store = address + i;
+	if (!size)
+		return;
+	if (!s->syscall) {
+		const uint8_t *p = memmem(code, size, sys, sizeof(sys));
+		s->syscall = p ? address + (uint64_t)(p - code) : 0;
 	}
+	if (!s->sigreturn)
+		find_sigreturn(code, size, address, s);
+	if (!s->store)
+		find_store(code, size, address, s);
 }
 
 void arch_set_base(struct user_regs_struct *regs, unsigned base, uint64_t value)
