@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* tests/targets/acceptance/helper.c - one entry point per allocation function, for rows in Python.
+ * Knows: malloc and its family. Does not know: Python, memtrace.
+ * Loaded by ctypes in tests/targets/acceptance/*.py; its calls go through slots of its own, as those of
+ * any library do, and not through the pointers that dlsym answered to ctypes. */
+#include <malloc.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define NOINLINE __attribute__((noinline))
+
+/* C23's, which a C library may lack: helper_sized.c then has them. */
+void free_sized(void *p, size_t size);
+void free_aligned_sized(void *p, size_t alignment, size_t size);
+
+static void *volatile nothing;		/* realloc(NULL, n) would become malloc(n) */
+
+void *a_malloc(size_t size)
+{
+	return malloc(size);
+}
+
+void *a_calloc(size_t size)
+{
+	return calloc(1, size);
+}
+
+void *a_realloc(size_t size)
+{
+	return realloc(nothing, size);
+}
+
+void *a_posix_memalign(size_t size)
+{
+	void *p = NULL;
+	return posix_memalign(&p, 64, size) ? NULL : p;
+}
+
+void *a_aligned_alloc(size_t size)
+{
+	return aligned_alloc(8, size);
+}
+
+void *a_memalign(size_t size)
+{
+	return memalign(64, size);
+}
+
+void *a_valloc(size_t size)
+{
+	return valloc(size);
+}
+
+void *a_pvalloc(size_t size)
+{
+	return pvalloc(size);
+}
+
+void a_free(void *p)
+{
+	free(p);
+}
+
+void a_free_sized(void *p, size_t size)
+{
+	free_sized(p, size);
+}
+
+void a_free_aligned_sized(void *p, size_t alignment, size_t size)
+{
+	free_aligned_sized(p, alignment, size);
+}
+
+void *a_mmap(size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+/* Address space for mappings side by side. By the system call, so that it is no mapping of the row's. */
+void *reserve(size_t size)
+{
+	long p = syscall(SYS_mmap, NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return p == -1 ? NULL : (void *)p;
+}
+
+void *a_mmap_at(void *at, size_t size)
+{
+	void *p = mmap(at, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	return p == MAP_FAILED ? NULL : p;
+}
+
+int a_munmap(char *p, size_t size)
+{
+	return munmap(p, size);
+}
+
+/* Two places of one Python line. */
+
+NOINLINE void *from_here(size_t size)
+{
+	return valloc(size);
+}
+
+NOINLINE void *from_there(size_t size)
+{
+	return valloc(size);
+}
+
+void from_both(void **kept, size_t size)
+{
+	kept[0] = from_here(size);
+	kept[1] = from_there(size);
+}
+
+/* A thread that Python does not know. */
+
+static void *raw_thread(void *size)
+{
+	void *p = valloc((size_t)size);
+	free(p);
+	return p;
+}
+
+void *in_raw_thread(size_t size)
+{
+	pthread_t thread;
+	void *address;
+	if (pthread_create(&thread, NULL, raw_thread, (void *)size) || pthread_join(thread, &address))
+		return NULL;
+	return address;
+}
