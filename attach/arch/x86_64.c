@@ -175,7 +175,7 @@ void arch_find_snippets(const uint8_t *code, size_t size, uint64_t address,
 			struct arch_snippets *s)
 {
 	static const uint8_t sys[] = { 0x0f, 0x05, 0xc3 };
-	if (!size)
+	if (!code || !size)
 		return;
 	if (!s->syscall) {
 		const uint8_t *p = memmem(code, size, sys, sizeof(sys));
