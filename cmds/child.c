@@ -28,9 +28,12 @@ static int stop_event(int status)
 }
 
 /* The child: waits until it is traced, then becomes the program. */
-static void child_main(char **argv, int go, int report)
+static void child_main(char **argv, const int *streams, int go, int report)
 {
 	char c;
+	for (int i = 0; streams && i < 3; i++)
+		if (streams[i] >= 0 && dup2(streams[i], i) < 0)
+			_exit(126);
 	while (read(go, &c, 1) < 0 && errno == EINTR)
 		;
 	execvp(argv[0], argv);
@@ -81,7 +84,7 @@ static struct mt_error *await_first_exec(struct child *c, int report, const char
 	}
 }
 
-struct mt_error *child_start(struct child *c, char **argv)
+struct mt_error *child_start(struct child *c, char **argv, const int *streams)
 {
 	int go[2], report[2];
 	if (pipe2(go, O_CLOEXEC))
@@ -99,7 +102,7 @@ struct mt_error *child_start(struct child *c, char **argv)
 	if (!pid) {
 		signals_restore();
 		close(go_write);
-		child_main(argv, go_read, report_write);
+		child_main(argv, streams, go_read, report_write);
 	}
 	*c = (struct child){ .pid = pid, .state = CHILD_RUNNING };
 	if (ptrace(PTRACE_SEIZE, pid, 0, ENTRY_OPTIONS)) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmds/child.h - a program that `run` starts and watches.
  *
- *	child_start(&c, argv)		forked, seized, stopped at its first exec
+ *	child_start(&c, argv, streams)	forked, seized, stopped at its first exec
  *	child_run_to_entry(&c)		loader done, stopped at the program's entry point
  *	child_poll(&c)			takes what happened; never blocks
  *	child_let_go(&c)		no longer traced; only its end is awaited
@@ -31,8 +31,9 @@ struct child {
 	int status;		/* as of waitpid */
 };
 
-/* MT_ERROR_OTHER when the program cannot be executed ("cannot run 'x': No such file..."). */
-struct mt_error *child_start(struct child *c, char **argv) MT_MUST_CHECK;
+/* MT_ERROR_OTHER when the program cannot be executed ("cannot run 'x': No such file..."). `streams`: what
+ * becomes its standard input, output and error, -1: ours; NULL: ours all. */
+struct mt_error *child_start(struct child *c, char **argv, const int *streams) MT_MUST_CHECK;
 /* From an exec stop. The state is CHILD_ENDED if it died on the way. */
 struct mt_error *child_run_to_entry(struct child *c) MT_MUST_CHECK;
 /* Resumes a stopped child and handles events until none is left. */

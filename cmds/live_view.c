@@ -40,6 +40,7 @@ struct live_view {
 	int wake_fd;			/* of the screen: something new */
 	pthread_t reader, screen;
 	struct termios modes;
+	struct sigaction suspend;	/* what SIGTSTP did before */
 
 	/* the recording thread's */
 	uint64_t counts_ns, rate_ns, rate_events, begin_ns;
@@ -291,7 +292,8 @@ static struct mt_error *start_threads(struct live_view *v)
 	sigemptyset(&window);
 	sigaddset(&window, SIGWINCH);
 	pthread_sigmask(SIG_BLOCK, &window, NULL);
-	signal(SIGTSTP, SIG_IGN);	/* a stopped recorder would make the process wait */
+	/* A stopped recorder would make the process wait. */
+	sigaction(SIGTSTP, &(struct sigaction){ .sa_handler = SIG_IGN }, &v->suspend);
 	int rc = start_thread(&v->reader, read_main, v, false);
 	if (rc)
 		return mt_error_os(rc, "cannot start a thread");
@@ -390,6 +392,11 @@ void live_view_over(struct live_view *v, const struct session *s)
 	wake_screen(v);
 }
 
+bool live_view_left(struct live_view *v)
+{
+	return over(v);
+}
+
 void live_view_wait(struct live_view *v)
 {
 	while (!over(v) && !signals_end_asked())
@@ -403,6 +410,7 @@ struct mt_error *live_view_end(struct live_view *v, bool *stuck_ret)
 	pthread_cond_signal(&v->asked);
 	pthread_mutex_unlock(&v->lock);
 	wake_screen(v);
+	sigaction(SIGTSTP, &v->suspend, NULL);
 	struct timespec until = after(LEAVE_NS);
 	if (pthread_clockjoin_np(v->screen, NULL, CLOCK_MONOTONIC, &until)) {
 		*stuck_ret = true;

@@ -3,7 +3,7 @@
  *
  *	live_view_begin(&session, &view)	after session_arm()
  *	live_view_turn(view, &session)		after each session_turn(); true: the person leaves
- *	live_view_over(view, "why")		nothing more will be recorded; the last of it is shown
+ *	live_view_over(view, &session)		nothing more will be recorded; the last of it is shown
  *	live_view_end(view)			gives the terminal back
  *
  * Three threads, so that none waits for the next: the caller's drains the rings and writes the capture;
@@ -20,7 +20,9 @@ struct live_view;
 struct mt_error *live_view_begin(const struct session *s, struct live_view **ret) MT_MUST_CHECK;
 bool live_view_turn(struct live_view *v, const struct session *s);
 void live_view_over(struct live_view *v, const struct session *s);
-/* Waits until the person leaves, or a signal asks for the end. */
+/* The person leaves, or left; also after live_view_over(). */
+bool live_view_left(struct live_view *v);
+/* Waits for that, or for a signal that asks for the end. */
 void live_view_wait(struct live_view *v);
 /* The error of either thread is returned. *stuck_ret: the terminal takes nothing, and nobody should
  * write to it. Frees, except then. */

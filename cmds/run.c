@@ -5,6 +5,7 @@
 #include "cmds/child.h"
 #include "cmds/command.h"
 #include "cmds/family.h"
+#include "cmds/run_live.h"
 #include "cmds/session.h"
 #include "cmds/signals.h"
 #include "cmds/start.h"
@@ -21,10 +22,13 @@
 
 struct run_args {
 	struct session_options session;
+	bool live;
 	const char *code, *module;
 	char **rest;
 	int rest_count;
 };
+
+enum { KEY_LIVE = 0x100 };
 
 static error_t parse_arg(int key, char *arg, struct argp_state *state)
 {
@@ -32,6 +36,9 @@ static error_t parse_arg(int key, char *arg, struct argp_state *state)
 	switch (key) {
 	case ARGP_KEY_INIT:
 		state->child_inputs[0] = &a->session;
+		return 0;
+	case KEY_LIVE:
+		a->live = true;
 		return 0;
 	case 'c':
 	case 'm':
@@ -55,6 +62,7 @@ static error_t parse_arg(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp_option rows[] = {
+	{ "live", KEY_LIVE, NULL, 0, "show on the terminal what is recorded, and then what the program wrote", 0 },
 	{ "module", 'm', "MODULE", 0, "run a Python module: python3 -m MODULE ARGS", 0 },
 	{ "code", 'c', "CODE", 0, "run Python code: python3 -c CODE ARGS", 0 },
 	{ 0 },
@@ -97,8 +105,8 @@ static char **program_argv(const struct run_args *a)
 
 /* The program became another one: wrapper scripts and interpreter shims do that before the real
  * work begins. The capture begins anew; where the new program cannot be traced the old one stays. */
-static struct mt_error *follow_exec(struct session *s, struct child *child,
-				    const struct session_options *options)
+struct mt_error *run_follow_exec(struct session *s, struct child *child,
+				 const struct session_options *options)
 {
 	struct session next;
 	session_drop(s, false);
@@ -111,7 +119,7 @@ static struct mt_error *follow_exec(struct session *s, struct child *child,
 }
 
 /* The capture goes on: what ends it is the program's answer. */
-static void forward_signals(struct child *child)
+void run_forward_signals(struct child *child)
 {
 	for (int sig; (sig = signals_take());)
 		if (sig != SIGINT)	/* the terminal gives SIGINT to the program by itself */
@@ -131,12 +139,12 @@ static struct mt_error *run_loop(struct session *s, struct child *child,
 	while (child->state != CHILD_ENDED) {
 		child_poll(child);
 		if (child->state == CHILD_EXECED) {
-			struct mt_error *err = follow_exec(s, child, options);
+			struct mt_error *err = run_follow_exec(s, child, options);
 			if (err)
 				return err;
 			continue;
 		}
-		forward_signals(child);
+		run_forward_signals(child);
 		if (!s->t) {		/* the capture is over, the program goes on */
 			child_wait(child, TURN_MS * 3);
 			continue;
@@ -163,21 +171,21 @@ static void run_family(struct session *s, struct family *family, struct child *c
 	child_let_go(child);
 	do {
 		child_poll(child);
-		forward_signals(child);
+		run_forward_signals(child);
 		session_turn(s, FAMILY_TURN_MS);
 		family_turn(family);
 	} while (s->end == SESSION_GOES_ON);
 	stop = s->end != SESSION_EXIT && s->end != SESSION_EXEC;
 	close_and_tell(s, exit_code);
 	while (child->state != CHILD_ENDED && !stop) {
-		forward_signals(child);
+		run_forward_signals(child);
 		family_turn(family);
 		child_wait(child, FAMILY_TURN_MS);
 	}
 	family_end(family, stop);
 	session_drop(s, false);
 	while (child->state != CHILD_ENDED) {
-		forward_signals(child);
+		run_forward_signals(child);
 		child_wait(child, TURN_MS * 3);
 	}
 }
@@ -199,16 +207,31 @@ static int child_exit_code(const struct child *child)
 	return 128 + sig;
 }
 
-static struct mt_error *start_traced(struct child *child, char **argv, struct session *s,
-				     const struct session_options *options)
+static struct mt_error *start_traced(struct child *child, char **argv, const int *streams,
+				     struct session *s, const struct session_options *options)
 {
-	struct mt_error *err = child_start(child, argv);
+	struct mt_error *err = child_start(child, argv, streams);
 	if (!err)
 		err = child_run_to_entry(child);
 	if (!err && child->state == CHILD_AT_ENTRY)
 		err = session_start(s, child->pid, options, false);
 	if (err)
 		child_kill(child);
+	return err;
+}
+
+/* With the error of what went before, or else its own. */
+static struct mt_error *close_session(struct session *s, struct mt_error *err, int *exit_code)
+{
+	if (!s->t)
+		return err;
+	if (s->end == SESSION_GOES_ON || s->end == SESSION_EXEC)	/* gone either way */
+		s->end = SESSION_EXIT;
+	struct mt_error *close_err = session_close(s, exit_code);
+	session_drop(s, false);
+	if (!err)
+		return close_err;
+	mt_error_destroy(close_err);
 	return err;
 }
 
@@ -225,32 +248,33 @@ struct mt_error *cmd_run(int argc, char **argv, int *exit_code_ret)
 	struct session s = { 0 };
 	struct child child = { 0 };
 	struct family family = { 0 };
-	err = start_traced(&child, program, &s, &args.session);
+	struct run_live live = { .s = &s, .child = &child, .options = &args.session,
+				 .exit_code = exit_code_ret };
+	err = args.live ? run_live_prepare(&live, &args.session) : NULL;
+	if (!err)
+		err = start_traced(&child, program, args.live ? live.streams : NULL, &s, &args.session);
 	if (err)
 		return err;
 	if (s.t)
 		family_begin(&family, &s);
 	if (family.page)
 		run_family(&s, &family, &child, exit_code_ret);
+	else if (args.live)
+		err = run_live(&live);
 	else
 		err = run_loop(&s, &child, &args.session, exit_code_ret);
-	if (s.t) {
-		if (s.end == SESSION_GOES_ON || s.end == SESSION_EXEC)	/* gone either way */
-			s.end = SESSION_EXIT;
-		struct mt_error *close_err = session_close(&s, exit_code_ret);
-		session_drop(&s, false);
-		if (!err)
-			err = close_err;
-		else
-			mt_error_destroy(close_err);
-	}
+	err = close_session(&s, err, exit_code_ret);
 	if (err) {
 		cmd_print_error(err);
 		mt_error_destroy(err);
 		child_let_go(&child);
-		while (child.state != CHILD_ENDED)
-			child_wait(&child, 1000);
 	}
+	if (args.live)
+		run_live_rest(&live);
+	while (child.state != CHILD_ENDED)
+		child_wait(&child, 1000);
+	if (live.stuck)		/* a word to the terminal would keep us here */
+		_exit(WIFEXITED(child.status) ? WEXITSTATUS(child.status) : 128 + WTERMSIG(child.status));
 	*exit_code_ret = child_exit_code(&child);
 	return NULL;
 }

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# tests/e2e/test_live.py - `memtrace live` and `attach --live`: numbers, keys, every way to leave, and that
-# the terminal never slows the process.
+# tests/e2e/test_live.py - `memtrace live`, `attach --live`, `run --live`: numbers, keys, every way to leave, and
+# that the terminal never slows the process.
 # Knows: what stands where on the screen. Does not know: how it is drawn.
 # Run by tests/run.py.
 import contextlib
@@ -187,6 +187,7 @@ class Live(unittest.TestCase):
             target.send("\n")
             self.assertEqual(target.wait(), 0)
             term.wait("process ended")
+            term.wait("Alive now: ")             # keys of a page wait for none
             term.keys("v")
             term.wait("All allocations: ")
             term.wait("growing")                 # what was recorded is all there
@@ -262,6 +263,142 @@ class Live(unittest.TestCase):
             term.keys("q")
             self.assertEqual(term.wait_end(), 0)
             self.assert_clean(target)
+
+
+# Holds what its name says, says how far it is, and how it was told to end.
+RUN = """
+import signal, sys, time
+signal.signal(signal.SIGINT, lambda *a: (print("told", flush=True), sys.exit(7)))
+keep = []
+def growing(): keep.append(bytearray(200000))
+for i in range(100): growing()
+print("said before", repr(sys.stdin.read()), flush=True)
+sys.stderr.write("complaint\\n")
+MORE
+"""
+
+
+class RunLive(unittest.TestCase):
+    """memtrace run --live: one terminal for the program and the view."""
+
+    def setUp(self):
+        self.scope = harness.tmpdir()
+        self.tmp = self.scope.__enter__()
+        self.cap = self.tmp / "cap.bin"
+
+    def tearDown(self):
+        self.scope.__exit__(None, None, None)
+
+    @contextlib.contextmanager
+    def run_live(self, more, *options, program=None, **kwargs):
+        argv = [harness.MEMTRACE, "run", "--live", "-o", self.cap, *options, "--",
+                *(program or [harness.PYTHON, "-c", RUN.replace("MORE", more)])]
+        with terminal.Terminal(argv, **{"columns": 120, "rows": 40, **kwargs}) as term:
+            yield term
+
+    def folded_names(self):
+        return {f for row, _ in harness.folded(self.cap, "--view", "allocated") for f in row}
+
+    def test_program_ends(self):
+        with self.run_live("time.sleep(1.5); sys.exit(5)") as term:
+            term.wait("growing")
+            self.assertNotIn("said before", term.text())
+            term.wait("process ended")
+            self.assertNotIn("said before", term.text())
+            term.keys("q")
+            self.assertEqual(term.wait_end(), 5)             # the program's
+            term.wait(r"^said before ''$")                   # its input was empty
+            self.assertRegex(term.errors(), r"complaint\nmemtrace: .*events in .*\(exit\)\nnext: ")
+        self.assertTrue(any(name.startswith("growing") for name in self.folded_names()))
+
+    def test_leave_while_it_runs(self):
+        more = "for i in range(1000): print('line', i, flush=True); time.sleep(0.05)"
+        with self.run_live(more) as term:
+            term.wait("growing")
+            term.keys("q")
+            term.wait(r"^line \d+$")                        # it goes on, seen
+            self.assertIn("said before", term.tmux("capture-pane", "-p", "-t", "t", "-S", "-"))
+            first = int(re.findall(r"^line (\d+)$", term.text(), re.M)[-1])
+            term.wait(rf"^line {first + 20}$")
+            self.assertIn("(interrupt)", term.errors())
+            [program] = children_of(term.program_pid())
+            self.assertEqual(harness.memtrace("status", program).code, 0)
+            self.assertEqual(harness.maps_clean(program), [])
+            term.keys("C-c")                                 # the program's
+            self.assertEqual(term.wait_end(), 7)
+            term.wait("told$")
+
+    def test_interrupt(self):
+        with self.run_live("time.sleep(100)") as term:
+            term.wait("growing")
+            term.keys("C-c")
+            self.assertEqual(term.wait_end(), 7)
+            term.wait("told$")
+            self.assertIn("(exit)", term.errors())
+
+    def test_killed_by_a_signal(self):
+        with self.run_live("import os; time.sleep(1); os.kill(os.getpid(), signal.SIGKILL)") as term:
+            term.wait("process ended")
+            term.keys("q")
+            self.assertEqual(term.wait_end(), 128 + signal.SIGKILL)
+
+    def test_duration_over_and_program_goes_on(self):
+        with self.run_live("time.sleep(4); print('late')", "-d", "1s") as term:
+            term.wait("the time is over")
+            [program] = children_of(term.program_pid())
+            harness.wait_for(lambda: not session.armed(program))
+            term.keys("q")
+            self.assertEqual(term.wait_end(), 0)
+            term.wait("^late$")
+
+    def test_much_output_is_kept_to_the_end_of_it(self):
+        code = "for i in range(200000): print('number', i)\nprint('all', flush=True); time.sleep(2)"
+        with self.run_live(code) as term:
+            term.wait("process ended")
+            term.keys("q")
+            self.assertEqual(term.wait_end(), 0)
+            term.wait("^all$")
+            self.assertRegex(term.errors(), r"the first [\d.]+ MiB of what the program wrote are not shown")
+            lines = re.findall(r"^number \d+$", term.tmux("capture-pane", "-p", "-t", "t", "-S", "-"), re.M)
+            self.assertEqual(lines[-1], "number 199999")
+            self.assertGreater(len(lines), 1000)
+
+    def test_program_becomes_another(self):
+        code = RUN.replace("MORE", "time.sleep(2)")
+        with self.run_live(None, program=["sh", "-c", 'echo shell; sleep 0.2; exec "$@"', "sh",
+                                          harness.PYTHON, "-c", code]) as term:
+            term.wait("growing")
+            term.wait("process ended")
+            term.keys("q")
+            self.assertEqual(term.wait_end(), 0)
+            term.wait("^said before")
+            term.wait("^shell$")
+        self.assertTrue(any(name.startswith("growing") for name in self.folded_names()))
+
+    def test_refusals(self):
+        result = harness.memtrace("run", "--live", "-o", self.cap, "--", "true", check=1)
+        self.assertIn("standard input and output are no terminal", result.err)
+        with self.run_live("", "-F") as term:
+            self.assertEqual(term.wait_end(), 2)
+            self.assertIn("leave --follow-fork out", term.errors())
+        with self.run_live("", program=["/no/such/program"]) as term:
+            self.assertEqual(term.wait_end(), 1)
+            self.assertIn("cannot run '/no/such/program'", term.errors())
+        self.assertFalse(self.cap.exists())
+
+    def test_terminal_closed(self):
+        with self.run_live("time.sleep(100)") as term:
+            term.wait("growing")
+            pid = term.program_pid()
+            [program] = children_of(pid)
+        # The terminal's end ends the program, as ever, and memtrace with it.
+        harness.wait_for(lambda: harness.proc_state(program) in (None, "Z"))
+        harness.wait_for(lambda: harness.proc_state(pid) in (None, "Z"))
+
+
+def children_of(pid):
+    with open(f"/proc/{pid}/task/{pid}/children") as f:
+        return [int(word) for word in f.read().split()]
 
 
 if __name__ == "__main__":
