@@ -61,6 +61,9 @@ struct mt_error *cmd_parse_args(const struct argp *argp, int argc, char **argv, 
 				void *input) MT_MUST_CHECK;
 /* A warning or note on stderr, "memtrace: ...". */
 void cmd_note(const char *fmt, ...) MT_PRINTF(1, 2);
+struct symbolizer;
+/* A warning about debuginfod servers that did not do, if any; true: none should be asked again. */
+bool cmd_warn_servers(const struct symbolizer *s);
 /* Prints the error (and hint) without ending it. */
 void cmd_print_error(const struct mt_error *err);
 /* A decimal process id. */

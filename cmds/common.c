@@ -4,6 +4,9 @@
  * Called by cmds/; calls base/ and libc. */
 #include "cmds/command.h"
 
+#include "base/cleanup.h"
+#include "symbolize/symbolize.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <langinfo.h>
@@ -51,6 +54,15 @@ void cmd_note(const char *fmt, ...)
 	vfprintf(stderr, fmt, ap);
 	fputc('\n', stderr);
 	va_end(ap);
+}
+
+bool cmd_warn_servers(const struct symbolizer *s)
+{
+	bool dead;
+	auto_free char *text = symbolizer_servers(s, &dead);
+	if (text)
+		cmd_note("warning: %s", text);
+	return dead;
 }
 
 void cmd_print_error(const struct mt_error *err)

@@ -268,6 +268,7 @@ static struct mt_error *resolve(struct open_args *args, struct report *r)
 		return err;
 	err = symbolizer_resolve(r->sym, cmd_progress, (void *)"symbols");
 	cmd_progress_end();
+	args->no_debuginfod |= cmd_warn_servers(r->sym);
 	if (!err && !capture_has_symbols(r->cap) && !args->no_native)
 		say_resolved(r);
 	return err;

@@ -518,6 +518,8 @@ static struct mt_error *show(struct stacks *s)
 	if (!err)
 		err = symbolizer_resolve(sym, cmd_progress, (void *)"symbols");
 	cmd_progress_end();
+	if (sym)
+		cmd_warn_servers(sym);
 	if (!err)
 		err = print_all(s, sym);
 	if (!err)

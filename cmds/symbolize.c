@@ -185,6 +185,8 @@ static struct mt_error *symbolize(struct symbolize_args *a)
 	if (!err)
 		err = symbolizer_resolve(s, cmd_progress, (void *)"symbolizing");
 	cmd_progress_end();
+	if (s)
+		cmd_warn_servers(s);
 	if (!err && capture_damage(cap))
 		cmd_note("'%s' is %s; what is whole was symbolized", a->file, capture_damage(cap));
 	if (!err)

@@ -8,6 +8,8 @@
 
 #include <elfutils/libdwelf.h>
 #include <fcntl.h>
+#include <gelf.h>
+#include <string.h>
 #include <sys/stat.h>
 
 static Elf *begin_elf(int fd)
@@ -54,6 +56,43 @@ size_t elf_file_build_id(const struct elf_file *f, const uint8_t **ret)
 	ssize_t size = dwelf_elf_gnu_build_id(f->elf, &id);
 	*ret = id;
 	return size > 0 ? (size_t)size : 0;
+}
+
+bool elf_file_has_section(const struct elf_file *f, const char *name)
+{
+	size_t strings;
+	Elf_Scn *scn = NULL;
+	if (!f->elf || elf_getshdrstrndx(f->elf, &strings))
+		return false;
+	while ((scn = elf_nextscn(f->elf, scn))) {
+		GElf_Shdr shdr;
+		const char *s = gelf_getshdr(scn, &shdr) ?
+				elf_strptr(f->elf, strings, shdr.sh_name) : NULL;
+		if (s && !strcmp(s, name) && shdr.sh_type != SHT_NOBITS)
+			return true;
+	}
+	return false;
+}
+
+bool elf_file_is_whole(const struct elf_file *f)
+{
+	size_t size = 0;
+	Elf_Scn *scn = NULL;
+	GElf_Ehdr ehdr;
+	if (!gelf_getehdr(f->elf, &ehdr) || !elf_rawfile(f->elf, &size))
+		return false;
+	if (ehdr.e_shoff && !elf_nextscn(f->elf, NULL))
+		return false;		/* libelf shows a table beyond the end as none */
+	while ((scn = elf_nextscn(f->elf, scn))) {
+		GElf_Shdr shdr;
+		if (!gelf_getshdr(scn, &shdr))
+			return false;
+		if (shdr.sh_type == SHT_NOBITS)
+			continue;
+		if (shdr.sh_offset > size || shdr.sh_size > size - shdr.sh_offset)
+			return false;
+	}
+	return true;
 }
 
 void put_hex(struct mt_buf *buf, const uint8_t *bytes, size_t size)

@@ -25,6 +25,10 @@ void elf_file_close(struct elf_file *f);	/* one that is not open is accepted */
 
 /* The GNU build-id, borrowed from the file; size 0: none. */
 size_t elf_file_build_id(const struct elf_file *f, const uint8_t **ret);
+/* Whether a section of that name is there and has contents. */
+bool elf_file_has_section(const struct elf_file *f, const char *name);
+/* Whether all that its section table names lies in the file. */
+bool elf_file_is_whole(const struct elf_file *f);
 /* Appends bytes as hexadecimal digits. */
 void put_hex(struct mt_buf *buf, const uint8_t *bytes, size_t size);
 

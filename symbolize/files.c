@@ -161,20 +161,6 @@ static bool next_place(const struct file_search *s, size_t *pos, struct place *r
 	return true;
 }
 
-static bool try_debuginfod(struct file_search *s, bool debuginfo, const struct wanted *w,
-			   struct elf_file *f, enum file_found *state)
-{
-	if (!s->debuginfod || !w->build_id_size)
-		return false;
-	if (!s->client && !(s->client = debuginfod_open())) {
-		s->debuginfod = false;
-		return false;
-	}
-	char *path = NULL;
-	int fd = debuginfod_find(s->client, debuginfo, w->build_id, w->build_id_size, &path);
-	return fd >= 0 && try_path(w, path, fd, f, state);
-}
-
 /* The path of a mapped file as maps shows it: a replaced or removed one has " (deleted)". */
 static char *clean_path(const char *path)
 {
@@ -226,7 +212,6 @@ enum file_found find_module_file(struct file_search *s, const struct capture_mod
 		    try_path(&w, format_path("%s/%s", p.dir, base_name(path)), -1, f, &state))
 			return state;
 	}
-	try_debuginfod(s, false, &w, f, &state);
 	return state;
 }
 
@@ -284,10 +269,49 @@ enum file_found find_debug_file(struct file_search *s, const struct capture_modu
 		if (try_path(&w, build_id_path(p.root, p.dir, &w, ".debug"), -1, f, &state) ||
 		    (named && try_names(&w, &p, path, link, f, &state)))
 			return state;
-	if (link && try_beside(&w, main, link, f, &state))
-		return state;
-	try_debuginfod(s, true, &w, f, &state);
+	if (link)
+		try_beside(&w, main, link, f, &state);
 	return state;
+}
+
+/* ---- from servers ---- */
+
+static bool fetch(struct file_search *s, bool debuginfo, const struct wanted *w, const char *name,
+		  struct elf_file *f)
+{
+	enum file_found state = FILE_MISSING;
+	if (!s->debuginfod || !w->build_id_size)
+		return false;
+	if (!s->client && !(s->client = debuginfod_open())) {
+		s->debuginfod = false;
+		return false;
+	}
+	char *path = NULL;
+	int fd = debuginfod_find(s->client, debuginfo, w->build_id, w->build_id_size, name, &path);
+	if (fd < 0)
+		return false;
+	auto_free char *copy = path ? strdup(path) : NULL;
+	if (try_path(w, path, fd, f, &state) && elf_file_is_whole(f))
+		return true;
+	elf_file_close(f);
+	debuginfod_unusable(s->client, name, copy ? copy : "");
+	return false;
+}
+
+bool fetch_module_file(struct file_search *s, const struct capture_module *m, bool debuginfo,
+		       const struct elf_file *main, struct elf_file *f)
+{
+	struct wanted w = { .build_id = m->build_id, .build_id_size = m->build_id_size,
+			    .is_debug = debuginfo, .machine = s->machine };
+	if (main && !w.build_id_size)
+		w.build_id_size = elf_file_build_id(main, &w.build_id);
+	auto_free char *path = clean_path(m->path ? m->path : "");
+	return path && fetch(s, debuginfo, &w, base_name(path), f);
+}
+
+char *file_search_warning(const struct file_search *s, bool *dead_ret)
+{
+	return debuginfod_warning(s->client, dead_ret);
 }
 
 enum file_found find_alt_file(struct file_search *s, const struct elf_file *debug, const char *name,
@@ -302,6 +326,5 @@ enum file_found find_alt_file(struct file_search *s, const struct elf_file *debu
 	int dir_len = *name == '/' ? 0 : (int)(base_name(debug->path) - debug->path);
 	if (try_path(&w, format_path("%.*s%s", dir_len, debug->path, name), -1, f, &state))
 		return state;
-	try_debuginfod(s, true, &w, f, &state);
-	return state;
+	return fetch(s, true, &w, base_name(name), f) ? FILE_FOUND : state;
 }

@@ -16,6 +16,11 @@ static Dwarf *open_dwarf(const struct elf_file *f)
 	return f->elf ? dwarf_begin_elf(f->elf, DWARF_C_READ, NULL) : NULL;
 }
 
+static bool has_dwarf(const struct elf_file *f)
+{
+	return elf_file_has_section(f, ".debug_info") || elf_file_has_section(f, ".zdebug_info");
+}
+
 /* dwz moves what several files share into one more file. */
 static void open_alt(struct file_search *search, struct native_module *m, const struct elf_file *of)
 {
@@ -47,18 +52,30 @@ static struct mt_error *open_index(struct file_search *search, struct native_mod
 	return err;
 }
 
+/* The module's files; true when the only one there is of another build. Servers are asked for
+ * debug information that is not here, and for the file itself when that is all that is left. */
+static bool find_files(struct file_search *search, const struct capture_module *module,
+		       struct native_module *m)
+{
+	enum file_found found = find_module_file(search, module, &m->main);
+	if (found != FILE_FOUND)
+		elf_file_close(&m->main);
+	const struct elf_file *main = m->main.elf ? &m->main : NULL;
+	if (find_debug_file(search, module, main, &m->debug) != FILE_FOUND)
+		elf_file_close(&m->debug);
+	if (!m->debug.elf && !has_dwarf(&m->main))
+		fetch_module_file(search, module, true, main, &m->debug);
+	if (!m->debug.elf && !m->main.elf)
+		fetch_module_file(search, module, false, NULL, &m->main);
+	return found == FILE_OTHER_BUILD;
+}
+
 struct mt_error *native_module_open(struct file_search *search, const struct capture_module *module,
 				    struct string_pool *pool, struct native_module *ret)
 {
 	struct native_module m = { .main = ELF_FILE_INIT, .debug = ELF_FILE_INIT,
 				   .alt = ELF_FILE_INIT };
-	enum file_found found = find_module_file(search, module, &m.main);
-	bool other = found == FILE_OTHER_BUILD;
-	if (found != FILE_FOUND)
-		elf_file_close(&m.main);
-	if (find_debug_file(search, module, found == FILE_FOUND ? &m.main : NULL, &m.debug) != FILE_FOUND)
-		elf_file_close(&m.debug);
-	if (other && !m.debug.elf)
+	if (find_files(search, module, &m) && !m.main.elf && !m.debug.elf)
 		m.status = CAPTURE_SYMBOLS_MISMATCH;
 	if (m.main.elf || m.debug.elf) {
 		m.status = CAPTURE_SYMBOLS_TABLE;

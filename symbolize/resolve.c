@@ -261,6 +261,11 @@ const char *const *symbolizer_notes(const struct symbolizer *s, size_t *count_re
 	return (const char *const *)s->notes.items;
 }
 
+char *symbolizer_servers(const struct symbolizer *s, bool *dead_ret)
+{
+	return file_search_warning(&s->search, dead_ret);
+}
+
 void symbolizer_counts(const struct symbolizer *s, uint32_t *frames_ret, uint32_t *named_ret,
 		       uint32_t *lined_ret)
 {

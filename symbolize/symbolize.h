@@ -64,6 +64,9 @@ struct mt_error *symbolizer_resolve(struct symbolizer *s, void (*progress)(doubl
 struct mt_error *symbolizer_grow(struct symbolizer *s) MT_MUST_CHECK;
 /* "libfoo.so.1: no debug information and no symbols; names are addresses" and the like. */
 const char *const *symbolizer_notes(const struct symbolizer *s, size_t *count_ret);
+/* What has to be said about debuginfod servers, in one line that the caller frees; NULL: nothing.
+ * dead_ret: nobody answers, so that another symbolizer should not ask. */
+char *symbolizer_servers(const struct symbolizer *s, bool *dead_ret);
 /* Counts for the closing line: native frames, those with a function name, those with a line. */
 void symbolizer_counts(const struct symbolizer *s, uint32_t *frames_ret, uint32_t *named_ret,
 		       uint32_t *lined_ret);

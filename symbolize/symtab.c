@@ -113,22 +113,6 @@ static bool load_type(struct load *l, const struct elf_file *f, uint32_t type)
 	return true;
 }
 
-static bool has_section(const struct elf_file *f, const char *name)
-{
-	size_t strings;
-	Elf_Scn *scn = NULL;
-	if (elf_getshdrstrndx(f->elf, &strings))
-		return false;
-	while ((scn = elf_nextscn(f->elf, scn))) {
-		GElf_Shdr shdr;
-		const char *s = gelf_getshdr(scn, &shdr) ?
-				elf_strptr(f->elf, strings, shdr.sh_name) : NULL;
-		if (s && !strcmp(s, name))
-			return true;
-	}
-	return false;
-}
-
 static int find_no_debuginfo(Dwfl_Module *mod, void **user, const char *name, Dwarf_Addr base,
 			     const char *file, const char *link, GElf_Word crc, char **path)
 {
@@ -153,7 +137,7 @@ static const Dwfl_Callbacks callbacks = {
  * unpacks it beside .dynsym. */
 static bool load_debugdata(struct load *l, const struct elf_file *f)
 {
-	if (!f || !has_section(f, ".gnu_debugdata"))
+	if (!f || !elf_file_has_section(f, ".gnu_debugdata"))
 		return true;
 	Dwfl *dwfl = l->t->dwfl = dwfl_begin(&callbacks);
 	int fd = dwfl ? fcntl(f->fd, F_DUPFD_CLOEXEC, 3) : -1;
