@@ -23,6 +23,7 @@ enum capture_feature {		/* bits a reader must know are in the low half */
 	CAPTURE_FEATURE_SYMBOLS = 1 << 2,
 	CAPTURE_FEATURE_SAMPLED = 1 << 3,	/* numbers are wrong without the weights */
 	CAPTURE_FEATURE_PYMALLOC = 1 << 4,	/* has events of Python's own allocators */
+	CAPTURE_FEATURE_AGGREGATED = 1 << 5,	/* has no events: sums of them, see ROWS below */
 };
 
 struct capture_file_header {
@@ -51,6 +52,9 @@ enum capture_block_type {
 	CAPTURE_BLOCK_INDEX,
 	CAPTURE_BLOCK_COLUMNS,		/* frames, nodes, stacks, and events by columns */
 	CAPTURE_BLOCK_JIT,		/* names of code that the process compiled while it ran */
+	CAPTURE_BLOCK_ROWS,		/* of an aggregated capture: sums of stacks that changed */
+	CAPTURE_BLOCK_LIVES,		/* what was live when */
+	CAPTURE_BLOCK_TOTALS,		/* the blocks of both before it are whole */
 };
 
 #define CAPTURE_BLOCK_MAGIC 0x4b4c424du	/* "MBLK" */
@@ -151,6 +155,89 @@ enum capture_record {
 #define CAPTURE_COUNTER_NESTED	 "nested"
 #define CAPTURE_COUNTER_WAITS	 "waits"
 #define CAPTURE_COUNTER_WAIT_TICKS "wait_ticks"
+
+/* An aggregated capture has COLUMNS blocks without events and, every second or so in which something
+ * happened, any number of ROWS blocks, sometimes a LIVES block, and a TOTALS block. What follows the last TOTALS block
+ * does not count. All three consist of tables of numbers: columns, rows, then column by column a
+ * varint for each row; of the first column zigzag differences. A reader takes the columns that it
+ * knows and that are there. Values are absolute: a row or LIVES block overrides the ones before, so
+ * that a lost block spoils nothing that comes again.
+ *
+ * ROWS: one table, enum capture_row_column. A row is what one thread allocated with one function
+ * from one stack.
+ *
+ * LIVES: a table of one row, enum capture_lives_column; memory over time (enum
+ * capture_point_column); the instants (enum capture_instant_column), of each the highest moment of
+ * one slot of time; the entries (enum capture_life_column): bytes and blocks of a row that were first
+ * seen live at one instant and first seen gone at another (analysis/temporal.h). Numbers of instants
+ * that do not exist yet mean after the last one.
+ *
+ * TOTALS: a table of one row, enum capture_total_column; per kind of event (enum capture_kind_column);
+ * allocations by bit width of the size (enum capture_class_column). */
+enum capture_row_column {
+	CAPTURE_ROW_ID,			/* 0, 1, ... */
+	CAPTURE_ROW_STACK,
+	CAPTURE_ROW_THREAD,		/* index; 0: of the threads after the first few thousand */
+	CAPTURE_ROW_KIND,		/* enum wire_record */
+	CAPTURE_ROW_ALLOCATED_BYTES,
+	CAPTURE_ROW_ALLOCATED_COUNT,
+	CAPTURE_ROW_TEMPORARY_BYTES,	/* released before the second further allocation of the thread */
+	CAPTURE_ROW_TEMPORARY_COUNT,
+	CAPTURE_ROW_LIVE_BYTES,
+	CAPTURE_ROW_LIVE_COUNT,
+	CAPTURE_ROW_PEAK_BYTES,		/* when the number of maxima was PEAK_EPOCH; when it is ... */
+	CAPTURE_ROW_PEAK_COUNT,
+	CAPTURE_ROW_PEAK_EPOCH,		/* ... higher by now, the live ones were live at the peak */
+	CAPTURE_ROW_RELEASED,		/* blocks */
+	CAPTURE_ROW_LIVED_MS,		/* lives of released blocks, added up */
+	CAPTURE_ROW_LONGEST_MS,		/* the longest of them */
+	CAPTURE_ROW_COLUMNS,
+};
+
+enum capture_lives_column { CAPTURE_LIVES_SLOT_MS, CAPTURE_LIVES_START_TICKS, CAPTURE_LIVES_COLUMNS };
+enum capture_point_column { CAPTURE_POINT_TICKS, CAPTURE_POINT_HEAP, CAPTURE_POINT_COLUMNS };
+enum capture_instant_column {
+	CAPTURE_INSTANT_TICKS,
+	CAPTURE_INSTANT_HEAP,
+	CAPTURE_INSTANT_SLOT,
+	CAPTURE_INSTANT_COLUMNS,
+};
+
+enum capture_life_column {
+	CAPTURE_LIFE_ROW,
+	CAPTURE_LIFE_BORN,
+	CAPTURE_LIFE_GONE,		/* CAPTURE_LIFE_NEVER: still live */
+	CAPTURE_LIFE_BYTES,
+	CAPTURE_LIFE_COUNT,
+	CAPTURE_LIFE_COLUMNS,
+};
+
+#define CAPTURE_LIFE_NEVER 511u
+
+enum capture_total_column {
+	CAPTURE_TOTAL_ROWS,		/* 1 + the highest row id */
+	CAPTURE_TOTAL_EVENTS,
+	CAPTURE_TOTAL_ALLOCATIONS,
+	CAPTURE_TOTAL_RELEASES,
+	CAPTURE_TOTAL_UNKNOWN_RELEASES,	/* of blocks from before the capture */
+	CAPTURE_TOTAL_FIRST_TICKS,
+	CAPTURE_TOTAL_LAST_TICKS,
+	CAPTURE_TOTAL_PEAK_TICKS,
+	CAPTURE_TOTAL_PEAK_EPOCH,
+	CAPTURE_TOTAL_HEAP,		/* live bytes */
+	CAPTURE_TOTAL_MIN_SIZE,
+	CAPTURE_TOTAL_MAX_SIZE,
+	CAPTURE_TOTAL_COLUMNS,
+};
+
+enum capture_kind_column {
+	CAPTURE_KIND_KIND,
+	CAPTURE_KIND_COUNT,
+	CAPTURE_KIND_BYTES,
+	CAPTURE_KIND_COLUMNS,
+};
+
+enum capture_class_column { CAPTURE_CLASS_WIDTH, CAPTURE_CLASS_COUNT, CAPTURE_CLASS_COLUMNS };
 
 /* JIT payload: count, then per address of a native frame without a module: address, flags (enum
  * capture_jit_flags), name (length, bytes) as the runtime's perf map or jitdump has it.

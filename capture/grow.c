@@ -37,7 +37,7 @@ static struct mt_error *take_block(struct capture *cap, struct block_reader *rea
 	size_t size;
 	if (ref->type == CAPTURE_BLOCK_EVENTS || ref->type == CAPTURE_BLOCK_COLUMNS)
 		return mt_array_push(&cap->blocks, *ref) ? NULL : &mt_enomem;	/* for passes */
-	if (ref->type == CAPTURE_BLOCK_INDEX)
+	if (!capture_block_is_side(ref->type))
 		return NULL;
 	struct mt_error *err = block_reader_unpack(reader, cap, ref, &raw, &size);
 	return err || !raw ? err : capture_load_block(cap, ref, raw, size);

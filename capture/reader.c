@@ -69,7 +69,8 @@ static struct mt_error *check_version(const struct capture *cap)
 {
 	const struct capture_file_header *h = &cap->header;
 	uint32_t known = CAPTURE_FEATURE_NATIVE | CAPTURE_FEATURE_PYTHON | CAPTURE_FEATURE_SYMBOLS |
-			 CAPTURE_FEATURE_SAMPLED | CAPTURE_FEATURE_PYMALLOC;
+			 CAPTURE_FEATURE_SAMPLED | CAPTURE_FEATURE_PYMALLOC |
+			 CAPTURE_FEATURE_AGGREGATED;
 	if (h->min_reader > CAPTURE_VERSION || (h->features & 0xffff & ~known))
 		return mt_error_hint(mt_error_create(MT_ERROR_OTHER,
 				"'%s' was made by a newer memtrace (format %u, this one reads up to %u)",
@@ -116,7 +117,15 @@ static struct mt_error *open_file(struct capture *cap, const char *path)
 	return NULL;
 }
 
-/* Everything but events; those are read pass by pass. */
+/* Of everything else there is one truth, which is loaded. */
+bool capture_block_is_side(uint8_t type)
+{
+	return type != CAPTURE_BLOCK_EVENTS && type != CAPTURE_BLOCK_COLUMNS &&
+	       type != CAPTURE_BLOCK_INDEX && type != CAPTURE_BLOCK_ROWS &&
+	       type != CAPTURE_BLOCK_LIVES && type != CAPTURE_BLOCK_TOTALS;
+}
+
+/* Everything but events, which are read pass by pass, and their sums. */
 static struct mt_error *load_sides(struct capture *cap)
 {
 	struct block_reader reader = { 0 };
@@ -125,8 +134,7 @@ static struct mt_error *load_sides(struct capture *cap)
 		struct block_ref *ref = &cap->blocks.items[i];
 		const uint8_t *raw;
 		size_t size;
-		if (ref->type == CAPTURE_BLOCK_EVENTS || ref->type == CAPTURE_BLOCK_COLUMNS ||
-		    ref->type == CAPTURE_BLOCK_INDEX)
+		if (!capture_block_is_side(ref->type))
 			continue;
 		err = block_reader_unpack(&reader, cap, ref, &raw, &size);
 		if (!err && raw)
@@ -331,6 +339,30 @@ enum capture_block_type capture_block(const struct capture *cap, size_t i, const
 		*size_ret = mine->raw.stored_size;
 	}
 	return (enum capture_block_type)ref->type;
+}
+
+enum capture_block_type capture_block_type_of(const struct capture *cap, size_t i)
+{
+	return (enum capture_block_type)cap->blocks.items[i].type;
+}
+
+struct mt_error *capture_block_payload(struct capture *cap, size_t i, const uint8_t **ret,
+				       size_t *size_ret)
+{
+	return block_reader_unpack(&cap->raw, cap, &cap->blocks.items[i], ret, size_ret);
+}
+
+void capture_block_damaged(struct capture *cap, size_t i)
+{
+	struct block_ref *ref = &cap->blocks.items[i];
+	if (!ref->bad)
+		capture_note_damage(cap, ref->offset, "the content of a block is damaged");
+	ref->bad = true;
+}
+
+bool capture_aggregated(const struct capture *cap)
+{
+	return cap->header.features & CAPTURE_FEATURE_AGGREGATED;
 }
 
 uint64_t capture_ticks_to_ns(const struct capture *cap, uint64_t ticks)

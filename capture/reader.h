@@ -133,6 +133,15 @@ size_t capture_block_count(const struct capture *cap);
 /* The block's type, and its whole stored bytes (head and payload), borrowed. */
 enum capture_block_type capture_block(const struct capture *cap, size_t i, const void **bytes_ret,
 				      size_t *size_ret);
+enum capture_block_type capture_block_type_of(const struct capture *cap, size_t i);
+/* Its content, borrowed until the next call of this or of capture_block(); NULL for a damaged one, which is
+ * noted. capture_block_damaged(): so it is, by what stands in it. */
+struct mt_error *capture_block_payload(struct capture *cap, size_t i, const uint8_t **ret,
+				       size_t *size_ret) MT_MUST_CHECK;
+void capture_block_damaged(struct capture *cap, size_t i);
+
+/* It was made with --aggregate: there are no events, and analysis/ makes the views of their sums. */
+bool capture_aggregated(const struct capture *cap);
 
 /* Time of an event in ns since the start of the capture. */
 uint64_t capture_ticks_to_ns(const struct capture *cap, uint64_t ticks);

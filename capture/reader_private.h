@@ -86,6 +86,7 @@ void capture_note_cut(struct capture *cap, uint64_t offset, const char *what);
 struct mt_error *capture_open_header(const char *path, struct capture **ret) MT_MUST_CHECK;
 /* What blocks of meta say that is asked for at every event. */
 void capture_take_meta(struct capture *cap);
+bool capture_block_is_side(uint8_t type);
 bool capture_read_at(const struct capture *cap, uint64_t offset, void *buf, size_t size);
 
 /* ---- capture/scan.c ---- */

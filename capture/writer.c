@@ -2,13 +2,10 @@
 /* capture/writer.c - writes a capture file as it goes.
  * Knows: the file, which block comes before which. Does not know: where events come from.
  * Called by record/, symbolize/ and cmds/; calls capture/block and the kernel. */
-#include "capture/writer.h"
-#include "base/array.h"
-#include "base/buf.h"
+#include "capture/writer_private.h"
+
 #include "base/cleanup.h"
 #include "base/varint.h"
-#include "capture/block.h"
-#include "capture/columns.h"
 
 #include <assert.h>
 #include <elf.h>
@@ -21,7 +18,6 @@
 #include <unistd.h>
 
 #define BLOCK_SIZE (1u << 20)
-#define BLOCK_TYPES (CAPTURE_BLOCK_JIT + 1)
 
 #if defined(__x86_64__)
 #define THIS_MACHINE EM_X86_64
@@ -31,42 +27,9 @@
 #define THIS_MACHINE EM_NONE
 #endif
 
-struct pending {		/* records of a block that is not written yet */
-	struct mt_buf buf;
-	uint64_t count;
-};
-
-struct index_entry {
-	uint64_t offset;
-	uint32_t raw_size;
-	uint8_t type;
-};
-
-struct table_ids {		/* of frames, nodes, stacks */
-	uint32_t frame, node, stack;
-};
-
-struct capture_writer {
-	/* the block being filled */
-	struct column_writer columns;
-	struct mt_buf tables;
-	struct table_ids first, next;
-	uint64_t event_count;
-
-	int fd;
-	int failed;		/* errno of the write that failed, 0: none */
-	char *path;
-	uint64_t size, sequence;
-	struct capture_file_header header;
-	struct pending pending[BLOCK_TYPES];
-	struct mt_buf scratch;
-	struct block_packer packer;
-	MT_ARRAY(struct index_entry) index;
-};
-
 /* ---- the file ---- */
 
-static struct mt_error *writer_failed(const struct capture_writer *w)
+struct mt_error *writer_failed(const struct capture_writer *w)
 {
 	if (w->failed == ENOENT)	/* of no write: find_file() */
 		return mt_error_hint(mt_error_create(MT_ERROR_OTHER,
@@ -79,12 +42,12 @@ static struct mt_error *writer_failed(const struct capture_writer *w)
 	return err;
 }
 
-static struct mt_error *writer_write_at(struct capture_writer *w, uint64_t offset,
-					const void *data, size_t size)
+struct mt_error *writer_write_at(struct capture_writer *w, uint64_t offset, const void *data,
+				 size_t size)
 {
 	const uint8_t *p = data;
 	for (size_t done = 0; done < size;) {
-		ssize_t n = pwrite(w->fd, p + done, size - done, (off_t)(offset + done));
+		ssize_t n = pwrite(w->file.fd, p + done, size - done, (off_t)(offset + done));
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0) {
@@ -99,31 +62,31 @@ static struct mt_error *writer_write_at(struct capture_writer *w, uint64_t offse
 /* Appends; what was written of it before an error is cut off again, so that the file ends whole. */
 static struct mt_error *writer_append(struct capture_writer *w, const void *data, size_t size)
 {
-	struct mt_error *err = writer_write_at(w, w->size, data, size);
+	struct mt_error *err = writer_write_at(w, w->file.size, data, size);
 	if (!err)
-		w->size += size;
-	else if (ftruncate(w->fd, (off_t)w->size) < 0)
+		w->file.size += size;
+	else if (ftruncate(w->file.fd, (off_t)w->file.size) < 0)
 		return err;	/* the reader finds the torn block by itself */
 	return err;
 }
 
-static struct mt_error *writer_put_block(struct capture_writer *w, enum capture_block_type type,
-					 const void *raw, size_t size)
+struct mt_error *writer_put_block(struct capture_writer *w, enum capture_block_type type,
+				  const void *raw, size_t size)
 {
 	if (w->failed)
 		return writer_failed(w);
 	size_t stored;
-	struct mt_error *err = block_pack(&w->packer, type, w->sequence, raw, size, &stored);
+	struct mt_error *err = block_pack(&w->packer, type, w->file.sequence, raw, size, &stored);
 	if (err)
 		return err;
-	struct index_entry entry = { w->size, (uint32_t)size, (uint8_t)type };
-	if (!mt_array_reserve(&w->index, w->index.len + 1))
+	struct index_entry entry = { w->file.size, (uint32_t)size, (uint8_t)type };
+	if (!mt_array_reserve(&w->file.index, w->file.index.len + 1))
 		return &mt_enomem;
 	err = writer_append(w, w->packer.out, stored);
 	if (err)
 		return err;
-	w->index.items[w->index.len++] = entry;
-	w->sequence++;
+	w->file.index.items[w->file.index.len++] = entry;
+	w->file.sequence++;
 	return NULL;
 }
 
@@ -151,7 +114,7 @@ static struct mt_error *create_error(const char *path, int errnum)
  * symbolic link is never followed. */
 static struct mt_error *create_file(const char *path, bool overwrite, int *ret)
 {
-	int flags = O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
+	int flags = O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC;
 	int fd = open(path, flags, 0600);
 	struct stat st;
 	if (fd < 0 && errno == EEXIST && overwrite && !lstat(path, &st) && S_ISREG(st.st_mode)) {
@@ -168,13 +131,13 @@ static struct mt_error *create_file(const char *path, bool overwrite, int *ret)
 	return NULL;
 }
 
-static struct mt_error *writer_put_header(struct capture_writer *w)
+struct mt_error *writer_put_header(struct capture_writer *w)
 {
 	struct capture_file_header *h = &w->header;
 	h->checksum = block_hash(h, offsetof(struct capture_file_header, checksum));
 	struct mt_error *err = writer_write_at(w, 0, h, sizeof(*h));
-	if (!err && !w->size)
-		w->size = sizeof(*h);
+	if (!err && !w->file.size)
+		w->file.size = sizeof(*h);
 	return err;
 }
 
@@ -188,7 +151,7 @@ static struct mt_error *writer_begin(int fd, const char *path, uint32_t features
 		close(fd);
 		return &mt_enomem;
 	}
-	w->fd = fd;
+	w->file.fd = fd;
 	w->path = strdup(path);
 	if (!w->path || !column_writer_init(&w->columns))
 		goto fail;
@@ -245,12 +208,13 @@ void capture_writer_destroy(struct capture_writer *w)
 {
 	if (!w)
 		return;
-	mt_cleanup_close(&w->fd);
+	capture_writer_rewrite_abort(w);
+	mt_cleanup_close(&w->file.fd);
 	for (size_t i = 0; i < BLOCK_TYPES; i++)
 		mt_buf_deinit(&w->pending[i].buf);
 	mt_buf_deinit(&w->scratch);
 	block_packer_deinit(&w->packer);
-	mt_array_deinit(&w->index);
+	mt_array_deinit(&w->file.index);
 	column_writer_deinit(&w->columns);
 	mt_buf_deinit(&w->tables);
 	free(w->path);
@@ -403,7 +367,7 @@ struct mt_error *capture_writer_counter(struct capture_writer *w, const char *na
 
 /* ---- events ---- */
 
-static struct mt_error *events_write(struct capture_writer *w)
+struct mt_error *writer_put_events(struct capture_writer *w)
 {
 	if (w->failed)
 		return writer_failed(w);
@@ -430,7 +394,7 @@ static struct mt_error *put_record(struct capture_writer *w, enum capture_record
 				   const uint64_t *fields, size_t count, uint32_t *id_ret)
 {
 	if (w->tables.len >= BLOCK_SIZE || w->failed) {
-		struct mt_error *err = events_write(w);
+		struct mt_error *err = writer_put_events(w);
 		if (err)
 			return err;
 	}
@@ -478,7 +442,7 @@ struct mt_error *capture_writer_put_events(struct capture_writer *w, const struc
 {
 	for (size_t i = 0; i < count; i++) {
 		if (__builtin_expect(column_writer_full(&w->columns) || w->failed, 0)) {
-			struct mt_error *err = events_write(w);
+			struct mt_error *err = writer_put_events(w);
 			if (err)
 				return err;
 		}
@@ -502,14 +466,14 @@ static struct mt_error *find_file(struct capture_writer *w)
 {
 	struct stat here, there;
 	char link[64], name[4096];
-	if (w->failed || fstat(w->fd, &here) < 0 ||
+	if (w->failed || fstat(w->file.fd, &here) < 0 ||
 	    (!stat(w->path, &there) && there.st_dev == here.st_dev && there.st_ino == here.st_ino))
 		return NULL;
 	if (!here.st_nlink) {
 		w->failed = ENOENT;
 		return writer_failed(w);
 	}
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", w->fd);
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", w->file.fd);
 	ssize_t n = readlink(link, name, sizeof(name));
 	if (n <= 0 || n == (ssize_t)sizeof(name))
 		return NULL;
@@ -527,23 +491,23 @@ static struct mt_error *find_file(struct capture_writer *w)
 struct mt_error *capture_writer_flush(struct capture_writer *w)
 {
 	struct mt_error *err = find_file(w);
-	return err ? err : events_write(w);
+	return err ? err : writer_put_events(w);
 }
 
 static struct mt_error *writer_put_end(struct capture_writer *w)
 {
 	mt_buf_clear(&w->scratch);
-	mt_buf_put_varint(&w->scratch, w->index.len);
+	mt_buf_put_varint(&w->scratch, w->file.index.len);
 	uint64_t last = 0;
-	for (size_t i = 0; i < w->index.len; i++) {
-		mt_buf_put_varint(&w->scratch, w->index.items[i].type);
-		mt_buf_put_varint(&w->scratch, w->index.items[i].offset - last);
-		mt_buf_put_varint(&w->scratch, w->index.items[i].raw_size);
-		last = w->index.items[i].offset;
+	for (size_t i = 0; i < w->file.index.len; i++) {
+		mt_buf_put_varint(&w->scratch, w->file.index.items[i].type);
+		mt_buf_put_varint(&w->scratch, w->file.index.items[i].offset - last);
+		mt_buf_put_varint(&w->scratch, w->file.index.items[i].raw_size);
+		last = w->file.index.items[i].offset;
 	}
 	if (w->scratch.failed)
 		return &mt_enomem;
-	struct capture_end end = { .magic = "mtindex", .index_offset = w->size };
+	struct capture_end end = { .magic = "mtindex", .index_offset = w->file.size };
 	end.magic[7] = '1';
 	end.checksum = block_hash(&end, offsetof(struct capture_end, checksum));
 	struct mt_error *err = writer_put_block(w, CAPTURE_BLOCK_INDEX, w->scratch.data,
@@ -557,7 +521,7 @@ struct mt_error *capture_writer_finish(struct capture_writer *w)
 {
 	struct mt_error *err = find_file(w);
 	if (!err)
-		err = events_write(w);
+		err = writer_put_events(w);
 	if (!err)
 		err = pending_write(w, CAPTURE_BLOCK_COUNTERS);
 	if (!err)
@@ -565,7 +529,7 @@ struct mt_error *capture_writer_finish(struct capture_writer *w)
 	if (err)
 		return err;
 	/* Some file systems tell only now that the disk was full. */
-	if (close(take_fd(&w->fd)) < 0) {
+	if (close(take_fd(&w->file.fd)) < 0) {
 		w->failed = errno;
 		return writer_failed(w);
 	}
@@ -575,7 +539,7 @@ struct mt_error *capture_writer_finish(struct capture_writer *w)
 
 uint64_t capture_writer_bytes(const struct capture_writer *w)
 {
-	return w->size;
+	return w->file.size;
 }
 
 const char *capture_writer_path(const struct capture_writer *w)
@@ -586,46 +550,4 @@ const char *capture_writer_path(const struct capture_writer *w)
 uint64_t capture_writer_events(const struct capture_writer *w)
 {
 	return w->event_count;
-}
-
-/* ---- raw blocks ---- */
-
-struct mt_error *capture_writer_raw_block(struct capture_writer *w, enum capture_block_type type,
-					  const void *raw, size_t size)
-{
-	struct mt_error *err = events_write(w);
-	return err ? err : writer_put_block(w, type, raw, size);
-}
-
-struct mt_error *capture_writer_copy_block(struct capture_writer *w, const void *stored,
-					   size_t size)
-{
-	struct capture_block_head head;
-	if (size < sizeof(head))
-		return mt_error_corrupt(0, "a block of %zu bytes is too short", size);
-	memcpy(&head, stored, sizeof(head));
-	const uint8_t *payload = (const uint8_t *)stored + sizeof(head);
-	if (!block_head_sane(&head) || head.stored_size != size - sizeof(head))
-		return mt_error_corrupt(0, "the head of a block is damaged");
-	if (head.checksum != block_checksum(&head, payload))
-		return mt_error_corrupt(0, "the checksum of a block does not match");
-	if (head.type == CAPTURE_BLOCK_INDEX)	/* finish writes one for this file */
-		return NULL;
-	struct mt_error *err = events_write(w);
-	if (err)
-		return err;
-	head.sequence = w->sequence;
-	head.checksum = block_checksum(&head, payload);
-	struct index_entry entry = { w->size, head.raw_size, head.type };
-	if (!mt_array_reserve(&w->index, w->index.len + 1))
-		return &mt_enomem;
-	err = writer_write_at(w, w->size + sizeof(head), payload, head.stored_size);
-	if (!err)
-		err = writer_write_at(w, w->size, &head, sizeof(head));
-	if (err)
-		return err;
-	w->size += size;
-	w->index.items[w->index.len++] = entry;
-	w->sequence++;
-	return NULL;
 }

@@ -141,4 +141,11 @@ struct mt_error *capture_writer_copy_block(struct capture_writer *w, const void 
 struct mt_error *capture_writer_set_header(struct capture_writer *w,
 					   const struct capture_file_header *from) MT_MUST_CHECK;
 
+/* The file anew, beside: begin copies all blocks but those of the types whose bits are in `without`; then
+ * put calls write to the new file, and commit gives it the old one's name, in one step. Until then, and
+ * when anything fails, the old one is whole; abort goes on with it. Not for files in memory. */
+struct mt_error *capture_writer_rewrite_begin(struct capture_writer *w, uint32_t without) MT_MUST_CHECK;
+struct mt_error *capture_writer_rewrite_commit(struct capture_writer *w) MT_MUST_CHECK;
+void capture_writer_rewrite_abort(struct capture_writer *w);	/* nothing when none was begun */
+
 #endif
