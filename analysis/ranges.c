@@ -198,3 +198,10 @@ void ranges_each(const struct ranges *r, range_released_fn fn, void *arg)
 		if (r->owners.items[i].pieces)
 			fn(&r->owners.items[i], 0, true, arg);
 }
+
+void ranges_each_owner(struct ranges *r, void (*fn)(struct range_owner *owner, void *arg), void *arg)
+{
+	for (size_t i = 0; i < r->owners.len; i++)
+		if (r->owners.items[i].pieces)
+			fn(&r->owners.items[i], arg);
+}

@@ -54,5 +54,7 @@ struct mt_error *ranges_unmap(struct ranges *r, uint64_t start, uint64_t size, b
 /* Calls back for every mapping that is left, as a release of all would: bytes of one piece, `last`
  * once a mapping. Nothing changes. */
 void ranges_each(const struct ranges *r, range_released_fn fn, void *arg);
+/* Every mapping that is left, to be changed. */
+void ranges_each_owner(struct ranges *r, void (*fn)(struct range_owner *owner, void *arg), void *arg);
 
 #endif

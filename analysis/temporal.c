@@ -14,17 +14,18 @@
 
 #define ENTRIES_MAX 120000u	/* about 3 bytes each in a page */
 #define SLOTS_MIN 16u		/* fewer are no help */
-#define INSTANTS_MAX 500u	/* numbers have 9 bits */
 
 void temporal_init(struct temporal *t)
 {
-	*t = (struct temporal){ .slot_ms = 1 };
+	*t = (struct temporal){ .slot_ms = 1, .entries_max = ENTRIES_MAX };
 }
 
 void temporal_deinit(struct temporal *t)
 {
 	mt_array_deinit(&t->instants);
 	mt_array_deinit(&t->released);
+	mt_array_deinit(&t->births);
+	mt_array_deinit(&t->active);
 	free(t->entries);
 	*t = (struct temporal){ 0 };
 }
@@ -64,10 +65,18 @@ static bool rehash(struct temporal *t, size_t cap)
 	t->cap = cap;
 	t->len = 0;
 	for (size_t i = 0; i < old_cap; i++)
-		if (old[i].key)
+		if (old[i].key && (old[i].bytes || old[i].count))
 			put(t, &old[i]);
 	free(old);
 	return true;
+}
+
+/* Blocks that were left and are released by now leave empty entries, which rehash() drops. */
+static bool make_room(struct temporal *t)
+{
+	if (t->follow && t->cap && !rehash(t, t->cap))
+		return false;
+	return t->len * 2 < t->cap || rehash(t, t->cap ? t->cap * 2 : 1024);
 }
 
 static void add(struct temporal *t, uint32_t row, uint32_t born, uint32_t gone, uint64_t bytes,
@@ -75,7 +84,7 @@ static void add(struct temporal *t, uint32_t row, uint32_t born, uint32_t gone, 
 {
 	if (born == gone || t->failed)
 		return;
-	if (t->len * 3 >= t->cap * 2 && !rehash(t, t->cap ? t->cap * 2 : 1024)) {
+	if (t->len * 3 >= t->cap * 2 && !make_room(t)) {
 		t->failed = true;
 		return;
 	}
@@ -96,14 +105,92 @@ static uint32_t first_instant(const struct temporal *t, uint32_t stamp)
 	return (uint32_t)low;
 }
 
+/* It was gone at instant `gone`, and no longer is what is left. */
+static void settle_one(struct temporal *t, const struct temporal_released *r, uint32_t gone)
+{
+	uint32_t born = first_instant(t, r->stamp);
+	add(t, r->row, born, gone, r->bytes, r->count);
+	if (t->follow)		/* sums may be below 0 for a while: they are taken modulo 2^64 */
+		add(t, r->row, born, TEMPORAL_NEVER, -r->bytes, -r->count);
+}
+
 /* What waited was gone at instant `gone`, and live at the one before. */
 static void settle(struct temporal *t, uint32_t gone)
 {
-	for (size_t i = 0; i < t->released.len; i++) {
-		const struct temporal_released *r = &t->released.items[i];
-		add(t, r->row, first_instant(t, r->stamp), gone, r->bytes, r->count);
-	}
+	for (size_t i = 0; i < t->released.len; i++)
+		settle_one(t, &t->released.items[i], gone);
 	t->released.len = 0;
+}
+
+/* ---- what is left, as it comes ---- */
+
+void temporal_follow(struct temporal *t)
+{
+	t->follow = true;
+}
+
+bool temporal_have_row(struct temporal *t, uint32_t row)
+{
+	if (!mt_array_reserve(&t->births, (size_t)row + 1) ||
+	    !mt_array_reserve(&t->active, (size_t)row + 1))
+		return false;
+	while (t->births.len <= row)
+		t->births.items[t->births.len++] = (struct temporal_birth){ .stamp = t->stamp };
+	return true;
+}
+
+/* What the open slot's instant has seen is left until it is released. */
+static void keep_seen(struct temporal *t)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < t->active.len; i++) {
+		uint32_t row = t->active.items[i];
+		struct temporal_birth *b = temporal_birth(t, row);
+		if (b->seen_bytes || b->seen_count)
+			add(t, row, (uint32_t)t->instants.len - 1, TEMPORAL_NEVER, b->seen_bytes,
+			    b->seen_count);
+		b->seen_bytes = b->seen_count = 0;
+		b->active = b->new_bytes || b->new_count;
+		if (b->active)
+			t->active.items[n++] = row;
+	}
+	t->active.len = n;
+}
+
+static void keep_new(struct temporal *t)
+{
+	for (size_t i = 0; i < t->active.len; i++) {
+		struct temporal_birth *b = temporal_birth(t, t->active.items[i]);
+		add(t, t->active.items[i], (uint32_t)t->instants.len, TEMPORAL_NEVER, b->new_bytes,
+		    b->new_count);
+		*b = (struct temporal_birth){ .stamp = b->stamp };
+	}
+	t->active.len = 0;
+}
+
+/* ---- new stamps: the number of the first instant at which a block was live, + 1 ---- */
+
+uint32_t temporal_restamp(const struct temporal *t, uint32_t stamp)
+{
+	return first_instant(t, stamp) + 1;
+}
+
+void temporal_restamp_begin(struct temporal *t)
+{
+	for (size_t i = 0; i < t->active.len; i++)
+		temporal_birth(t, t->active.items[i]);
+	for (size_t i = 0; i < t->released.len; i++)
+		t->released.items[i].stamp = temporal_restamp(t, t->released.items[i].stamp);
+}
+
+void temporal_restamp_end(struct temporal *t)
+{
+	for (size_t i = 0; i < t->instants.len; i++)
+		t->instants.items[i].stamp = (uint32_t)i + 1;
+	t->stamp = (uint32_t)t->instants.len;
+	/* Nothing is new in rows that are not active. */
+	for (size_t i = 0; i < t->births.len; i++)
+		t->births.items[i].stamp = t->stamp;
 }
 
 /* ---- slots ---- */
@@ -127,7 +214,7 @@ static void renumber(struct temporal *t, const uint32_t *number)
 /* Two slots become one; no slot is open. */
 static void halve(struct temporal *t)
 {
-	uint32_t number[INSTANTS_MAX + 2], n = 0;
+	uint32_t number[TEMPORAL_INSTANTS_MAX + 3], n = 0;
 	struct temporal_instant *all = t->instants.items;
 	size_t len = t->instants.len;
 	for (size_t i = 0; i < len;) {
@@ -152,7 +239,10 @@ static void close_slot(struct temporal *t)
 {
 	if (!t->instants.len)
 		return;
+	if (t->follow)
+		keep_seen(t);
 	settle(t, (uint32_t)t->instants.len);
+	t->closed++;
 }
 
 /* `heap` at the start of a slot is its first highest moment. */
@@ -171,8 +261,8 @@ void temporal_clock(struct temporal *t, uint32_t ms, uint64_t ticks, uint64_t he
 	if (t->instants.len && ms / t->slot_ms <= t->instants.items[t->instants.len - 1].slot)
 		return;
 	close_slot(t);
-	while (ms / t->slot_ms >= TEMPORAL_SLOTS || t->instants.len >= INSTANTS_MAX ||
-	       (t->len > ENTRIES_MAX && t->instants.len > SLOTS_MIN))
+	while (ms / t->slot_ms >= TEMPORAL_SLOTS || t->instants.len >= TEMPORAL_INSTANTS_MAX ||
+	       (t->len > t->entries_max && t->instants.len > SLOTS_MIN))
 		halve(t);
 	open_slot(t, ms / t->slot_ms, ticks, heap);
 }
@@ -187,8 +277,13 @@ void temporal_highest(struct temporal *t, uint64_t ticks, uint64_t heap)
 	uint32_t older = number ? open[-1].stamp : 0;
 	for (size_t i = 0; i < t->released.len; i++) {
 		const struct temporal_released *r = &t->released.items[i];
-		if (r->stamp <= older)
-			add(t, r->row, first_instant(t, r->stamp), number, r->bytes, r->count);
+		if (r->stamp <= older) {
+			settle_one(t, r, number);
+		} else if (t->follow) {
+			struct temporal_birth *b = temporal_birth_active(t, r->row);
+			b->seen_bytes -= r->bytes;
+			b->seen_count -= r->count;
+		}
 	}
 	t->released.len = 0;
 	open->ticks = ticks;
@@ -201,7 +296,9 @@ void temporal_highest(struct temporal *t, uint64_t ticks, uint64_t heap)
 void temporal_end(struct temporal *t)
 {
 	close_slot(t);
-	while (!t->failed && t->len > ENTRIES_MAX && t->instants.len > SLOTS_MIN)
+	if (t->follow)
+		keep_new(t);
+	while (!t->failed && t->len > t->entries_max && t->instants.len > SLOTS_MIN)
 		halve(t);
 }
 
@@ -209,4 +306,10 @@ void temporal_survivor(struct temporal *t, uint32_t row, uint32_t stamp, uint64_
 		       uint64_t count)
 {
 	add(t, row, first_instant(t, stamp), TEMPORAL_NEVER, bytes, count);
+}
+
+void temporal_put(struct temporal *t, uint32_t row, uint32_t born, uint32_t gone, uint64_t bytes,
+		  uint64_t count)
+{
+	add(t, row, born, gone, bytes, count);
 }

@@ -11,6 +11,13 @@
  *	temporal_survivor(&t, row, stamp, bytes, count)
  *	temporal_deinit(&t)
  *
+ * With temporal_follow() each block is told of when it comes, too, and the entries of what is left are
+ * there whenever a slot was closed:
+ *	temporal_follow(&t)				after temporal_init()
+ *	temporal_have_row(&t, row)			before anything of a new row
+ *	temporal_arrive(&t, row, bytes, count)	a block with the stamp of now
+ *	temporal_end(&t)				and no temporal_survivor()
+ *
  * The capture is cut into at most TEMPORAL_SLOTS slots of equal length; the instant of a slot is the
  * last moment the live bytes were highest in it, so the highest instant of any run of slots is the
  * peak of that time, and the highest of all is VIEW_PEAK. An entry says how many bytes and blocks of a row
@@ -28,6 +35,7 @@
 #include <stdint.h>
 
 #define TEMPORAL_SLOTS 256u
+#define TEMPORAL_INSTANTS_MAX 500u	/* numbers have 9 bits; temporal_put() may be given one more */
 #define TEMPORAL_NEVER 511u		/* `gone` of what was live at the end */
 
 struct temporal_instant {
@@ -61,6 +69,13 @@ struct temporal_released {	/* since the instant of the open slot, at which it wa
 	uint64_t bytes, count;
 };
 
+struct temporal_birth {		/* of a row: blocks that came since the instant of the last closed slot */
+	uint64_t seen_bytes, seen_count;	/* and were live at that of the open slot */
+	uint64_t new_bytes, new_count;		/* came after it, and are live */
+	uint32_t stamp;		/* of the instant that both are about; when it moved on all are seen */
+	bool active;		/* in `active` */
+};
+
 struct temporal {
 	MT_ARRAY(struct temporal_instant) instants;	/* the last one is that of the open slot */
 	struct temporal_entry *entries;			/* a hash table */
@@ -69,6 +84,11 @@ struct temporal {
 	uint64_t heap;			/* at the open slot's instant */
 	uint32_t stamp;			/* of that instant */
 	uint32_t slot_ms;
+	uint32_t entries_max;		/* about: more, and slots are joined */
+	uint32_t closed;		/* slots so far */
+	bool follow;
+	MT_ARRAY(struct temporal_birth) births;		/* by row */
+	MT_ARRAY(uint32_t) active;			/* rows with births */
 	bool failed;			/* out of memory, or of stamps */
 };
 
@@ -77,8 +97,22 @@ void temporal_deinit(struct temporal *t);
 
 void temporal_clock(struct temporal *t, uint32_t ms, uint64_t ticks, uint64_t heap);
 void temporal_end(struct temporal *t);
+/* An entry as it was: of a capture that has them. */
+void temporal_put(struct temporal *t, uint32_t row, uint32_t born, uint32_t gone, uint64_t bytes,
+		  uint64_t count);
 void temporal_survivor(struct temporal *t, uint32_t row, uint32_t stamp, uint64_t bytes,
 		       uint64_t count);
+
+/* Stamps are numbers of 32 bits. When they run out: temporal_restamp_begin(), then every block's stamp
+ * becomes temporal_restamp() of it, then temporal_restamp_end(). */
+static inline bool temporal_stamps_low(const struct temporal *t)
+{
+	return t->stamp >= 1u << 31;
+}
+
+void temporal_restamp_begin(struct temporal *t);
+uint32_t temporal_restamp(const struct temporal *t, uint32_t stamp);
+void temporal_restamp_end(struct temporal *t);
 
 /* Should the heap be highest right after this allocation, then that is the stamp of the moment. */
 static inline uint32_t temporal_stamp(const struct temporal *t)
@@ -86,11 +120,50 @@ static inline uint32_t temporal_stamp(const struct temporal *t)
 	return t->stamp + 1;
 }
 
+void temporal_follow(struct temporal *t);
+bool temporal_have_row(struct temporal *t, uint32_t row);	/* false: out of memory */
+
+/* As of now: what was live when the open slot got higher has been seen. */
+static inline struct temporal_birth *temporal_birth(struct temporal *t, uint32_t row)
+{
+	struct temporal_birth *b = &t->births.items[row];
+	if (b->stamp != t->stamp) {
+		b->seen_bytes += b->new_bytes;
+		b->seen_count += b->new_count;
+		b->new_bytes = b->new_count = 0;
+		b->stamp = t->stamp;
+	}
+	return b;
+}
+
+static inline struct temporal_birth *temporal_birth_active(struct temporal *t, uint32_t row)
+{
+	struct temporal_birth *b = temporal_birth(t, row);
+	if (!b->active) {	/* there is room: temporal_have_row() */
+		b->active = true;
+		t->active.items[t->active.len++] = row;
+	}
+	return b;
+}
+
+static inline void temporal_arrive(struct temporal *t, uint32_t row, uint64_t bytes, uint64_t count)
+{
+	struct temporal_birth *b = temporal_birth_active(t, row);
+	b->new_bytes += bytes;
+	b->new_count += count;
+}
+
 static inline void temporal_release(struct temporal *t, uint32_t row, uint32_t stamp,
 				    uint64_t bytes, uint64_t count)
 {
-	if (stamp > t->stamp)	/* came after the instant: no instant has met it */
+	if (stamp > t->stamp) {	/* came after the instant: no instant has met it */
+		if (t->follow) {
+			struct temporal_birth *b = temporal_birth(t, row);
+			b->new_bytes -= bytes;
+			b->new_count -= count;
+		}
 		return;
+	}
 	if (!mt_array_push(&t->released, (struct temporal_released){ row, stamp, bytes, count }))
 		t->failed = true;
 }

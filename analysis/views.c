@@ -1,50 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* analysis/views.c - one pass over the events of a capture, to all views at once.
  * Knows: what an event means for live memory. Does not know: names, files, output.
- * Called by reporters/ and cmds/; calls capture/reader.h.
+ * Called by reporters/ and cmds/, and by aggregate_write.c; calls capture/reader.h.
  *
  * The peak needs no second pass: a row keeps its live values; when the total reaches a new maximum
  * only a counter moves. A row that is about to change while its values still are those of the last
  * maximum copies them aside first. */
-#include "analysis/views.h"
-
-#include "analysis/live.h"
-#include "analysis/ranges.h"
+#include "analysis/aggregate.h"
+#include "analysis/views_private.h"
 #include "analysis/weight.h"
-#include "base/array.h"
 
 #include <assert.h>
 #include <string.h>
 
 #define POINTS_MAX 10000u
 #define LOOK_AHEAD 16u		/* events; what they touch is fetched meanwhile */
-
-struct row_state {
-	uint64_t live_bytes, live_count;
-	uint64_t peak_epoch;	/* of the maximum that bytes[VIEW_PEAK] is of */
-};
-
-struct views_pass {
-	struct capture *cap;
-	struct view_options options;
-	struct views *v;
-	MT_ARRAY(struct view_row) rows;
-	MT_ARRAY(struct row_state) states;
-	struct mt_map row_by_key;
-	MT_ARRAY(uint32_t) last_row;		/* by stack: row + 1 it was counted in last */
-	struct live_blocks live;
-	struct ranges ranges;
-	MT_ARRAY(uint64_t) sequence;		/* by thread: allocations so far */
-	uint64_t live_bytes, peak_bytes, peak_epoch;
-	uint64_t sample_rate;			/* 0: everything was recorded */
-	MT_ARRAY(struct view_point) points;
-	uint64_t point_ticks, point_end;
-	uint64_t start_ticks, ms_ticks, ms_end;	/* ms_end: when `ms` is over */
-	uint32_t ms;				/* since the start */
-	struct growth *growth;			/* NULL: not asked for */
-	struct temporal *temporal;		/* NULL: not asked for */
-	bool no_memory;
-};
 
 /* ---- rows ---- */
 
@@ -56,12 +26,27 @@ static struct mt_error *new_row(struct views_pass *p, uint64_t key, uint32_t sta
 	if (!mt_array_push(&p->rows, row) || !mt_array_push(&p->states, (struct row_state){ 0 }) ||
 	    !mt_map_put(&p->row_by_key, key, *ret))
 		return &mt_enomem;
+	if (p->aggregate && (!mt_array_push(&p->aggregate->rows, (struct aggregate_row){ 0 }) ||
+			     !mt_array_reserve(&p->aggregate->dirty, p->rows.len) ||
+			     !temporal_have_row(p->temporal, *ret)))
+		return &mt_enomem;
 	return NULL;
 }
 
-static struct mt_error *find_row(struct views_pass *p, const struct capture_event *ev, uint32_t *ret)
+static inline void mark_dirty(struct views_pass *p, uint32_t row)
 {
-	uint32_t thread = p->options.split_threads ? ev->thread : 0;
+	struct aggregate_rows *a = p->aggregate;
+	if (!a || a->rows.items[row].dirty)
+		return;
+	a->rows.items[row].dirty = true;
+	a->dirty.items[a->dirty.len++] = row;	/* there is room: new_row() */
+}
+
+static struct mt_error *find_row(struct views_pass *p, const struct capture_event *ev,
+				 uint32_t thread, uint32_t *ret)
+{
+	if (!p->options.split_threads)
+		thread = 0;
 	while (p->last_row.len <= ev->stack)
 		if (!mt_array_push(&p->last_row, 0))
 			return &mt_enomem;
@@ -84,21 +69,11 @@ static struct mt_error *find_row(struct views_pass *p, const struct capture_even
 	return err;
 }
 
-static inline void row_touch(struct views_pass *p, uint32_t i)
-{
-	struct row_state *s = &p->states.items[i];
-	if (s->peak_epoch == p->peak_epoch)
-		return;
-	p->rows.items[i].bytes[VIEW_PEAK] = s->live_bytes;
-	p->rows.items[i].count[VIEW_PEAK] = s->live_count;
-	s->peak_epoch = p->peak_epoch;
-}
-
 /* ---- memory over time ---- */
 
-static uint32_t ms_of(const struct views_pass *p, uint64_t ticks)
+uint32_t views_ms(uint64_t start_ticks, uint64_t ticks, uint64_t ms_ticks)
 {
-	uint64_t ms = ticks > p->start_ticks ? (ticks - p->start_ticks) / p->ms_ticks : 0;
+	uint64_t ms = ticks > start_ticks ? (ticks - start_ticks) / ms_ticks : 0;
 	return ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
 }
 
@@ -106,7 +81,7 @@ static void clock_next(struct views_pass *p, uint64_t ticks)
 {
 	if (!p->ms_end && ticks < p->start_ticks)
 		p->start_ticks = ticks;
-	p->ms = ms_of(p, ticks);
+	p->ms = views_ms(p->start_ticks, ticks, p->ms_ticks);
 	p->ms_end = p->start_ticks + (p->ms + 1ull) * p->ms_ticks;
 	if (p->temporal)
 		temporal_clock(p->temporal, p->ms, ticks, p->live_bytes);
@@ -137,17 +112,17 @@ static inline void point_note(struct views_pass *p, uint64_t ticks)
 	}
 }
 
-static void points_put_rss(struct views_pass *p)
+void views_put_rss(struct capture *cap, struct view_point *points, size_t point_count)
 {
 	size_t count, i = 0;
-	const struct capture_sample *samples = capture_samples(p->cap, &count);
-	for (size_t k = 0; k < p->points.len && count; k++) {
-		uint64_t ticks = p->points.items[k].ticks;
+	const struct capture_sample *samples = capture_samples(cap, &count);
+	for (size_t k = 0; k < point_count && count; k++) {
+		uint64_t ticks = points[k].ticks;
 		while (i + 1 < count && samples[i + 1].ticks <= ticks)
 			i++;
 		bool next_nearer = i + 1 < count && samples[i + 1].ticks - ticks <
 					(ticks > samples[i].ticks ? ticks - samples[i].ticks : 0);
-		p->points.items[k].rss = samples[i + next_nearer].rss;
+		points[k].rss = samples[i + next_nearer].rss;
 	}
 }
 
@@ -167,10 +142,35 @@ static inline uint32_t born_now(const struct views_pass *p)
 	return p->temporal ? temporal_stamp(p->temporal) : p->ms;
 }
 
-static inline void note_life(struct views_pass *p, uint32_t row, uint32_t born)
+static inline uint32_t life_units(const struct views_pass *p)
+{
+	uint32_t units = p->ms / LIFE_UNIT_MS;
+	return units < LIFE_UNITS_MAX ? units : LIFE_UNITS_MAX;
+}
+
+/* What stands in the place of the thread in what is live: see analysis/views_private.h. */
+static inline uint32_t thread_word(const struct views_pass *p, uint32_t thread)
+{
+	return p->aggregate ? life_units(p) : thread;
+}
+
+static inline uint32_t thread_of(const struct views_pass *p, uint32_t row, uint32_t word)
+{
+	return p->aggregate ? p->rows.items[row].thread : word;
+}
+
+static inline void note_life(struct views_pass *p, uint32_t row, uint32_t born, uint32_t word)
 {
 	if (p->growth && !p->no_memory)
 		growth_release(p->growth, row, p->ms - born);
+	if (!p->aggregate)
+		return;
+	struct aggregate_row *a = &p->aggregate->rows.items[row];
+	uint32_t lived = life_units(p) - word;
+	a->released++;
+	a->lived += lived;
+	if (lived > a->longest)
+		a->longest = lived;
 }
 
 static inline void take_bytes(struct views_pass *p, uint32_t row, uint32_t born, uint64_t bytes,
@@ -178,6 +178,7 @@ static inline void take_bytes(struct views_pass *p, uint32_t row, uint32_t born,
 {
 	if (p->temporal)
 		temporal_release(p->temporal, row, born, bytes, count);
+	mark_dirty(p, row);
 	row_touch(p, row);
 	p->states.items[row].live_bytes -= bytes;
 	p->states.items[row].live_count -= count;
@@ -201,8 +202,8 @@ static inline void note_temporary(struct views_pass *p, uint32_t row, uint32_t t
 static void end_block(struct views_pass *p, struct live_block *b)
 {
 	struct weight w = weight_of(p->sample_rate, b->size, b->address, b->sequence);
-	note_temporary(p, b->row, b->thread, b->sequence, w);
-	note_life(p, b->row, b->born);
+	note_temporary(p, b->row, thread_of(p, b->row, b->thread), b->sequence, w);
+	note_life(p, b->row, b->born, b->thread);
 	take_bytes(p, b->row, b->born, w.bytes, w.count);
 	live_remove(&p->live, b);
 }
@@ -211,9 +212,9 @@ static void range_released(const struct range_owner *owner, uint64_t bytes, bool
 {
 	struct views_pass *p = arg;
 	if (last) {	/* all parts went before, so the whole mapping was that short-lived */
-		note_temporary(p, owner->row, owner->thread, owner->sequence,
-			       (struct weight){ owner->size, 1 });
-		note_life(p, owner->row, owner->born);
+		note_temporary(p, owner->row, thread_of(p, owner->row, owner->thread),
+			       owner->sequence, (struct weight){ owner->size, 1 });
+		note_life(p, owner->row, owner->born, owner->thread);
 	}
 	take_bytes(p, owner->row, owner->born, bytes, last);
 }
@@ -227,8 +228,8 @@ static struct mt_error *place(struct views_pass *p, const struct capture_event *
 			      uint64_t sequence)
 {
 	if (kind_is_mapping(ev->kind)) {
-		struct range_owner owner = { .sequence = sequence, .row = row, .thread = ev->thread,
-					     .born = born_now(p) };
+		struct range_owner owner = { .sequence = sequence, .row = row,
+					     .thread = thread_word(p, ev->thread), .born = born_now(p) };
 		return ranges_map(&p->ranges, ev->address, ev->size, &owner, range_released, p);
 	}
 	/* Still live: its release was not recorded. */
@@ -236,26 +237,28 @@ static struct mt_error *place(struct views_pass *p, const struct capture_event *
 	if (old)
 		end_block(p, old);
 	struct live_block b = { .address = ev->address, .size = ev->size, .sequence = sequence,
-				.row = row, .thread = ev->thread, .born = born_now(p) };
+				.row = row, .thread = thread_word(p, ev->thread),
+				.born = born_now(p) };
 	return live_add(&p->live, &b) ? NULL : &mt_enomem;
 }
 
 static struct mt_error *allocate(struct views_pass *p, const struct capture_event *ev)
 {
 	struct views *v = p->v;
-	uint32_t row;
-	struct mt_error *err = find_row(p, ev, &row);
-	while (!err && p->sequence.len <= ev->thread)
+	uint32_t row, thread = p->aggregate && ev->thread >= AGGREGATE_THREADS ? 0 : ev->thread;
+	struct mt_error *err = find_row(p, ev, thread, &row);
+	while (!err && p->sequence.len <= thread)
 		if (!mt_array_push(&p->sequence, 0))
 			err = &mt_enomem;
 	if (!err && ev->address)
-		err = place(p, ev, row, p->sequence.items[ev->thread]);
+		err = place(p, ev, row, p->sequence.items[thread]);
 	if (err)
 		return err;
+	mark_dirty(p, row);
 	/* Mappings are never sampled. */
 	struct weight w = weight_of(kind_is_mapping(ev->kind) ? 0 : p->sample_rate, ev->size,
-				    ev->address, p->sequence.items[ev->thread]);
-	p->sequence.items[ev->thread]++;
+				    ev->address, p->sequence.items[thread]);
+	p->sequence.items[thread]++;
 	p->rows.items[row].bytes[VIEW_ALLOCATED] += w.bytes;
 	p->rows.items[row].count[VIEW_ALLOCATED] += w.count;
 	if (ev->address) {	/* 0 is nobody's block and cannot be released */
@@ -263,6 +266,8 @@ static struct mt_error *allocate(struct views_pass *p, const struct capture_even
 		p->states.items[row].live_bytes += w.bytes;
 		p->states.items[row].live_count += w.count;
 		p->live_bytes += w.bytes;
+		if (p->aggregate)
+			temporal_arrive(p->temporal, row, w.bytes, w.count);
 		note_growth(p, row);
 	}
 	if (p->live_bytes >= p->peak_bytes) {
@@ -304,12 +309,30 @@ static struct mt_error *release(struct views_pass *p, const struct capture_event
 	return NULL;
 }
 
+static void restamp_range(struct range_owner *owner, void *arg)
+{
+	owner->born = temporal_restamp(arg, owner->born);
+}
+
+/* A report is over before its stamps are used up. */
+void views_restamp(struct views_pass *p)
+{
+	temporal_restamp_begin(p->temporal);
+	for (size_t i = 0; i < p->live.cap; i++)
+		if (p->live.slots[i].address)
+			p->live.slots[i].born = temporal_restamp(p->temporal, p->live.slots[i].born);
+	ranges_each_owner(&p->ranges, restamp_range, p->temporal);
+	temporal_restamp_end(p->temporal);
+}
+
 struct mt_error *views_pass_take(const struct capture_event *events, size_t count, void *arg)
 {
 	struct views_pass *p = arg;
 	struct views *v = p->v;
 	if (!v->events)
 		v->first_ticks = events[0].ticks;
+	if (p->aggregate && temporal_stamps_low(p->temporal))
+		views_restamp(p);
 	for (size_t i = 0; i < count; i++) {
 		const struct capture_event *ev = &events[i];
 		if (i + LOOK_AHEAD < count) {
@@ -347,23 +370,25 @@ static void range_left(const struct range_owner *owner, uint64_t bytes, bool las
 	growth_survivor(arg, owner->row, owner->born, bytes, last);
 }
 
-/* Of what there is: the last event, or the last look at the process. */
-static uint32_t last_ms(const struct views_pass *p)
+/* When the capture ended: as it says; else, of what there is, the last event or look at the process. */
+uint32_t views_end_ms(const struct capture *cap, uint64_t start_ticks, uint64_t ms_ticks, uint32_t last_ms)
 {
+	uint64_t start = capture_meta_u64(cap, CAPTURE_META_START, 0);
+	uint64_t end = capture_meta_u64(cap, CAPTURE_META_END, 0);
+	uint64_t ms = end > start ? (end - start) / 1000000 : 0;
+	if (ms >= last_ms && ms < UINT32_MAX)
+		return (uint32_t)ms;
+	/* Cut, or still recorded. */
 	size_t count;
-	const struct capture_sample *s = capture_samples(p->cap, &count);
-	uint32_t ms = count ? ms_of(p, s[count - 1].ticks) : 0;
-	return ms > p->ms ? ms : p->ms;
+	const struct capture_sample *s = capture_samples(cap, &count);
+	ms = count ? views_ms(start_ticks, s[count - 1].ticks, ms_ticks) : 0;
+	return ms > last_ms ? (uint32_t)ms : last_ms;
 }
 
 static struct mt_error *finish_growth(struct views_pass *p)
 {
-	uint64_t start = capture_meta_u64(p->cap, CAPTURE_META_START, 0);
-	uint64_t end = capture_meta_u64(p->cap, CAPTURE_META_END, 0);
-	uint64_t ms = end > start ? (end - start) / 1000000 : 0;
-	if (ms < p->ms || ms >= UINT32_MAX)	/* cut, or still recorded */
-		ms = last_ms(p);
-	if (p->no_memory || !growth_end(p->growth, p->rows.len, (uint32_t)ms))
+	uint32_t ms = views_end_ms(p->cap, p->start_ticks, p->ms_ticks, p->ms);
+	if (p->no_memory || !growth_end(p->growth, p->rows.len, ms))
 		return &mt_enomem;
 	for (size_t i = 0; i < p->live.cap; i++) {
 		const struct live_block *b = &p->live.slots[i];
@@ -413,19 +438,19 @@ static void finish_rows(struct views_pass *p)
 	}
 	v->rows = p->rows.items;
 	v->row_count = p->rows.len;
-	points_put_rss(p);
+	views_put_rss(p->cap, p->points.items, p->points.len);
 	v->points = p->points.items;
 	v->point_count = p->points.len;
 }
 
-static void growth_destroy(struct growth *g)
+void growth_destroy(struct growth *g)
 {
 	if (g)
 		growth_deinit(g);
 	free(g);
 }
 
-static void temporal_destroy(struct temporal *t)
+void temporal_destroy(struct temporal *t)
 {
 	if (t)
 		temporal_deinit(t);
@@ -438,6 +463,11 @@ void views_pass_end(struct views_pass *p)
 		return;
 	growth_destroy(p->growth);
 	temporal_destroy(p->temporal);
+	if (p->aggregate) {
+		mt_array_deinit(&p->aggregate->rows);
+		mt_array_deinit(&p->aggregate->dirty);
+		free(p->aggregate);
+	}
 	free(p->v);
 	free(p->rows.items);
 	free(p->points.items);
@@ -469,8 +499,8 @@ static struct mt_error *begin_extras(struct views_pass *p)
 	return NULL;
 }
 
-struct mt_error *views_pass_begin(struct capture *cap, const struct view_options *options,
-				  struct views_pass **ret)
+static struct mt_error *begin(const struct views_source *source, const struct view_options *options,
+			      struct views_pass **ret)
 {
 	auto_views_pass struct views_pass *p = calloc(1, sizeof(*p));
 	if (!p)
@@ -478,21 +508,52 @@ struct mt_error *views_pass_begin(struct capture *cap, const struct view_options
 	p->v = calloc(1, sizeof(*p->v));
 	if (!p->v)
 		return &mt_enomem;
-	p->cap = cap;
 	p->options = *options;
 	p->peak_epoch = 1;
-	p->sample_rate = capture_meta_u64(cap, CAPTURE_META_SAMPLE, 0);
-	ranges_init(&p->ranges, capture_header(cap)->page_size);
+	p->sample_rate = source->sample_rate;
+	ranges_init(&p->ranges, source->page_size);
 	/* A millisecond to begin with. */
-	p->point_ticks = capture_meta_u64(cap, CAPTURE_META_TSC_HZ, 0) / 1000;
+	p->point_ticks = source->ticks_per_second / 1000;
 	if (!p->point_ticks)
 		p->point_ticks = 1;
 	p->ms_ticks = p->point_ticks;
-	p->start_ticks = capture_meta_u64(cap, CAPTURE_META_START_TICKS, UINT64_MAX);
+	p->start_ticks = source->start_ticks;
 	struct mt_error *err = begin_extras(p);
 	if (!err)
 		*ret = take_ptr(&p);
 	return err;
+}
+
+struct mt_error *views_pass_begin(struct capture *cap, const struct view_options *options,
+				  struct views_pass **ret)
+{
+	struct views_source source = {
+		.sample_rate = capture_meta_u64(cap, CAPTURE_META_SAMPLE, 0),
+		.page_size = capture_header(cap)->page_size,
+		.ticks_per_second = capture_meta_u64(cap, CAPTURE_META_TSC_HZ, 0),
+		.start_ticks = capture_meta_u64(cap, CAPTURE_META_START_TICKS, UINT64_MAX),
+	};
+	struct mt_error *err = begin(&source, options, ret);
+	if (!err)
+		(*ret)->cap = cap;
+	return err;
+}
+
+struct mt_error *views_pass_begin_aggregate(const struct views_source *source,
+					    struct views_pass **ret)
+{
+	auto_views_pass struct views_pass *p = NULL;
+	struct mt_error *err = begin(source, &(struct view_options){ .split_threads = true,
+								     .temporal = true,
+								     .temporary_threshold = 1 }, &p);
+	if (err)
+		return err;
+	p->aggregate = calloc(1, sizeof(*p->aggregate));
+	if (!p->aggregate)
+		return &mt_enomem;
+	temporal_follow(p->temporal);
+	*ret = take_ptr(&p);
+	return NULL;
 }
 
 struct mt_error *views_pass_now(struct views_pass *p, struct views **ret)
@@ -512,6 +573,8 @@ struct mt_error *views_compute(struct capture *cap, const struct view_options *o
 {
 	auto_views_pass struct views_pass *p = NULL;
 	struct views *v;
+	if (capture_aggregated(cap))
+		return aggregate_views(cap, options, ret);
 	struct mt_error *err = views_pass_begin(cap, options, &p);
 	if (!err)
 		err = capture_events(cap, views_pass_take, p);
@@ -540,45 +603,4 @@ void views_destroy(struct views *v)
 	growth_destroy(v->growth);
 	temporal_destroy(v->temporal);
 	free(v);
-}
-
-/* ---- names ---- */
-
-static const char *const view_names[VIEW_COUNT] = {
-	[VIEW_PEAK] = "peak", [VIEW_LEAKS] = "leaks", [VIEW_ALLOCATED] = "allocated",
-	[VIEW_TEMPORARY] = "temporary",
-};
-
-const char *view_name(enum view_kind kind)
-{
-	return (unsigned)kind < VIEW_COUNT ? view_names[kind] : "unknown";
-}
-
-bool view_parse(const char *name, enum view_kind *ret)
-{
-	for (unsigned i = 0; i < VIEW_COUNT; i++)
-		if (!strcmp(name, view_names[i])) {
-			*ret = (enum view_kind)i;
-			return true;
-		}
-	return false;
-}
-
-const char *wire_record_name(unsigned kind)
-{
-	static const char *const names[WIRE_REC_LIMIT] = {
-		[WIRE_REC_MALLOC] = "malloc", [WIRE_REC_CALLOC] = "calloc",
-		[WIRE_REC_REALLOC] = "realloc", [WIRE_REC_POSIX_MEMALIGN] = "posix_memalign",
-		[WIRE_REC_ALIGNED_ALLOC] = "aligned_alloc", [WIRE_REC_MEMALIGN] = "memalign",
-		[WIRE_REC_VALLOC] = "valloc", [WIRE_REC_PVALLOC] = "pvalloc",
-		[WIRE_REC_MMAP] = "mmap", [WIRE_REC_MREMAP] = "mremap", [WIRE_REC_BRK] = "brk",
-		[WIRE_REC_FREE] = "free", [WIRE_REC_REALLOC_FREE] = "realloc-free",
-		[WIRE_REC_MUNMAP] = "munmap", [WIRE_REC_MREMAP_UNMAP] = "mremap-unmap",
-		[WIRE_REC_BRK_SHRINK] = "brk-shrink",
-		[WIRE_REC_PYMALLOC_MALLOC] = "pymalloc_malloc",
-		[WIRE_REC_PYMALLOC_CALLOC] = "pymalloc_calloc",
-		[WIRE_REC_PYMALLOC_REALLOC] = "pymalloc_realloc",
-		[WIRE_REC_PYMALLOC_FREE] = "pymalloc_free",
-	};
-	return kind < WIRE_REC_LIMIT && names[kind] ? names[kind] : "unknown";
 }

@@ -130,6 +130,8 @@ struct mt_error *attach_record(pid_t pid, const struct session_options *options,
 	struct mt_error *err = way == ATTACH_LIVE ? screen_check() : NULL;
 	if (!err && way == ATTACH_LIVE && options->follow_fork)
 		err = mt_error_create(MT_ERROR_USAGE, "the live view is of one process: leave --follow-fork out");
+	if (!err && way == ATTACH_LIVE && options->aggregate)
+		err = mt_error_create(MT_ERROR_USAGE, "the live view looks at every event: leave --aggregate out");
 	if (!err)
 		err = session_open(&s, pid, options, false);
 	if (err)

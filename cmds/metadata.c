@@ -124,10 +124,11 @@ struct mt_error *metadata_put(const struct session *s)
 {
 	const struct injection *in = s->injection;
 	const struct image *allocator = slots_allocator(s->t, &in->images, &in->linkmap);
-	char options[64];
-	snprintf(options, sizeof(options), "%s%s%s%s", s->options->no_native ? "no-native" : "native",
+	char options[80];
+	snprintf(options, sizeof(options), "%s%s%s%s%s", s->options->no_native ? "no-native" : "native",
 		 in->python.known ? ",python" : "", s->options->drop ? ",drop" : "",
-		 in->python.allocators.table[0] ? ",python-allocators" : "");
+		 in->python.allocators.table[0] ? ",python-allocators" : "",
+		 s->options->aggregate ? ",aggregate" : "");
 	struct mt_error *err = put_process(s);
 	if (!err)
 		err = put_system(s);

@@ -36,6 +36,10 @@ struct mt_error *cmd_parse(int argc, char **argv, int *exit_code_ret)
 		err = output_check(args.output, args.force);
 	if (!err)
 		err = open_capture(&args, &cap);
+	if (!err && capture_aggregated(cap))
+		err = mt_error_hint(mt_error_create(MT_ERROR_OTHER, "'%s' is an aggregated capture: it has no single"
+						    " events", args.file),
+				    "record without --aggregate for those");
 	if (!err)
 		err = output_open(args.output, args.force, &out);
 	if (err)

@@ -150,6 +150,7 @@ static struct mt_error *open_steps(struct session *s, bool overwrite)
 	s->features = (s->options->no_native ? 0 : CAPTURE_FEATURE_NATIVE) |
 			    (!err && s->injection->python.known ? CAPTURE_FEATURE_PYTHON : 0) |
 			    (s->options->sample_rate ? CAPTURE_FEATURE_SAMPLED : 0) |
+			    (s->options->aggregate ? CAPTURE_FEATURE_AGGREGATED : 0) |
 			    (!err && s->injection->python.allocators.table[0] ? CAPTURE_FEATURE_PYMALLOC : 0);
 	/* The file comes last: a refused target leaves none behind. */
 	if (!err && s->options->in_memory)
@@ -182,6 +183,7 @@ struct mt_error *session_open(struct session *s, pid_t pid, const struct session
 void session_drop(struct session *s, bool unlink_file)
 {
 	recorder_destroy(s->recorder);
+	aggregate_destroy(s->aggregate);
 	capture_writer_destroy(s->writer);
 	injection_destroy(s->injection);
 	tracee_close(s->t);
@@ -301,6 +303,22 @@ static void tell_python(const struct session *s)
 		cmd_note("Python: %s: native stacks only", py->why_unknown);
 }
 
+static struct mt_error *flush_sums(struct capture_writer *writer, bool last, void *aggregate)
+{
+	return aggregate_write(aggregate, writer, last);
+}
+
+static struct mt_error *begin_sums(struct session *s)
+{
+	struct views_source source = { .sample_rate = s->options->sample_rate,
+				       .page_size = (uint64_t)sysconf(_SC_PAGESIZE) };
+	recorder_clock(s->recorder, &source.ticks_per_second, &source.start_ticks);
+	struct mt_error *err = aggregate_create(&source, &s->aggregate);
+	if (!err)
+		recorder_divert(s->recorder, &(struct recorder_sink){ aggregate_take, flush_sums, s->aggregate });
+	return err;
+}
+
 /* From now on what the tracer writes is read. */
 static struct mt_error *begin_recording(struct session *s)
 {
@@ -311,7 +329,10 @@ static struct mt_error *begin_recording(struct session *s)
 	s->writer = NULL;
 	if (s->options->flush_ns)
 		recorder_flush_every(s->recorder, s->options->flush_ns);
-	err = metadata_put(s);
+	if (s->options->aggregate)
+		err = begin_sums(s);
+	if (!err)
+		err = metadata_put(s);
 	return err ? err : recorder_images(s->recorder, &s->injection->images);
 }
 

@@ -11,6 +11,7 @@
 #ifndef MT_CMDS_SESSION_H
 #define MT_CMDS_SESSION_H
 
+#include "analysis/aggregate.h"
 #include "attach/borrow.h"
 #include "attach/tracee.h"
 #include "cmds/command.h"
@@ -22,6 +23,7 @@ struct session_options {
 	uint64_t duration_ns;		/* 0: no end */
 	uint64_t sample_rate;		/* bytes, 0: every allocation */
 	bool force, quiet, verbose, no_native, drop, python_allocators, follow_fork;
+	bool aggregate;			/* sums of the events in place of the events */
 	bool signals_end;		/* SIGINT, SIGTERM and SIGHUP end the capture */
 	bool in_memory;			/* to no file: who reads s.memory_fd sees it, and it is gone then */
 	uint64_t flush_ns;		/* what is recorded is to be read after this time; 0: a second */
@@ -45,6 +47,7 @@ struct session {
 	struct injection *injection;
 	struct capture_writer *writer;	/* until the recorder has it */
 	struct recorder *recorder;
+	struct aggregate *aggregate;	/* the recorder's sink; NULL: events go to the file */
 	char *path;			/* NULL: in memory */
 	int memory_fd;
 	char comm[64];

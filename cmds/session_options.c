@@ -12,6 +12,7 @@ static const struct argp_option session_rows[] = {
 	{ "no-native", 'n', NULL, 0, "Python frames only: no native stacks", 0 },
 	{ "on-overflow", 'w', "WHAT", 0, "a full buffer makes the thread \"wait\" (default) or \"drop\" events", 0 },
 	{ "sample", 'S', "BYTES", 0, "record a sample: one block every BYTES on average, like 512KiB; figures are estimates", 0 },
+	{ "aggregate", 'A', NULL, 0, "keep sums by stack, not each event: a small file, however long it takes", 0 },
 	{ "follow-fork", 'F', NULL, 0, "record forked children and executed programs, each to FILE.PID", 0 },
 	{ "trace-python-allocators", 'p', NULL, 0, "record what Python asks of its own allocators, not what they ask of the system", 0 },
 	{ "force", 'f', NULL, 0, "overwrite FILE", 0 },
@@ -47,6 +48,9 @@ static error_t parse_row(int key, char *arg, struct argp_state *state)
 			argp_error(state, "%s", err->message);
 		return 0;
 	}
+	case 'A':
+		o->aggregate = true;
+		return 0;
 	case 'F':
 		o->follow_fork = true;
 		return 0;

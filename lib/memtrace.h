@@ -72,6 +72,7 @@ enum memtrace_feature {
 	MEMTRACE_SYMBOLS = 1 << 2,	/* names are in the file: `memtrace symbolize` */
 	MEMTRACE_SAMPLED = 1 << 3,	/* of a sample of blocks: figures are estimates */
 	MEMTRACE_PYMALLOC = 1 << 4,	/* has what Python asked of its own allocators */
+	MEMTRACE_AGGREGATED = 1 << 5,	/* has sums of events by stack, not the events */
 };
 uint32_t memtrace_reader_features(struct memtrace_reader *r);
 
@@ -204,7 +205,7 @@ struct memtrace_frame {		/* strings are never NULL */
 struct memtrace_error *memtrace_reader_stack(struct memtrace_reader *r, uint32_t stack, uint32_t kind,
 					     const struct memtrace_frame **ret, size_t *count_ret);
 
-/* ---- every event ---- */
+/* ---- every event: not of an aggregated capture ---- */
 
 struct memtrace_event {
 	uint64_t time_ns;	/* since the start of the capture */

@@ -142,12 +142,13 @@ SAME(PYTHON, CAPTURE_FEATURE_PYTHON);
 SAME(SYMBOLS, CAPTURE_FEATURE_SYMBOLS);
 SAME(SAMPLED, CAPTURE_FEATURE_SAMPLED);
 SAME(PYMALLOC, CAPTURE_FEATURE_PYMALLOC);
+SAME(AGGREGATED, CAPTURE_FEATURE_AGGREGATED);
 
 uint32_t memtrace_reader_features(struct memtrace_reader *r)
 {
 	return capture_header(r->cap)->features &
 	       (MEMTRACE_NATIVE | MEMTRACE_PYTHON | MEMTRACE_SYMBOLS | MEMTRACE_SAMPLED |
-		MEMTRACE_PYMALLOC);
+		MEMTRACE_PYMALLOC | MEMTRACE_AGGREGATED);
 }
 
 /* ---- views ---- */
@@ -432,6 +433,9 @@ struct memtrace_error *memtrace_reader_stack(struct memtrace_reader *r, uint32_t
 
 struct memtrace_error *memtrace_events_begin(struct memtrace_reader *r, struct memtrace_events **ret)
 {
+	if (capture_aggregated(r->cap))
+		CHECK(mt_error_create(MT_ERROR_OTHER, "'%s' is an aggregated capture: it has no single events",
+				      capture_path(r->cap)));
 	auto_free struct memtrace_events *e = calloc(1, sizeof(*e));
 	if (!e)
 		CHECK(&mt_enomem);

@@ -47,10 +47,11 @@ struct recorder {
 	struct ring_reader *readers;	/* by ring */
 	struct merge merge;
 	uint32_t thread_next;
-	uint64_t slack_ticks, turn_ticks, written;
+	uint64_t slack_ticks, turn_ticks, rate, written;
 	struct clock_pair start;
 	uint64_t start_realtime_ns;
 	uint64_t flush_interval;
+	struct recorder_sink sink;	/* all NULL: events go to the file */
 	uint64_t threads_at, names_at, sample_at, flush_at;	/* ns: when it is due again */
 	MT_ARRAY(char *) names;		/* by thread index, as last written */
 	MT_ARRAY(struct module_state) modules;		/* by image id */
@@ -74,6 +75,7 @@ static struct mt_error *put_start(struct recorder *rec, struct clock_pair earlie
 		later = clock_pair_now();
 	while (later.ns - earlier.ns < CALIBRATION_NS);
 	uint64_t rate = clock_rate(earlier, later);
+	rec->rate = rate;
 	rec->slack_ticks = rate / (1000000000u / ORDER_SLACK_NS);
 	rec->turn_ticks = rate / (1000000000u / TURN_NS);
 	capture_writer_time_unit(rec->writer, time_unit(rate));
@@ -315,6 +317,12 @@ static bool due(uint64_t *at, uint64_t now, uint64_t interval)
 	return true;
 }
 
+static struct mt_error *flush(struct recorder *rec, bool last)
+{
+	struct mt_error *err = rec->sink.flush ? rec->sink.flush(rec->writer, last, rec->sink.arg) : NULL;
+	return err || last ? err : capture_writer_flush(rec->writer);
+}
+
 static struct mt_error *periodic(struct recorder *rec)
 {
 	uint64_t now = clock_ns(CLOCK_MONOTONIC);
@@ -329,7 +337,7 @@ static struct mt_error *periodic(struct recorder *rec)
 	if (!err && due(&rec->sample_at, now, sample_interval))
 		err = put_sample(rec);
 	if (!err && due(&rec->flush_at, now, rec->flush_interval))
-		err = capture_writer_flush(rec->writer);
+		err = flush(rec, false);
 	return err;
 }
 
@@ -395,7 +403,9 @@ static struct mt_error *take_run(struct recorder *rec, struct ring_reader *r, ui
 	struct mt_error *err = ring_reader_take(r, until, &rec->intern, &rec->codes, events,
 						RUN_EVENTS, count_ret);
 	/* Those before an error are whole. */
-	struct mt_error *second = capture_writer_put_events(rec->writer, events, *count_ret);
+	struct mt_error *second =
+		rec->sink.events ? rec->sink.events(events, *count_ret, rec->sink.arg) :
+				   capture_writer_put_events(rec->writer, events, *count_ret);
 	if (err)
 		mt_error_destroy(second);
 	return err ? err : second;
@@ -438,6 +448,17 @@ struct mt_error *recorder_poll(struct recorder *rec, bool *more_ret)
 	*more_ret = false;
 	struct mt_error *err = drain(rec, false, &events, more_ret);
 	return err ? err : periodic(rec);
+}
+
+void recorder_clock(const struct recorder *rec, uint64_t *ticks_per_second_ret, uint64_t *start_ret)
+{
+	*ticks_per_second_ret = rec->rate;
+	*start_ret = rec->start.ticks;
+}
+
+void recorder_divert(struct recorder *rec, const struct recorder_sink *sink)
+{
+	rec->sink = *sink;
 }
 
 void recorder_flush_every(struct recorder *rec, uint64_t ns)
@@ -540,6 +561,8 @@ struct mt_error *recorder_finish(struct recorder *rec, const char *reason)
 		err = put_sample(rec);
 	if (!err)
 		err = put_end(rec, reason);
+	if (!err)
+		err = flush(rec, true);
 	if (!err)
 		err = put_counters(rec);
 	return err ? err : capture_writer_finish(rec->writer);

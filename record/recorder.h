@@ -22,6 +22,14 @@
 
 struct recorder;
 
+/* Who takes the events in place of the file. `flush` is called before each flush of the file, and the
+ * last time when no event comes any more. */
+struct recorder_sink {
+	struct mt_error *(*events)(const struct capture_event *events, size_t count, void *arg);
+	struct mt_error *(*flush)(struct capture_writer *writer, bool last, void *arg);
+	void *arg;
+};
+
 struct recorder_counts {
 	uint64_t produced, written, dropped, nested, waits, wait_ticks, unringed;
 	uint64_t wait_ns;	/* wait_ticks by the clock */
@@ -46,6 +54,10 @@ struct mt_error *recorder_meta_bytes(struct recorder *rec, const char *key, cons
 struct mt_error *recorder_images(struct recorder *rec, const struct images *images) MT_MUST_CHECK;
 /* Bounded in time: *more_ret says that there was more than fits into one call. */
 struct mt_error *recorder_poll(struct recorder *rec, bool *more_ret) MT_MUST_CHECK;
+/* The counter's rate as it was told at the start, and what it was then. */
+void recorder_clock(const struct recorder *rec, uint64_t *ticks_per_second_ret, uint64_t *start_ret);
+/* Before the first poll. */
+void recorder_divert(struct recorder *rec, const struct recorder_sink *sink);
 /* How often what was recorded is written to the file, whole; a second to begin with. */
 void recorder_flush_every(struct recorder *rec, uint64_t ns);
 void recorder_sleep(struct recorder *rec, int ms);

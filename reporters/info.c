@@ -35,6 +35,20 @@ static struct mt_error *count_events(const struct capture_event *events, size_t 
 	return NULL;
 }
 
+/* An aggregated capture has counted them. */
+static struct mt_error *take_counts(struct info *info)
+{
+	auto_views struct views *v = NULL;
+	struct mt_error *err = views_compute(info->cap, &(struct view_options){ .temporary_threshold = 1 }, &v);
+	if (err)
+		return err;
+	memcpy(info->kind_count, v->kind_count, sizeof(info->kind_count));
+	memcpy(info->kind_bytes, v->kind_bytes, sizeof(info->kind_bytes));
+	info->events = v->events;
+	info->last_ticks = v->last_ticks;
+	return NULL;
+}
+
 static struct mt_error *count_module_frames(struct info *info)
 {
 	for (uint32_t i = 1; i < info->tables.frame_count; i++) {
@@ -61,7 +75,8 @@ struct mt_error *info_gather(struct capture *cap, void (*progress)(double, void 
 {
 	auto_info struct info info = { .cap = cap };
 	struct gather g = { &info, progress, arg };
-	struct mt_error *err = capture_events(cap, count_events, &g);
+	struct mt_error *err = capture_aggregated(cap) ? take_counts(&info) :
+							   capture_events(cap, count_events, &g);
 	if (!err)
 		err = capture_load_tables(cap, &info.tables);
 	if (!err)
@@ -185,7 +200,9 @@ static void text_events(const struct info *info, FILE *out)
 {
 	char a[MT_TEXT_MAX], b[MT_TEXT_MAX];
 	fprintf(out, "\nEvents: %s", mt_text_count(a, info->events));
-	if (info->events)
+	if (capture_aggregated(info->cap))
+		fputs(", sums of them by stack", out);
+	else if (info->events)
 		fprintf(out, ", %.1f bytes of the file each",
 			(double)capture_size(info->cap) / (double)info->events);
 	fputc('\n', out);

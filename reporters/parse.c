@@ -49,7 +49,8 @@ static void write_blocks(const struct capture *cap, FILE *out)
 		[CAPTURE_BLOCK_THREADS] = "threads", [CAPTURE_BLOCK_SAMPLES] = "samples",
 		[CAPTURE_BLOCK_COUNTERS] = "counters", [CAPTURE_BLOCK_SYMBOLS] = "symbols",
 		[CAPTURE_BLOCK_INDEX] = "index", [CAPTURE_BLOCK_COLUMNS] = "events",
-		[CAPTURE_BLOCK_JIT] = "jit",
+		[CAPTURE_BLOCK_JIT] = "jit", [CAPTURE_BLOCK_ROWS] = "rows",
+		[CAPTURE_BLOCK_LIVES] = "lives", [CAPTURE_BLOCK_TOTALS] = "totals",
 	};
 	for (size_t i = 0; i < capture_block_count(cap); i++) {
 		const void *bytes = NULL;

@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* analysis/views_private.h - what the pass over the events and the writer of its sums share; nobody else
+ * includes it. */
+#ifndef MT_ANALYSIS_VIEWS_PRIVATE_H
+#define MT_ANALYSIS_VIEWS_PRIVATE_H
+
+#include "analysis/aggregate.h"
+#include "analysis/live.h"
+#include "analysis/ranges.h"
+#include "analysis/views.h"
+#include "base/array.h"
+#include "base/hash.h"
+
+struct aggregate_row {		/* of an aggregated capture: more about a row */
+	uint64_t released, lived;	/* blocks; their lives, in LIFE_UNIT_MS */
+	uint32_t longest;
+	bool dirty;			/* changed since it was written */
+};
+
+struct aggregate_rows {
+	MT_ARRAY(struct aggregate_row) rows;
+	MT_ARRAY(uint32_t) dirty;
+};
+
+/* The thread of a live block is that of its row here, so the block has room for when it came. In 24
+ * days that room is full; lives seem shorter then. */
+#define LIFE_UNIT_MS 16u
+#define LIFE_UNITS_MAX ((1u << 27) - 1)
+/* Threads that come later are one in an aggregated capture: rows are by thread, and a server that
+ * makes a thread a request must not fill memory and file with them. */
+#define AGGREGATE_THREADS 4096u
+
+struct row_state {
+	uint64_t live_bytes, live_count;
+	uint64_t peak_epoch;	/* of the maximum that bytes[VIEW_PEAK] is of */
+};
+
+struct views_pass {
+	struct capture *cap;			/* NULL: it is still to be written */
+	struct view_options options;
+	struct views *v;
+	MT_ARRAY(struct view_row) rows;
+	MT_ARRAY(struct row_state) states;
+	struct mt_map row_by_key;
+	MT_ARRAY(uint32_t) last_row;		/* by stack: row + 1 it was counted in last */
+	struct live_blocks live;
+	struct ranges ranges;
+	MT_ARRAY(uint64_t) sequence;		/* by thread: allocations so far */
+	uint64_t live_bytes, peak_bytes, peak_epoch;
+	uint64_t sample_rate;			/* 0: everything was recorded */
+	MT_ARRAY(struct view_point) points;
+	uint64_t point_ticks, point_end;
+	uint64_t start_ticks, ms_ticks, ms_end;	/* ms_end: when `ms` is over */
+	uint32_t ms;				/* since the start */
+	struct growth *growth;			/* NULL: not asked for */
+	struct temporal *temporal;		/* NULL: not asked for */
+	struct aggregate_rows *aggregate;	/* NULL: for reports, at once */
+	bool no_memory;
+};
+
+static inline void row_touch(struct views_pass *p, uint32_t i)
+{
+	struct row_state *s = &p->states.items[i];
+	if (s->peak_epoch == p->peak_epoch)
+		return;
+	p->rows.items[i].bytes[VIEW_PEAK] = s->live_bytes;
+	p->rows.items[i].count[VIEW_PEAK] = s->live_count;
+	s->peak_epoch = p->peak_epoch;
+}
+
+/* A pass without a capture: its sums are written. */
+struct mt_error *views_pass_begin_aggregate(const struct views_source *source,
+					    struct views_pass **ret) MT_MUST_CHECK;
+void views_restamp(struct views_pass *p);
+void views_put_rss(struct capture *cap, struct view_point *points, size_t count);
+/* Milliseconds from the start, at most UINT32_MAX. */
+uint32_t views_ms(uint64_t start_ticks, uint64_t ticks, uint64_t ms_ticks);
+uint32_t views_end_ms(const struct capture *cap, uint64_t start_ticks, uint64_t ms_ticks, uint32_t last_ms);
+void growth_destroy(struct growth *g);		/* NULL accepted */
+void temporal_destroy(struct temporal *t);	/* NULL accepted */
+
+#endif
