@@ -27,11 +27,17 @@ static void open_alt(struct file_search *search, struct native_module *m, const 
 	const char *name;
 	const void *id;
 	ssize_t size = dwelf_dwarf_gnu_debugaltlink(m->dwarf, &name, &id);
-	if (size <= 0 || find_alt_file(search, of, name, id, (size_t)size, &m->alt) != FILE_FOUND)
+	if (size <= 0)
 		return;
-	m->alt_dwarf = open_dwarf(&m->alt);
+	if (find_alt_file(search, of, name, id, (size_t)size, &m->alt) == FILE_FOUND)
+		m->alt_dwarf = open_dwarf(&m->alt);
+	/* Left alone, libdw takes any file of that name, whatever its build-id, and reads names of
+	 * another build from it. One byte is no unit: what it refers to is not there. */
+	static const struct elf_image_section nothing = { ".debug_info", "", 1 };
 	if (m->alt_dwarf)
 		dwarf_setalt(m->dwarf, m->alt_dwarf);
+	else if (elf_image_open(&m->no_alt, &nothing, 1))
+		dwarf_setalt(m->dwarf, m->no_alt.dwarf);
 }
 
 static struct mt_error *open_index(struct file_search *search, struct native_module *m,
@@ -102,6 +108,7 @@ void native_module_close(struct native_module *m)
 		dwarf_end(m->dwarf);
 	if (m->alt_dwarf)
 		dwarf_end(m->alt_dwarf);
+	elf_image_close(&m->no_alt);
 	if (m->has_symtab)
 		symtab_deinit(&m->symtab);
 	elf_file_close(&m->main);
