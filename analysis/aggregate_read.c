@@ -102,6 +102,7 @@ static struct mt_error *take_lives(struct sums *s, struct mt_cursor *c)
 		err = numbers_take(c, CAPTURE_LIFE_COLUMNS, SIZE_MAX, &v, &rows);
 	if (err)
 		return err;
+	c->failed |= heads != 1;
 	s->start_ticks = head[CAPTURE_LIVES_START_TICKS];
 	s->lives.len = 0;
 	for (size_t i = 0; i < rows; i++) {
@@ -134,6 +135,7 @@ static struct mt_error *take_totals(struct sums *s, struct mt_cursor *c)
 		err = numbers_take(c, CAPTURE_CLASS_COLUMNS, 65, &classes, &class_rows);
 	if (err)
 		return err;
+	c->failed |= rows != 1;
 	v->events = t[CAPTURE_TOTAL_EVENTS];
 	v->allocations = t[CAPTURE_TOTAL_ALLOCATIONS];
 	v->releases = t[CAPTURE_TOTAL_RELEASES];

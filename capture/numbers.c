@@ -29,7 +29,7 @@ struct mt_error *numbers_take(struct mt_cursor *c, size_t columns, size_t max_ro
 		c->failed = true;
 	if (c->failed)
 		rows = 0;
-	uint64_t *values = calloc(rows * columns + 1, sizeof(*values));
+	uint64_t *values = calloc((rows + 1) * columns, sizeof(*values));
 	if (!values)
 		return &mt_enomem;
 	for (size_t k = 0; k < there && !c->failed; k++)

@@ -16,7 +16,7 @@
 void numbers_put(struct mt_buf *out, const uint64_t *values, size_t columns, size_t rows);
 
 /* The caller's array of rows * columns numbers, to be freed; columns that are not there are 0, those that
- * nobody asked for are left out. More than `max_rows`, and what does not fit, sets c->failed. */
+ * nobody asked for are left out, and a row of zeros follows the last one. More than `max_rows`, and what does not fit, sets c->failed. */
 struct mt_error *numbers_take(struct mt_cursor *c, size_t columns, size_t max_rows, uint64_t **ret,
 			      size_t *rows_ret) MT_MUST_CHECK;
 

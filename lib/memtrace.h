@@ -162,7 +162,8 @@ struct memtrace_error *memtrace_reader_snapshots(struct memtrace_reader *r,
 struct memtrace_lifetime {	/* blocks of one stack and allocator (and thread) that lived as long */
 	uint32_t stack, thread, allocator;
 	uint32_t born, gone;	/* the first instant they were live at, the first they were gone at;
-				 * MEMTRACE_NEVER: live at the end */
+				 * MEMTRACE_NEVER: live at the end; the number of instants: after
+				 * the last one */
 	uint32_t reserved;
 	uint64_t bytes, count;
 };

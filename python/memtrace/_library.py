@@ -20,7 +20,7 @@ SPLIT_THREADS = 1
 # enum memtrace_stack
 HYBRID, PYTHON, NATIVE = range(3)
 # enum memtrace_feature
-FEATURE_NATIVE, FEATURE_PYMALLOC = 1, 16
+FEATURE_NATIVE, FEATURE_PYMALLOC, FEATURE_AGGREGATED = 1, 16, 32
 # enum memtrace_frame_flag
 FRAME_MARK = 2
 NEVER = 0xFFFFFFFF

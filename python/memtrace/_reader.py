@@ -40,7 +40,7 @@ class AllocatorType(enum.IntEnum):
 
 
 class FileFormat(enum.IntEnum):
-    """A capture of memtrace always has every event; AGGREGATED_ALLOCATIONS is taken as a wish."""
+    """AGGREGATED_ALLOCATIONS: sums by stack, in a small file however long it takes; no single events."""
     ALL_ALLOCATIONS = 1
     AGGREGATED_ALLOCATIONS = 2
 
@@ -236,8 +236,10 @@ class FileReader:
                 "leakedBytes": t.leaked_bytes, "allocations": t.allocations}
 
     def get_allocation_records(self) -> Iterator[AllocationRecord]:
-        """Every event in order, releases included."""
+        """Every event in order, releases included. An aggregated capture has none."""
         capture = self._capture()
+        if capture.features() & _library.FEATURE_AGGREGATED:
+            raise NotImplementedError(f"'{self._path}' is an aggregated capture: it has no single events")
         for e in capture.events():
             yield AllocationRecord(capture, e.thread, False, _ALLOCATORS[e.allocator], e.stack,
                                    e.address, e.size, 1)
@@ -259,7 +261,8 @@ class FileReader:
 
     def get_temporary_allocation_records(self, merge_threads: bool = True, threshold: int = 1) \
             -> Iterator[AllocationRecord]:
-        """What was released before `threshold` + 1 further allocations of its thread."""
+        """What was released before `threshold` + 1 further allocations of its thread; of an aggregated
+        capture for the threshold 1 alone."""
         if threshold < 0:
             raise ValueError("threshold must not be negative")
         return self._view(_library.TEMPORARY, merge_threads, threshold)
@@ -272,6 +275,7 @@ class FileReader:
         lives, instants = capture.lifetimes(not merge_threads)
         times = [s.time for s in self.get_memory_snapshots()]
         place = [bisect.bisect_left(times, i.time_ns // 1000000) for i in instants]
+        place.append(len(times))		# what came or went after the last instant
         found: Dict[Tuple[int, int, int], TemporalAllocationRecord] = {}
         for live in lives:
             key = live.stack, live.thread, live.allocator
@@ -317,7 +321,8 @@ def _read_metadata(capture: _library.Capture) -> Metadata:
         python_allocator=text("python_allocator"),
         has_native_traces=bool(capture.features() & _library.FEATURE_NATIVE),
         trace_python_allocators=bool(capture.features() & _library.FEATURE_PYMALLOC),
-        file_format=FileFormat.ALL_ALLOCATIONS)
+        file_format=FileFormat.AGGREGATED_ALLOCATIONS if capture.features() & _library.FEATURE_AGGREGATED
+        else FileFormat.ALL_ALLOCATIONS)
 
 
 def dump_all_records(file_name: PathLike) -> None:

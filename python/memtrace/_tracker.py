@@ -203,7 +203,9 @@ class Tracker(contextlib.ContextDecorator):
     `trace_python_allocators`: requests to Python's own allocator. `sample`: a sample of blocks, one
     every so many bytes ("512KiB"). `overwrite`: replace the file.
 
-    The other arguments are Memray's: `memory_interval_ms` and `file_format` change nothing.
+    `file_format`: FileFormat.AGGREGATED_ALLOCATIONS for sums by stack in place of each event.
+
+    `memory_interval_ms` is Memray's and changes nothing.
     As a decorator every call records anew, so that further ones need overwrite=True."""
 
     def __init__(self, file_name: Optional[PathLike] = None, *,
@@ -221,7 +223,7 @@ class Tracker(contextlib.ContextDecorator):
         self._arguments: Dict[str, Any] = {
             "file_name": file_name, "destination": destination, "native_traces": native_traces,
             "follow_fork": follow_fork, "trace_python_allocators": trace_python_allocators,
-            "sample": sample, "overwrite": overwrite}
+            "file_format": file_format, "sample": sample, "overwrite": overwrite}
         if isinstance(destination, FileDestination):
             file_name, overwrite = destination.path, destination.overwrite or overwrite
         self._path = os.fspath(file_name)	# type: ignore[arg-type]
@@ -238,6 +240,8 @@ class Tracker(contextlib.ContextDecorator):
         options += [] if a["native_traces"] else ["--no-native"]
         options += ["--follow-fork"] if a["follow_fork"] else []
         options += ["--trace-python-allocators"] if a["trace_python_allocators"] else []
+        if a["file_format"] == FileFormat.AGGREGATED_ALLOCATIONS:
+            options += ["--aggregate"]
         options += [f"--sample={a['sample']}"] if a["sample"] is not None else []
         return options
 

@@ -168,16 +168,39 @@ static void ask_events(struct capture *cap)
 	drop(err);
 }
 
+static void ask_lives(const struct views *v)
+{
+	for (size_t i = 0; v->temporal && i < v->temporal->cap; i++) {
+		const struct temporal_entry *e = &v->temporal->entries[i];
+		if (e->key && (temporal_row(e) >= v->row_count || temporal_born(e) > v->temporal->instants.len ||
+			       (temporal_gone(e) != TEMPORAL_NEVER &&
+				temporal_gone(e) > v->temporal->instants.len)))
+			abort();
+	}
+	for (size_t i = 0; v->growth && i < v->row_count; i++) {
+		uint64_t bytes[GROWTH_SLOTS] = { 0 }, count[GROWTH_SLOTS] = { 0 };
+		growth_series(v->growth, &v->growth->rows.items[i], bytes, count);
+		sink += bytes[0] + count[growth_slots(v->growth) - 1];
+	}
+}
+
 static void ask_views(struct capture *cap)
 {
-	struct view_options options = { .split_threads = true, .temporary_threshold = 1 };
-	auto_views struct views *v = NULL;
-	struct mt_error *err = views_compute(cap, &options, &v);
-	if (!err) {
-		touch(v->rows, v->row_count * sizeof(*v->rows));
-		touch(v->points, v->point_count * sizeof(*v->points));
+	static const struct view_options options[] = {
+		{ .split_threads = true, .temporary_threshold = 1 },
+		{ .temporal = true, .temporary_threshold = 1 },
+		{ .growth = true, .temporary_threshold = 1 },
+	};
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		auto_views struct views *v = NULL;
+		struct mt_error *err = views_compute(cap, &options[i], &v);
+		if (!err) {
+			touch(v->rows, v->row_count * sizeof(*v->rows));
+			touch(v->points, v->point_count * sizeof(*v->points));
+			ask_lives(v);
+		}
+		drop(err);
 	}
-	drop(err);
 }
 
 static void ask_blocks(const struct capture *cap)

@@ -163,6 +163,42 @@ class Views(Case):
                 self.path, max_memory_records=2).get_memory_snapshots())), 2)
 
 
+    def test_what_comes_after_the_last_instant(self):
+        """The last slot of time has its highest moment before it."""
+        kept = []
+
+        def work():
+            take(8 * BIG)
+            kept.append(bytearray(2 * BIG))
+        with self.record(work) as reader:
+            lives = [interval for r in reader.get_temporal_allocation_records() for interval in r.intervals
+                     if interval.n_bytes >> 20 == 2]
+            self.assertEqual([i.deallocated_before_snapshot for i in lives], [None])
+            self.assertLessEqual(lives[0].allocated_before_snapshot, len(list(reader.get_memory_snapshots())))
+
+
+class Aggregated(Views):
+    """The same views of the same work, of sums in place of events."""
+
+    def record(self, work, **kwargs):
+        return super().record(work, file_format=memray.FileFormat.AGGREGATED_ALLOCATIONS, **kwargs)
+
+    def test_temporary(self):
+        with self.record(lambda: take(BIG)) as reader:
+            self.assertEqual(self.rows(reader.get_temporary_allocation_records()), [(1, 1)])
+            with self.assertRaisesRegex(RuntimeError, "threshold 1 only"):
+                list(reader.get_temporary_allocation_records(threshold=0))
+
+    def test_every_record(self):
+        with self.record(lambda: take(BIG)) as reader:
+            with self.assertRaisesRegex(NotImplementedError, "has no single events"):
+                list(reader.get_allocation_records())
+            self.assertEqual(reader.metadata.file_format, memray.FileFormat.AGGREGATED_ALLOCATIONS)
+            self.assertGreater(reader.metadata.total_allocations, 1)
+
+    test_iterations_inside_each_other = None	# of records
+
+
 class Facts(Case):
     def test_metadata(self):
         begin = datetime.datetime.now(datetime.timezone.utc)
