@@ -14,17 +14,24 @@ void python_deinit(struct python *py)
 	mt_buf_deinit(&py->eval_ranges);
 }
 
-/* Before 3.11 no data symbol says the version; programs and libraries are named for it. */
-static uint32_t version_of_name(const struct image *img)
+/* Before 3.11 no data symbol says the version; each has functions that the one before had not. The name of
+ * the file would not do: programs are renamed, and embed the interpreter. */
+static uint32_t version_of_exports(struct tracee *t, struct image *img)
 {
-	const char *base = strrchr(img->path, '/');
-	const char *at = strstr(base ? base + 1 : img->path, "python3.");
-	unsigned minor;
-	int used = 0;
-	if (!at || sscanf(at, "python3.%u%n", &minor, &used) != 1 || minor > 10 ||
-	    (at[used] && at[used] != '.' && strncmp(at + used, "m.so", 4) && strcmp(at + used, "m")))
-		return 0;
-	return 0x0300 | minor;
+	static const struct {
+		const char *name;
+		uint32_t version;
+	} since[] = {
+		{ "Py_NewRef", 0x030a },
+		{ "PyFrame_GetCode", 0x0309 },
+		{ "PyCode_NewWithPosOnlyArgs", 0x0308 },
+		{ "_PyRuntime", 0x0307 },
+	};
+	struct image_symbol sym;
+	for (size_t i = 0; i < sizeof(since) / sizeof(since[0]); i++)
+		if (image_find_symbol(t, img, since[i].name, &sym))
+			return since[i].version;
+	return 0;
 }
 
 static uint32_t read_version(struct tracee *t, struct image *img)
@@ -32,7 +39,7 @@ static uint32_t read_version(struct tracee *t, struct image *img)
 	struct image_symbol sym;
 	uint64_t hex;
 	if (!image_find_symbol(t, img, "Py_Version", &sym))	/* since 3.11 */
-		return version_of_name(img) << 16;
+		return version_of_exports(t, img) << 16;
 	return tracee_read_some(t, sym.address, &hex, sizeof(hex)) == sizeof(hex) ? (uint32_t)hex : 0;
 }
 
