@@ -238,6 +238,16 @@ struct mt_error *capture_writer_set_header(struct capture_writer *w,
 	return writer_put_header(w);
 }
 
+struct mt_error *capture_writer_add_features(struct capture_writer *w, uint32_t features)
+{
+	if (w->failed)
+		return writer_failed(w);
+	if ((w->header.features & features) == features)
+		return NULL;
+	w->header.features |= features;
+	return writer_put_header(w);
+}
+
 /* ---- blocks gathered beside the events ---- */
 
 static struct mt_error *pending_write(struct capture_writer *w, enum capture_block_type type)

@@ -80,6 +80,8 @@ static inline bool capture_kind_has_size(unsigned kind)
 
 struct mt_error *capture_writer_create(const char *path, bool overwrite, uint32_t features,
 				       struct capture_writer **ret) MT_MUST_CHECK;
+/* More of enum capture_feature than it was created with. */
+struct mt_error *capture_writer_add_features(struct capture_writer *w, uint32_t features) MT_MUST_CHECK;
 /* Over a file that has no name; *fd_ret, the caller's, is to read it by (/proc/self/fd). */
 struct mt_error *capture_writer_create_in_memory(uint32_t features, int *fd_ret,
 						 struct capture_writer **ret) MT_MUST_CHECK;

@@ -120,15 +120,23 @@ static struct mt_error *put_python(const struct session *s)
 	return err;
 }
 
+struct mt_error *metadata_put_python(const struct session *s)
+{
+	const struct python *py = &s->injection->python;
+	char options[80];
+	snprintf(options, sizeof(options), "%s%s%s%s%s", s->options->no_native ? "no-native" : "native",
+		 py->known ? ",python" : "", s->options->drop ? ",drop" : "",
+		 py->allocators.table[0] ? ",python-allocators" : "",
+		 s->options->aggregate ? ",aggregate" : "");
+	struct mt_error *err = put_python(s);
+	return err ? err : put_text(s, CAPTURE_META_OPTIONS, options);
+}
+
 struct mt_error *metadata_put(const struct session *s)
 {
 	const struct injection *in = s->injection;
 	const struct image *allocator = slots_allocator(s->t, &in->images, &in->linkmap);
-	char options[80];
-	snprintf(options, sizeof(options), "%s%s%s%s%s", s->options->no_native ? "no-native" : "native",
-		 in->python.known ? ",python" : "", s->options->drop ? ",drop" : "",
-		 in->python.allocators.table[0] ? ",python-allocators" : "",
-		 s->options->aggregate ? ",aggregate" : "");
+	char rate[32];
 	struct mt_error *err = put_process(s);
 	if (!err)
 		err = put_system(s);
@@ -137,11 +145,9 @@ struct mt_error *metadata_put(const struct session *s)
 	if (!err && allocator)
 		err = put_text(s, CAPTURE_META_ALLOCATOR, allocator->path);
 	if (!err)
-		err = put_python(s);
-	if (!err)
-		err = put_text(s, CAPTURE_META_OPTIONS, options);
-	snprintf(options, sizeof(options), "%llu", (unsigned long long)s->options->sample_rate);
+		err = metadata_put_python(s);
+	snprintf(rate, sizeof(rate), "%llu", (unsigned long long)s->options->sample_rate);
 	if (!err && s->options->sample_rate)
-		err = put_text(s, CAPTURE_META_SAMPLE, options);
+		err = put_text(s, CAPTURE_META_SAMPLE, rate);
 	return err;
 }

@@ -7,5 +7,7 @@
 
 /* Reads it from the target, which must live, and gives it to the session's recorder. */
 struct mt_error *metadata_put(const struct session *s) MT_MUST_CHECK;
+/* Once more what depends on the interpreter: one was found later. */
+struct mt_error *metadata_put_python(const struct session *s) MT_MUST_CHECK;
 
 #endif

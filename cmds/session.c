@@ -121,6 +121,13 @@ static struct mt_error *check_python_allocators(struct session *s)
 			     "leave --trace-python-allocators out: all that it allocates is recorded");
 }
 
+static uint32_t python_features(const struct session *s)
+{
+	const struct python *py = &s->injection->python;
+	return (py->known ? CAPTURE_FEATURE_PYTHON : 0) |
+	       (py->allocators.table[0] ? CAPTURE_FEATURE_PYMALLOC : 0);
+}
+
 static struct mt_error *open_steps(struct session *s, bool overwrite)
 {
 	struct proc_status status;
@@ -148,10 +155,9 @@ static struct mt_error *open_steps(struct session *s, bool overwrite)
 	if (!err && s->options->signals_end && signals_end_asked())
 		err = mt_error_create(MT_ERROR_INTERRUPTED, "interrupted before the capture began");
 	s->features = (s->options->no_native ? 0 : CAPTURE_FEATURE_NATIVE) |
-			    (!err && s->injection->python.known ? CAPTURE_FEATURE_PYTHON : 0) |
-			    (s->options->sample_rate ? CAPTURE_FEATURE_SAMPLED : 0) |
-			    (s->options->aggregate ? CAPTURE_FEATURE_AGGREGATED : 0) |
-			    (!err && s->injection->python.allocators.table[0] ? CAPTURE_FEATURE_PYMALLOC : 0);
+		      (s->options->sample_rate ? CAPTURE_FEATURE_SAMPLED : 0) |
+		      (s->options->aggregate ? CAPTURE_FEATURE_AGGREGATED : 0) |
+		      (err ? 0 : python_features(s));
 	/* The file comes last: a refused target leaves none behind. */
 	if (!err && s->options->in_memory)
 		err = capture_writer_create_in_memory(s->features, &s->memory_fd, &s->writer);
@@ -333,6 +339,7 @@ static struct mt_error *begin_recording(struct session *s)
 		err = begin_sums(s);
 	if (!err)
 		err = metadata_put(s);
+	s->knows_python = s->injection->python.present;
 	return err ? err : recorder_images(s->recorder, &s->injection->images);
 }
 
@@ -396,6 +403,17 @@ static enum session_end why_end(struct session *s, uint64_t now)
 	return how_gone(s);
 }
 
+/* An interpreter came with a library. */
+static struct mt_error *note_python(struct session *s)
+{
+	s->knows_python = true;
+	s->features |= python_features(s);	/* of the files of children, too */
+	if (!s->options->quiet)
+		tell_python(s);
+	struct mt_error *err = recorder_add_features(s->recorder, s->features);
+	return err ? err : metadata_put_python(s);
+}
+
 static struct mt_error *turn_steps(struct session *s, uint64_t now, bool *more)
 {
 	bool changed = false, force = now - s->refresh_ns >= REFRESH_INTERVAL_NS;
@@ -413,6 +431,8 @@ static struct mt_error *turn_steps(struct session *s, uint64_t now, bool *more)
 	}
 	if (!err && changed)
 		err = recorder_images(s->recorder, &s->injection->images);
+	if (!err && s->injection->python.present && !s->knows_python)
+		err = note_python(s);
 	return err;
 }
 

@@ -55,6 +55,7 @@ struct session {
 	uint32_t features;		/* of the file: enum capture_feature */
 	struct clock_pair opened;	/* when it began */
 	uint64_t armed_ns, refresh_ns;
+	bool knows_python;		/* the file says that there is an interpreter */
 	enum session_end end;
 	struct mt_error *error;
 	/* of session_finish(), for session_tell() */

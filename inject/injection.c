@@ -6,6 +6,7 @@
 
 #include "attach/cgroup.h"
 #include "attach/seccomp.h"
+#include "inject/injection_python.h"
 #include "inject/loader.h"
 #include "inject/removal.h"
 
@@ -133,6 +134,7 @@ static struct mt_error *prepare_parts(struct injection *in)
 	if (!err && in->python.known)
 		err = slots_add_code_dealloc(in->t, &in->images, in->python.layout.code_type,
 					     in->python.layout.bytes_size, &in->slots);
+	in->seeks_python = !in->python.present;
 	return err ? err : read_facts(in, &in->images.maps);
 }
 
@@ -278,43 +280,6 @@ static void patch_lost_slots(struct injection *in, uint32_t applied, const uint6
 	}
 }
 
-/* ---- Python's allocator tables ---- */
-
-/* A program may set its allocators at any time, and the interpreter does while it starts. What was
- * given to the tracer and is not pending any more must be given again. */
-static bool table_field_lost(struct injection *in, uint64_t slot)
-{
-	const struct wire_header *h = in->channel.header;
-	const struct wire_patch *patches = channel_at(&in->channel, h->patches_offset);
-	for (uint32_t i = atomic_load(&h->patches_wanted); i > 0; i--)
-		if (patches[i - 1].slot == slot)
-			return patches[i - 1].state != WIRE_PATCH_WANTED;
-	return false;		/* no thunk was left for it */
-}
-
-static struct mt_error *take_table_field(struct injection *in, unsigned domain, unsigned field)
-{
-	uint64_t address = in->python.allocators.table[domain] + field * 8, value;
-	uint64_t *given = &in->table_value[domain][field];
-	if (tracee_read_some(in->t, address, &value, sizeof(value)) != sizeof(value) ||
-	    thunks_index(&in->thunks, value) >= 0 ||
-	    (value == *given && !table_field_lost(in, address)))
-		return NULL;
-	*given = value;
-	return slots_add_function(&in->images, address, value, python_field_function(field),
-				  &in->slots);
-}
-
-/* Releases first: while the hooks are armed, no block may be seen to come and not to go. */
-static struct mt_error *take_tables(struct injection *in)
-{
-	struct mt_error *err = NULL;
-	for (unsigned field = PYTHON_FIELDS - 1; field > 0 && in->python.allocators.table[0]; field--)
-		for (unsigned domain = 0; domain < WIRE_PYTHON_DOMAINS && !err; domain++)
-			err = take_table_field(in, domain, field);
-	return err;
-}
-
 /* A pointer of an earlier capture may lead to any thunk. */
 static void publish_originals(struct injection *in)
 {
@@ -410,8 +375,7 @@ static void fill_header(struct injection *in)
 	h->sample_rate = in->options.sample_rate;
 	h->options = WIRE_OPT_PYTHON | (in->options.no_native ? 0 : WIRE_OPT_NATIVE) |
 		     (in->options.drop ? WIRE_OPT_DROP : 0) | (in->filtered ? WIRE_OPT_NO_PROBE : 0);
-	h->python = in->python.known ? in->python.layout : (struct wire_python){ 0 };
-	memcpy(h->python_tables, in->python.allocators.table, sizeof(h->python_tables));
+	injection_publish_python(in);
 }
 
 /* A process that leaks descriptors is one that people attach to: for the few that loading takes,
@@ -451,7 +415,7 @@ static struct mt_error *load_steps(struct injection *in, struct borrow *b)
 	if (!err)
 		err = load_tracer(in, b);
 	if (!err)
-		err = take_tables(in);
+		err = injection_take_tables(in);
 	if (!err)
 		err = publish_patches(in);
 	if (!err)
@@ -567,6 +531,9 @@ static struct mt_error *take_changes(struct injection *in, bool *changed)
 	/* Slots of a library that is still being relocated change under us: next time. */
 	if (!err && map.consistent)
 		err = slots_find(in->t, &in->images, &in->linkmap, &in->slots);
+	in->seeks_python |= *changed && !in->python.present;
+	if (!err && map.consistent && in->seeks_python)
+		err = injection_take_python(in);
 	if (!err)
 		err = publish_patches(in);
 	return err;
@@ -595,7 +562,7 @@ struct mt_error *injection_refresh(struct injection *in, bool force, bool *chang
 	}
 	size_t slots = in->slots.list.len;
 	if (!err)
-		err = take_tables(in);
+		err = injection_take_tables(in);
 	if (!err && in->slots.list.len != slots)
 		err = publish_patches(in);
 	answer_loads(h, requested);

@@ -42,6 +42,7 @@ struct injection {
 	size_t slots_patched;	/* of slots.list, turned into patches */
 	struct thunks thunks;
 	struct python python;
+	bool seeks_python;	/* there is none, and images came */
 	struct channel channel;
 	struct wire_family *family;	/* our mapping; NULL: children are not followed */
 	struct loaded tracer;

@@ -161,6 +161,11 @@ struct mt_error *recorder_meta(struct recorder *rec, const char *key, const char
 	return capture_writer_meta(rec->writer, key, value, strlen(value));
 }
 
+struct mt_error *recorder_add_features(struct recorder *rec, uint32_t features)
+{
+	return capture_writer_add_features(rec->writer, features);
+}
+
 /* ---- modules ---- */
 
 static struct mt_error *put_module(struct recorder *rec, const struct image *img,

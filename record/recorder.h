@@ -51,6 +51,8 @@ struct mt_error *recorder_meta(struct recorder *rec, const char *key, const char
 	MT_MUST_CHECK;
 struct mt_error *recorder_meta_bytes(struct recorder *rec, const char *key, const void *value,
 				     size_t size) MT_MUST_CHECK;
+/* What the file has more than it was created with (enum capture_feature). */
+struct mt_error *recorder_add_features(struct recorder *rec, uint32_t features) MT_MUST_CHECK;
 struct mt_error *recorder_images(struct recorder *rec, const struct images *images) MT_MUST_CHECK;
 /* Bounded in time: *more_ret says that there was more than fits into one call. */
 struct mt_error *recorder_poll(struct recorder *rec, bool *more_ret) MT_MUST_CHECK;

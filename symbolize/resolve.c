@@ -250,8 +250,14 @@ struct mt_error *symbolizer_grow(struct symbolizer *s)
 	s->growing = s->resolved = true;
 	if (!err)
 		err = have_module_notes(s);
+	size_t evals = s->evals.len;
+	if (!err)
+		err = symbolizer_read_python(s);
 	if (!err)
 		err = symbolizer_set_flags(s, from);
+	/* An interpreter that came meanwhile may have frames among the old ones. */
+	if (!err && s->evals.len != evals)
+		symbolizer_flag_frames(s, 0, from);
 	return err ? err : resolve_from(s, from, NULL, NULL);
 }
 

@@ -28,6 +28,14 @@ static struct mt_error *parse_evals(struct symbolizer *s)
 	return NULL;
 }
 
+struct mt_error *symbolizer_read_python(struct symbolizer *s)
+{
+	const char *version = capture_meta(s->cap, CAPTURE_META_PYTHON, NULL);
+	s->has_pyline = version && pyline_format_of(version, &s->pyline);
+	s->evals.len = 0;
+	return parse_evals(s);
+}
+
 static bool in_eval(const struct symbolizer *s, uint64_t pc)
 {
 	for (size_t i = 0; i < s->evals.len; i++)
@@ -88,6 +96,14 @@ static bool have_frames(struct symbolizer *s, uint32_t from, uint32_t n)
 	return true;
 }
 
+void symbolizer_flag_frames(struct symbolizer *s, uint32_t from, uint32_t to)
+{
+	for (uint32_t i = from ? from : 1; i < to; i++) {
+		const struct capture_frame *f = &s->tables.frames[i];
+		s->merge_flags[i] = f->is_python ? python_flags(s, f) : native_flags(s, f);
+	}
+}
+
 struct mt_error *symbolizer_set_flags(struct symbolizer *s, uint32_t from)
 {
 	uint32_t n = s->tables.frame_count;
@@ -95,11 +111,9 @@ struct mt_error *symbolizer_set_flags(struct symbolizer *s, uint32_t from)
 		n = from;
 	if (!have_frames(s, from, n))
 		return &mt_enomem;
-	for (uint32_t i = from ? from : 1; i < n; i++) {
-		const struct capture_frame *f = &s->tables.frames[i];
-		s->merge_flags[i] = f->is_python ? python_flags(s, f) : native_flags(s, f);
-		s->native_count += !f->is_python;
-	}
+	symbolizer_flag_frames(s, from, n);
+	for (uint32_t i = from ? from : 1; i < n; i++)
+		s->native_count += !s->tables.frames[i].is_python;
 	return NULL;
 }
 
@@ -113,13 +127,11 @@ struct mt_error *symbolizer_create(struct capture *cap, const struct symbolize_o
 	s->options = *options;
 	struct mt_error *err = capture_load_tables(cap, &s->tables);
 	if (!err)
-		err = parse_evals(s);
+		err = symbolizer_read_python(s);
 	if (!err)
 		err = symbolizer_set_flags(s, 0);
 	if (err)
 		return err;
-	const char *version = capture_meta(cap, CAPTURE_META_PYTHON, NULL);
-	s->has_pyline = version && pyline_format_of(version, &s->pyline);
 	file_search_init(&s->search, options->debug_dirs, options->sysroot, !options->no_debuginfod);
 	s->search.machine = capture_header(cap)->machine;
 	s->search.open_module = options->open_module;

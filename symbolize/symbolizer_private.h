@@ -59,6 +59,10 @@ struct symbolizer {
 const struct capture_module *symbolizer_module(const struct symbolizer *s,
 					       const struct capture_frame *f);
 /* Room for and flags of the frames from `from` on; what is known of those before stays. */
+/* What the capture says of its interpreter. */
+struct mt_error *symbolizer_read_python(struct symbolizer *s) MT_MUST_CHECK;
 struct mt_error *symbolizer_set_flags(struct symbolizer *s, uint32_t from) MT_MUST_CHECK;
+/* The flags alone, of frames that there is room for. */
+void symbolizer_flag_frames(struct symbolizer *s, uint32_t from, uint32_t to);
 
 #endif

@@ -418,7 +418,7 @@ static bool py_write(struct thread *t, const struct py_walk *w)
 void python_capture(struct thread *t)
 {
 	const struct wire_python *py = &tracer.header->python;
-	if (!py->version)
+	if (!__atomic_load_n(&py->version, __ATOMIC_ACQUIRE))	/* an interpreter may come later */
 		return;
 	struct py_walk w = { 0 };
 	uint32_t codes_gone = __atomic_load_n(&tracer.codes_gone, __ATOMIC_ACQUIRE);

@@ -84,11 +84,47 @@ class Embedded(unittest.TestCase):
             self.assertEqual((target.wait(), target.err), (0, ""))
         return tmp / "cap.bin"
 
+    def run_(self, tmp, path, prefix, words, *options):
+        result = harness.memtrace("run", "-q", "-o", tmp / "run.bin", *options, "--", self.program(), path, CODE,
+                                  stdin="".join(f"{word}\n" for word in words), env={"PYTHONHOME": prefix})
+        self.assertEqual(result.err, "")
+        return tmp / "run.bin"
+
     def test_library_of_another_name(self):
         def check(tmp, path, prefix):
             other = tmp / "engine.so"
             shutil.copy(path, other)
             self.check_capture(self.attach(tmp, other, prefix, ["load"], ["work"]))
+        self.each(check)
+
+    def test_library_that_comes_later(self):
+        def check(tmp, path, prefix):
+            self.check_capture(self.attach(tmp, path, prefix, [], ["load", "work"]))
+        self.each(check)
+
+    def test_run(self):
+        def check(tmp, path, prefix):
+            self.check_capture(self.run_(tmp, path, prefix, ["load", "work", "end"]))
+        self.each(check)
+
+    def test_python_allocators_of_a_library_that_comes_later(self):
+        def check(tmp, path, prefix):
+            cap = self.run_(tmp, path, prefix, ["load", "work", "end"], "--trace-python-allocators")
+            reader = table.memtrace.FileReader(cap)
+            found = [(r.allocator.name, r.stack_trace()) for r in reader.get_allocation_records()
+                     if r.size == SIZE + HEADER]
+            self.assertEqual(found, [("PYMALLOC_CALLOC", STACK)] * TIMES)
+            self.assertTrue(reader.metadata.trace_python_allocators)
+        self.each(check)
+
+    def test_thread_of_c(self):
+        """It has no interpreter state before, and none afterwards."""
+        def check(tmp, path, prefix):
+            cap = self.run_(tmp, path, prefix, ["load", "thread", "thread", "end"])
+            reader = table.memtrace.FileReader(cap)
+            found = [r for r in reader.get_allocation_records() if r.size == SIZE + HEADER]
+            self.assertEqual([r.stack_trace() for r in found], [STACK] * 2 * TIMES)
+            self.assertEqual(len({r.tid for r in found} - {reader.metadata.main_thread_id}), 2)
         self.each(check)
 
 

@@ -142,9 +142,10 @@ static void put_stacks(struct capture_writer *w)
 static void make_capture(size_t events, size_t per_flush, bool finish)
 {
 	struct capture_writer *w;
-	ok(capture_writer_create(path, true, CAPTURE_FEATURE_NATIVE | CAPTURE_FEATURE_PYTHON, &w));
+	ok(capture_writer_create(path, true, CAPTURE_FEATURE_NATIVE, &w));
 	put_sides(w);
 	put_stacks(w);
+	ok(capture_writer_add_features(w, CAPTURE_FEATURE_PYTHON));
 	for (size_t i = 0; i < events; i++) {
 		struct capture_event e = sample_event(i);
 		ok(capture_writer_event(w, &e));
@@ -241,6 +242,8 @@ static void test_round_trip(void **state)
 		else
 			assert_non_null(strstr(capture_damage(cap), ": the capture was not finished"));
 		assert_true(capture_counter(cap, CAPTURE_COUNTER_WRITTEN, &counter) == finish);
+		assert_int_equal(capture_header(cap)->features,
+				 CAPTURE_FEATURE_NATIVE | CAPTURE_FEATURE_PYTHON);
 		check_sides(cap);
 		for (int pass = 0; pass < 2; pass++)
 			check_events(cap, 5000);
