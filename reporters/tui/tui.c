@@ -262,9 +262,12 @@ static struct mt_error *turn(struct tui *t)
 		t->source->status(t->source->arg, &t->status);
 	tui_draw(t);
 	int key = screen_key(&t->screen, t->live ? LIVE_MS : -1, t->source->wake_fd);
-	/* All keys that are there already before the next picture. */
+	/* All keys that are there already before the next picture; but those behind one that asks for
+	 * another page are meant for that page. */
 	while (!err && key >= 0 && !t->quit) {
 		err = key == SCREEN_RESIZE ? NULL : press(t, key);
+		if (t->data && !data_request_same(&t->data->request, &t->request))
+			return err;
 		key = screen_key(&t->screen, 0, -1);
 	}
 	if (key == SCREEN_GONE)
