@@ -2,6 +2,7 @@
 /* tests/targets/rooms.c - works when told to, and is the same before and after it.
  * Usage: rooms [hidden]; "g": 1000 blocks got and released, then "done"; "e": the end. `hidden`:
  * not dumpable. A second thread waits all the time. Used by tests/e2e/test_namespaces.py. */
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +22,7 @@ __attribute__((noinline)) static void *make_block(size_t size)
 static void *wait_for_ever(void *arg)
 {
 	for (;;)
-		pause();
+		poll(NULL, 0, -1);
 	return arg;
 }
 
@@ -37,6 +38,7 @@ int main(int argc, char **argv)
 	char c;
 	if (argc > 1 && !strcmp(argv[1], "hidden"))
 		prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+	poll(NULL, 0, 0);		/* bound now, not when the thread comes to it */
 	if (pthread_create(&thread, NULL, wait_for_ever, NULL))
 		return 95;
 	say("ready\n");
