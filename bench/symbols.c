@@ -4,8 +4,10 @@
  *
  *	symbols N FILE...	N addresses, evenly spread over the code of all files
  *
- * The capture is made in $TMPDIR; the time is that of symbolizer_resolve() alone, the files being
- * in the page cache or not as they happen to be: run it twice. */
+ * The capture is made in $TMPDIR. The first time is that of symbolizer_resolve() alone, the files being
+ * in the page cache or not as they happen to be: run it twice. The second one is that of opening the
+ * same capture when it carries its symbols, and of all its stacks in names. bench/symbols.py makes
+ * many files to ask about. */
 #include "base/error.h"
 #include "symbolize/elffile.h"
 #include "symbolize/symbolize.h"
@@ -16,6 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 struct file {
@@ -100,11 +103,64 @@ static void make_capture(const char *path, uint64_t count, char **paths, uint32_
 	free(list);
 }
 
+/* As `memtrace symbolize` does. */
+static void store_symbols(struct capture *cap, struct symbolizer *sym, const char *path)
+{
+	struct capture_writer *w;
+	void *symbols;
+	size_t size;
+	check(symbolizer_encode(sym, &symbols, &size));
+	check(capture_writer_create(path, true, CAPTURE_FEATURE_NATIVE | CAPTURE_FEATURE_SYMBOLS, &w));
+	for (size_t i = 0; i < capture_block_count(cap); i++) {
+		const void *bytes;
+		size_t n;
+		capture_block(cap, i, &bytes, &n);
+		check(capture_writer_copy_block(w, bytes, n));
+	}
+	check(capture_writer_raw_block(w, CAPTURE_BLOCK_SYMBOLS, symbols, size));
+	check(capture_writer_finish(w));
+	capture_writer_destroy(w);
+	free(symbols);
+}
+
 static double now(void)
 {
 	struct timespec ts;
 	clock_gettime(CLOCK_MONOTONIC, &ts);
 	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+static double processor(void)
+{
+	return (double)clock() / CLOCKS_PER_SEC;
+}
+
+static long peak_mib(void)
+{
+	struct rusage usage;
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_maxrss / 1024;
+}
+
+static void time_stored(const char *path, uint32_t stacks)
+{
+	struct capture *cap;
+	struct symbolizer *sym;
+	struct symbolize_options options = { .no_debuginfod = true };
+	double begin = now(), cpu = processor();
+	size_t frames = 0, count;
+	check(capture_open(path, &cap));
+	check(symbolizer_create(cap, &options, &sym));
+	check(symbolizer_resolve(sym, NULL, NULL));
+	for (uint32_t i = 1; i <= stacks; i++) {
+		const struct symbol_frame *list;
+		check(symbolizer_stack(sym, i, &list, &count));
+		frames += count;
+	}
+	printf("carried in the capture: %.2f s (%.2f s of processor), %zu frames with inlined ones\n",
+	       now() - begin, processor() - cpu, frames);
+	symbolizer_destroy(sym);
+	capture_close(cap);
 }
 
 int main(int argc, char **argv)
@@ -122,15 +178,20 @@ int main(int argc, char **argv)
 	struct symbolize_options options = { .no_debuginfod = true };
 	check(capture_open(path, &cap));
 	check(symbolizer_create(cap, &options, &sym));
-	double begin = now(), cpu = (double)clock() / CLOCKS_PER_SEC;
+	double begin = now(), cpu = processor();
 	check(symbolizer_resolve(sym, NULL, NULL));
-	double end = now(), cpu_end = (double)clock() / CLOCKS_PER_SEC;
+	double end = now(), cpu_end = processor();
 	uint32_t frames, named, lined;
 	symbolizer_counts(sym, &frames, &named, &lined);
-	printf("%u addresses in %d files: %.2f s (%.2f s of processor), %u named, %u with lines\n",
-	       frames, argc - 2, end - begin, cpu_end - cpu, named, lined);
+	printf("%u addresses in %d files: %.2f s (%.2f s of processor), at most %ld MiB, %u named, "
+	       "%u with lines\n", frames, argc - 2, end - begin, cpu_end - cpu, peak_mib(), named, lined);
+	char stored[sizeof(path) + 8];
+	snprintf(stored, sizeof(stored), "%s.named", path);
+	store_symbols(cap, sym, stored);
 	symbolizer_destroy(sym);
 	capture_close(cap);
+	time_stored(stored, frames);
+	unlink(stored);
 	unlink(path);
 	return 0;
 }

@@ -34,8 +34,17 @@ struct unit {
 	struct range_set ranges;	/* ids are scope indices */
 };
 
+/* What a string of the file became: all inlined calls of a function have the very same one, and
+ * demangling it each time takes a tenth of everything. */
+struct known_text {
+	const char *raw, *text;
+};
+
+#define KNOWN_TEXTS 1024u	/* a power of two */
+
 struct dwarf_index {
 	struct string_pool *pool;
+	struct known_text names[KNOWN_TEXTS], files[KNOWN_TEXTS];	/* by hash of the raw address */
 	MT_ARRAY(struct unit) units;
 	struct range_set ranges;	/* ids are unit indices */
 };
@@ -150,6 +159,13 @@ static struct mt_error *add_scope(struct walk *w, Dwarf_Die *die, int tag, unsig
 	return add_ranges(&w->unit->ranges, die, depth, id);
 }
 
+/* Most functions of C++ are declarations or the abstract origins of inlined calls. Asking the
+ * abbreviation for an attribute is a tenth of asking for ranges. */
+static bool has_code(Dwarf_Die *die)
+{
+	return dwarf_hasattr(die, DW_AT_low_pc) || dwarf_hasattr(die, DW_AT_ranges);
+}
+
 /* Sibling links are foreign and may lead back into what was visited (libdw only sees to it that
  * they lead forward), which would take exponential time; hence the budget. */
 static struct mt_error *walk_children(struct walk *w, Dwarf_Die *parent_die, unsigned depth,
@@ -163,11 +179,12 @@ static struct mt_error *walk_children(struct walk *w, Dwarf_Die *parent_die, uns
 			return NULL;
 		w->budget--;
 		int tag = dwarf_tag(&die);
-		if (!has_scopes(tag))
-			continue;
+		if (!has_scopes(tag) ||
+		    (tag == DW_TAG_subprogram && dwarf_hasattr(&die, DW_AT_declaration) && !has_code(&die)))
+			continue;	/* of a declaration: parameters */
 		struct mt_error *err = NULL;
 		uint32_t inner = parent;
-		if (tag == DW_TAG_subprogram || tag == DW_TAG_inlined_subroutine)
+		if (tag == DW_TAG_inlined_subroutine || (tag == DW_TAG_subprogram && has_code(&die)))
 			err = add_scope(w, &die, tag, depth, parent, &inner);
 		if (!err)
 			err = walk_children(w, &die, depth + 1, inner);
@@ -207,20 +224,38 @@ static const char *mangled_name(Dwarf_Die *die)
 	return NULL;
 }
 
+static struct known_text *known_text(struct known_text *texts, const char *raw)
+{
+	return &texts[((uint64_t)(uintptr_t)raw * 0x9e3779b97f4a7c15ull >> 32) & (KNOWN_TEXTS - 1)];
+}
+
+static const char *plain_name(Dwarf_Die *die)
+{
+	Dwarf_Attribute attr;
+	const char *name = dwarf_attr_integrate(die, DW_AT_name, &attr) ? dwarf_formstring(&attr) : NULL;
+	return name && *name ? name : NULL;
+}
+
 static struct mt_error *name_scope(struct dwarf_index *x, struct scope *s)
 {
 	char buf[DEMANGLE_OUTPUT_MAX + 4];
-	Dwarf_Attribute attr;
 	if (s->named)
 		return NULL;
 	s->named = true;
-	const char *name = mangled_name(&s->die), *text = name ? demangle(name, buf) : NULL;
-	if (text == name && dwarf_attr_integrate(&s->die, DW_AT_name, &attr)) {
-		const char *plain = dwarf_formstring(&attr);
-		text = plain && *plain ? plain : text;
+	const char *mangled = mangled_name(&s->die), *raw = mangled ? mangled : plain_name(&s->die);
+	if (!raw || !*raw)
+		return NULL;
+	struct known_text *known = known_text(x->names, raw);
+	if (known->raw != raw) {
+		const char *text = mangled ? demangle(mangled, buf) : raw;
+		if (text == mangled)	/* it is not: what is in the source, then */
+			text = plain_name(&s->die) ?: mangled;
+		text = string_pool_put(x->pool, text, strlen(text));
+		if (!text)
+			return &mt_enomem;
+		*known = (struct known_text){ raw, text };
 	}
-	if (text && *text && !(s->name = string_pool_put(x->pool, text, strlen(text))))
-		return &mt_enomem;
+	s->name = known->text;
 	return NULL;
 }
 
@@ -229,10 +264,15 @@ static struct mt_error *put_line(struct dwarf_index *x, const char *function, co
 {
 	struct source_line l = { .function = function, .line = line <= INT32_MAX ? (uint32_t)line : 0 };
 	if (file && *file) {
-		auto_free char *clean = pathname_clean(file);
-		l.file = clean ? string_pool_put(x->pool, clean, strlen(clean)) : NULL;
-		if (!l.file)
-			return &mt_enomem;
+		struct known_text *known = known_text(x->files, file);
+		if (known->raw != file) {
+			auto_free char *clean = pathname_clean(file);
+			const char *text = clean ? string_pool_put(x->pool, clean, strlen(clean)) : NULL;
+			if (!text)
+				return &mt_enomem;
+			*known = (struct known_text){ file, text };
+		}
+		l.file = known->text;
 	}
 	return mt_array_push(lines, l) ? NULL : &mt_enomem;
 }
