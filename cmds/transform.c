@@ -39,8 +39,9 @@ static const struct transform_format formats[] = {
 	{ "gprof2dot", "JSON that gprof2dot -f json reads", 0, export_gprof2dot },
 	{ "csv", "one row a stack, thread and allocation function", FORMAT_BY_THREAD, export_csv },
 	{ "dhat", "JSON of valgrind's dh_view.html", FORMAT_GROWTH, export_dhat },
-	{ "sql", "statements for sqlite3: frames, stacks, allocations", FORMAT_BY_THREAD,
-	  export_sql },
+	{ "sqlite", "database of SQLite: frames, stacks, allocations", FORMAT_BY_THREAD | FORMAT_BINARY,
+	  export_sqlite },
+	{ "sql", "the statements that make that database", FORMAT_BY_THREAD, export_sql },
 };
 #define NAMES_MAX 256
 #define FORMAT_COUNT (sizeof(formats) / sizeof(formats[0]))

@@ -49,5 +49,7 @@ struct mt_error *export_csv(struct export *x, FILE *out, size_t *items_ret) MT_M
 struct mt_error *export_dhat(struct export *x, FILE *out, size_t *items_ret) MT_MUST_CHECK;
 /* Statements for sqlite3 that make a database of frames, stacks and their values. */
 struct mt_error *export_sql(struct export *x, FILE *out, size_t *items_ret) MT_MUST_CHECK;
+/* That database; needs libsqlite3.so.0 on this machine. */
+struct mt_error *export_sqlite(struct export *x, FILE *out, size_t *items_ret) MT_MUST_CHECK;
 
 #endif

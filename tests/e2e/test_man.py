@@ -97,7 +97,7 @@ class Man(unittest.TestCase):
         self.assertEqual(self.complete(""), set(commands()))
         self.assertEqual(self.complete("sym"), {"symbolize"})
         self.assertEqual(self.complete("summary", "--view", "l"), {"leaks"})
-        self.assertEqual(self.complete("transform", "s"), {"speedscope", "sql"})
+        self.assertEqual(self.complete("transform", "s"), {"speedscope", "sql", "sqlite"})
         for name in commands():
             with self.subTest(command=name):
                 told = help_options(harness.memtrace(name, "--help").out)

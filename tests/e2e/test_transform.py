@@ -4,6 +4,7 @@
 # Does not know: how they are written. Called by tests/run.py.
 import collections
 import csv
+import contextlib
 import gzip
 import io
 import json
@@ -219,6 +220,14 @@ class Transform(unittest.TestCase):
                              " WHERE parent NOT NULL) SELECT max(n) FROM up").fetchone()[0]
         self.assertGreater(depth, 900)
 
+    def test_sqlite(self):
+        """The database that the statements make."""
+        made = sqlite3.connect(":memory:")
+        made.executescript(self.write("sql").decode())
+        (self.tmp / "out.db").write_bytes(self.write("sqlite"))
+        with contextlib.closing(sqlite3.connect(self.tmp / "out.db")) as base:
+            self.assertEqual(list(base.iterdump()), list(made.iterdump()))
+
     def test_pprof_is_not_written_to_a_terminal(self):
         import pty, os, subprocess
         leader, follower = pty.openpty()
@@ -234,7 +243,7 @@ class Transform(unittest.TestCase):
         cut = self.tmp / "cut.bin"
         for share in (0.3, 0.7, 0.95):
             cut.write_bytes(data[:int(len(data) * share)])
-            for name in ("pprof", "speedscope", "gprof2dot", "csv", "dhat", "sql"):
+            for name in ("pprof", "speedscope", "gprof2dot", "csv", "dhat", "sql", "sqlite"):
                 with self.subTest(share=share, name=name):
                     result = harness.memtrace("transform", name, cut, "-o", self.tmp / "out", "-f")
                     self.assertIn("cut at offset", result.err)
