@@ -171,13 +171,18 @@ def _slot_offsets(path, _version):
 
     def at(vaddr):
         return next(o + vaddr - v for v, o, n in loads if v <= vaddr < v + n)
+    symbols = at(dynamic[6]) if 6 in dynamic else None
+
+    def is_variable(info):
+        """A word of the program's data that begins as the address of an object (_IO_list_all)."""
+        return (info & 0xffffffff) == 1 and data[symbols + 24 * (info >> 32) + 4] & 0xf == 1
     slots = []
     for table, length in ((23, 2), (7, 8)):		# JMPREL, RELA
         if table in dynamic:
             begin = at(dynamic[table])
             for pos in range(begin, begin + dynamic.get(length, 0), 24):
                 slot, info = struct.unpack_from("<QQ", data, pos)
-                if info & 0xffffffff in (1, 6, 7):	# 64, GLOB_DAT, JUMP_SLOT
+                if info & 0xffffffff in (1, 6, 7) and not is_variable(info):	# 64, GLOB_DAT, JUMP_SLOT
                     slots.append(slot)
     return sorted(slots), min(v for v, _, _ in loads) & ~4095
 
