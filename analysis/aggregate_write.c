@@ -12,7 +12,8 @@
 
 #include <string.h>
 
-#define ROWS_A_BLOCK 65536u
+#define BATCH 1024u			/* the pass looks ahead for what it will touch */
+#define ROWS_A_BLOCK 16384u
 #define LIVES_BYTES_A_FLUSH (1u << 20)	/* what takes longer to write is written less often */
 #define STALE_MIN (1u << 20)		/* bytes that are not worth to be written anew */
 #define ENTRIES_MIN 240000u		/* of the lives */
@@ -22,6 +23,8 @@
 
 struct aggregate {
 	struct views_pass *pass;
+	struct capture_event batch[BATCH];	/* taken, but not yet passed on */
+	size_t batch_len;
 	struct mt_buf out;
 	MT_ARRAY(uint64_t) values;
 	uint64_t events;		/* in the last TOTALS block */
@@ -29,6 +32,7 @@ struct aggregate {
 	uint64_t lives_wait;		/* ... and flushes until the next */
 	uint64_t whole_bytes;		/* of all sums when they were last written all */
 	uint64_t since_bytes;		/* of the blocks since */
+	uint64_t lives_bytes;		/* of the last LIVES block */
 	uint64_t stale_max;
 };
 
@@ -57,10 +61,27 @@ void aggregate_destroy(struct aggregate *a)
 	free(a);
 }
 
+static struct mt_error *pass_on(struct aggregate *a)
+{
+	size_t count = a->batch_len;
+	a->batch_len = 0;
+	return count ? views_pass_take(a->batch, count, a->pass) : NULL;
+}
+
 struct mt_error *aggregate_take(const struct capture_event *events, size_t count, void *aggregate)
 {
 	struct aggregate *a = aggregate;
-	return count ? views_pass_take(events, count, a->pass) : NULL;
+	while (count) {
+		size_t n = BATCH - a->batch_len < count ? BATCH - a->batch_len : count;
+		memcpy(a->batch + a->batch_len, events, n * sizeof(*events));
+		a->batch_len += n;
+		events += n;
+		count -= n;
+		struct mt_error *err = a->batch_len == BATCH ? pass_on(a) : NULL;
+		if (err)
+			return err;
+	}
+	return NULL;
 }
 
 /* ---- tables of numbers ---- */
@@ -176,24 +197,49 @@ static bool add_instants(struct aggregate *a, size_t count)
 	return true;
 }
 
-static bool add_entries(struct aggregate *a)
+static uint64_t life_number(const struct temporal_entry *e, size_t column)
+{
+	switch (column) {
+	case CAPTURE_LIFE_ROW:
+		return temporal_row(e);
+	case CAPTURE_LIFE_BORN:
+		return temporal_born(e);
+	case CAPTURE_LIFE_GONE:
+		return temporal_gone(e);
+	case CAPTURE_LIFE_BYTES:
+		return e->bytes;
+	default:
+		return e->count;
+	}
+}
+
+static bool is_life(const struct temporal_entry *e)
+{
+	return e->key && (e->bytes || e->count);
+}
+
+/* They are many: not copied for it. */
+static void add_entries(struct aggregate *a)
 {
 	const struct temporal *t = a->pass->temporal;
-	for (size_t i = 0; i < t->cap; i++) {
-		const struct temporal_entry *e = &t->entries[i];
-		if (!e->key || (!e->bytes && !e->count))
-			continue;
-		uint64_t *v = new_values(a, CAPTURE_LIFE_COLUMNS);
-		if (!v)
-			return false;
-		v[CAPTURE_LIFE_ROW] = temporal_row(e);
-		v[CAPTURE_LIFE_BORN] = temporal_born(e);
-		v[CAPTURE_LIFE_GONE] = temporal_gone(e);
-		v[CAPTURE_LIFE_BYTES] = e->bytes;
-		v[CAPTURE_LIFE_COUNT] = e->count;
+	const struct temporal_entry *e = t->entries, *end = e + t->cap;
+	size_t count = 0;
+	uint64_t last = 0;
+	for (e = t->entries; e < end; e++)
+		count += is_life(e);
+	numbers_begin(&a->out, CAPTURE_LIFE_COLUMNS, count);
+	for (size_t k = 0; k < CAPTURE_LIFE_COLUMNS; k++) {
+		uint8_t *p = numbers_column(&a->out, count);
+		for (e = t->entries; p && e < end; e++) {
+			if (!is_life(e))
+				continue;
+			uint64_t v = life_number(e, k);
+			p = varint_put(p, k ? v : varint_zigzag((int64_t)(v - last)));
+			last = v;
+		}
+		if (p)
+			numbers_column_end(&a->out, p);
 	}
-	put_table(a, CAPTURE_LIFE_COLUMNS);
-	return true;
 }
 _Static_assert(TEMPORAL_NEVER == CAPTURE_LIFE_NEVER, "one mark for both");
 
@@ -222,11 +268,15 @@ static struct mt_error *write_lives(struct aggregate *a, struct capture_writer *
 	v[CAPTURE_LIVES_SLOT_MS] = t->slot_ms;
 	v[CAPTURE_LIVES_START_TICKS] = a->pass->start_ticks;
 	put_table(a, CAPTURE_LIVES_COLUMNS);
-	if (!add_points(a) || !add_instants(a, instants) || !add_entries(a))
+	if (!add_points(a) || !add_instants(a, instants))
 		return &mt_enomem;
+	add_entries(a);
 	a->lives_wait = a->out.len / LIVES_BYTES_A_FLUSH;
 	a->lives_closed = t->closed;
-	return put_block(a, w, CAPTURE_BLOCK_LIVES);
+	uint64_t before = a->since_bytes;
+	struct mt_error *err = put_block(a, w, CAPTURE_BLOCK_LIVES);
+	a->lives_bytes = a->since_bytes - before;
+	return err;
 }
 
 /* ---- totals ---- */
@@ -319,13 +369,15 @@ static struct mt_error *write_anew(struct aggregate *a, struct capture_writer *w
 struct mt_error *aggregate_write(struct aggregate *a, struct capture_writer *w, bool last)
 {
 	struct temporal *t = a->pass->temporal;
-	if (!last && a->pass->v->events == a->events)
-		return NULL;
+	struct mt_error *err = pass_on(a);
+	if (err || (!last && a->pass->v->events == a->events))
+		return err;
 	uint64_t most = a->pass->rows.len * (uint64_t)ENTRIES_A_ROW;
 	t->entries_max = most < ENTRIES_MIN ? ENTRIES_MIN : most < UINT32_MAX ? (uint32_t)most : UINT32_MAX;
 	if (last)
 		temporal_end(t);
-	if (a->since_bytes > (last ? STALE_MIN / 4 : a->stale_max))
+	/* The file that stays has little that is out of date. */
+	if (last ? a->since_bytes + a->lives_bytes > STALE_MIN / 4 : a->since_bytes > a->stale_max)
 		return write_anew(a, w, last);
 	return write_sums(a, w, false, last);
 }

@@ -13,7 +13,8 @@
 #include <string.h>
 
 #define ENTRIES_MAX 120000u	/* about 3 bytes each in a page */
-#define SLOTS_MIN 16u		/* fewer are no help */
+#define SLOTS_MIN 16u		/* fewer are of little help: */
+#define ENTRIES_FACTOR 4u	/* only for so many times as many entries */
 
 void temporal_init(struct temporal *t)
 {
@@ -48,10 +49,50 @@ static struct temporal_entry *find(const struct temporal *t, uint64_t key)
 static void put(struct temporal *t, const struct temporal_entry *e)
 {
 	struct temporal_entry *there = find(t, e->key);
-	t->len += !there->key;
-	there->key = e->key;
+	if (!there->key) {
+		t->len++;
+		*there = (struct temporal_entry){ .key = e->key };
+	}
 	there->bytes += e->bytes;
 	there->count += e->count;
+}
+
+#define PLACED (1ull << 63)	/* of a key, while entries are placed anew */
+
+/* Takes `e` to its place; the entry that was there, and has none yet, goes on instead. */
+static void place(struct temporal *t, struct temporal_entry e)
+{
+	while (e.key) {
+		size_t i = mt_hash64(e.key) & (t->cap - 1);
+		while (t->entries[i].key & PLACED && t->entries[i].key != (e.key | PLACED))
+			i = (i + 1) & (t->cap - 1);
+		struct temporal_entry there = t->entries[i];
+		e.key |= PLACED;
+		if (there.key == e.key) {	/* became equal */
+			t->entries[i].bytes += e.bytes;
+			t->entries[i].count += e.count;
+			return;
+		}
+		t->entries[i] = e;
+		t->len++;
+		e = there;
+	}
+}
+
+/* After keys changed, in place: the table may be large. Entries of nothing go. */
+static void replace_all(struct temporal *t)
+{
+	t->len = 0;
+	for (size_t i = 0; i < t->cap; i++) {
+		struct temporal_entry e = t->entries[i];
+		if (!e.key || e.key & PLACED)
+			continue;
+		t->entries[i].key = 0;
+		if (e.bytes || e.count)
+			place(t, e);
+	}
+	for (size_t i = 0; i < t->cap; i++)
+		t->entries[i].key &= ~PLACED;
 }
 
 /* The table anew, `cap` wide. */
@@ -74,8 +115,8 @@ static bool rehash(struct temporal *t, size_t cap)
 /* Blocks that were left and are released by now leave empty entries, which rehash() drops. */
 static bool make_room(struct temporal *t)
 {
-	if (t->follow && t->cap && !rehash(t, t->cap))
-		return false;
+	if (t->follow)
+		replace_all(t);
 	return t->len * 2 < t->cap || rehash(t, t->cap ? t->cap * 2 : 1024);
 }
 
@@ -206,9 +247,7 @@ static void renumber(struct temporal *t, const uint32_t *number)
 			gone = number[gone];
 		e->key = born == gone ? 0 : key_of(temporal_row(e), born, gone);
 	}
-	/* Keys changed places and some became equal. */
-	if (t->cap && !rehash(t, t->cap))
-		t->failed = true;
+	replace_all(t);
 }
 
 /* Two slots become one; no slot is open. */
@@ -254,6 +293,12 @@ static void open_slot(struct temporal *t, uint32_t slot, uint64_t ticks, uint64_
 		t->failed = true;
 }
 
+static bool too_many(const struct temporal *t)
+{
+	return (t->len > t->entries_max && t->instants.len > SLOTS_MIN) ||
+	       (t->len / ENTRIES_FACTOR > t->entries_max && t->instants.len > 2);
+}
+
 void temporal_clock(struct temporal *t, uint32_t ms, uint64_t ticks, uint64_t heap)
 {
 	if (t->failed)
@@ -262,7 +307,7 @@ void temporal_clock(struct temporal *t, uint32_t ms, uint64_t ticks, uint64_t he
 		return;
 	close_slot(t);
 	while (ms / t->slot_ms >= TEMPORAL_SLOTS || t->instants.len >= TEMPORAL_INSTANTS_MAX ||
-	       (t->len > t->entries_max && t->instants.len > SLOTS_MIN))
+	       too_many(t))
 		halve(t);
 	open_slot(t, ms / t->slot_ms, ticks, heap);
 }
@@ -298,7 +343,7 @@ void temporal_end(struct temporal *t)
 	close_slot(t);
 	if (t->follow)
 		keep_new(t);
-	while (!t->failed && t->len > t->entries_max && t->instants.len > SLOTS_MIN)
+	while (!t->failed && too_many(t))
 		halve(t);
 }
 

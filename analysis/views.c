@@ -342,6 +342,10 @@ struct mt_error *views_pass_take(const struct capture_event *events, size_t coun
 			if (row) {
 				__builtin_prefetch(&p->rows.items[row - 1]);
 				__builtin_prefetch(&p->states.items[row - 1]);
+				if (p->aggregate) {
+					__builtin_prefetch(&p->temporal->births.items[row - 1]);
+					__builtin_prefetch(&p->aggregate->rows.items[row - 1]);
+				}
 			}
 		}
 		if (ev->ticks >= p->ms_end)

@@ -2,8 +2,9 @@
 /* bench/drain.c - what the controller spends on an event: record/ and capture/ alone, over rings
  * that are filled here as a tracer would fill them.
  * Knows: capture/wire.h, record/recorder.h. Does not know: targets.
- * Run by hand: drain [-f FILE] [-n EVENTS] [WORKLOAD...]. Only what recorder_poll() and
+ * Run by hand: drain [-a] [-f FILE] [-n EVENTS] [WORKLOAD...]; -a: with --aggregate. Only what recorder_poll() and
  * recorder_finish() take is counted, in processor time of the thread. */
+#include "analysis/aggregate.h"
 #include "attach/tracee.h"
 #include "base/varint.h"
 #include "record/clock.h"
@@ -231,7 +232,22 @@ static uint64_t drain_all(struct recorder *rec)
 	return clock_ns(CLOCK_THREAD_CPUTIME_ID) - begin;
 }
 
-static void run(const struct workload *w, const char *path, uint64_t events)
+static struct mt_error *flush_sums(struct capture_writer *writer, bool last, void *aggregate)
+{
+	return aggregate_write(aggregate, writer, last);
+}
+
+static struct aggregate *divert(struct recorder *rec)
+{
+	struct aggregate *a;
+	struct views_source source = { .page_size = 4096 };
+	recorder_clock(rec, &source.ticks_per_second, &source.start_ticks);
+	check(aggregate_create(&source, &a));
+	recorder_divert(rec, &(struct recorder_sink){ aggregate_take, flush_sums, a });
+	return a;
+}
+
+static void run(const struct workload *w, const char *path, uint64_t events, bool sums)
 {
 	struct wire_header *h = make_memory();
 	struct tracee *t;
@@ -240,8 +256,10 @@ static void run(const struct workload *w, const char *path, uint64_t events)
 	struct images none = { 0 };
 	struct producer *producers = calloc(w->threads, sizeof(*producers));
 	check(tracee_open_to_read(getpid(), &t));
-	check(capture_writer_create(path, true, CAPTURE_FEATURE_NATIVE, &writer));
+	check(capture_writer_create(path, true, CAPTURE_FEATURE_NATIVE |
+				    (sums ? CAPTURE_FEATURE_AGGREGATED : 0), &writer));
 	check(recorder_create(t, h, writer, clock_pair_now(), &rec));
+	struct aggregate *a = sums ? divert(rec) : NULL;
 	check(recorder_images(rec, &none));
 	for (uint32_t i = 0; i < w->threads; i++) {
 		struct producer *p = &producers[i];
@@ -277,6 +295,7 @@ static void run(const struct workload *w, const char *path, uint64_t events)
 	       (double)recorder_file_bytes(rec) / (double)c.written,
 	       c.produced == c.written + c.dropped ? "" : " LOST", w->what);
 	recorder_destroy(rec);
+	aggregate_destroy(a);
 	tracee_close(t);
 	for (uint32_t i = 0; i < w->threads; i++)
 		for (uint32_t k = 0; k < 64; k++)
@@ -297,9 +316,12 @@ int main(int argc, char **argv)
 {
 	const char *path = "/dev/shm/memtrace-drain.bin";
 	uint64_t events = 20000000;
+	bool sums = false;
 	int opt;
-	while ((opt = getopt(argc, argv, "f:n:")) != -1)
-		if (opt == 'f')
+	while ((opt = getopt(argc, argv, "af:n:")) != -1)
+		if (opt == 'a')
+			sums = true;
+		else if (opt == 'f')
 			path = optarg;
 		else if (opt == 'n')
 			events = strtoull(optarg, NULL, 0);
@@ -308,7 +330,7 @@ int main(int argc, char **argv)
 	printf("%-8s %6s %8s %10s %10s\n", "", "ns/ev", "M ev/s", "B/ev ring", "B/ev file");
 	for (size_t i = 0; i < sizeof(workloads) / sizeof(workloads[0]); i++)
 		if (wanted(workloads[i].name, argv + optind, argc - optind))
-			run(&workloads[i], path, events);
+			run(&workloads[i], path, events, sums);
 	unlink(path);
 	return 0;
 }

@@ -6,18 +6,32 @@
 
 #include <stdlib.h>
 
-void numbers_put(struct mt_buf *out, const uint64_t *values, size_t columns, size_t rows)
+void numbers_begin(struct mt_buf *out, size_t columns, size_t rows)
 {
 	mt_buf_put_varint(out, columns);
 	mt_buf_put_varint(out, rows);
+}
+
+uint8_t *numbers_column(struct mt_buf *out, size_t rows)
+{
+	return mt_buf_reserve(out, rows * VARINT_MAX) ? out->data + out->len : NULL;
+}
+
+void numbers_put(struct mt_buf *out, const uint64_t *values, size_t columns, size_t rows)
+{
 	uint64_t last = 0;
-	for (size_t i = 0; i < rows; i++) {
-		mt_buf_put_svarint(out, (int64_t)(values[i * columns] - last));
-		last = values[i * columns];
+	numbers_begin(out, columns, rows);
+	for (size_t k = 0; k < columns; k++) {
+		uint8_t *p = numbers_column(out, rows);
+		if (!p)
+			return;
+		for (size_t i = 0; i < rows; i++) {
+			uint64_t v = values[i * columns + k];
+			p = varint_put(p, k ? v : varint_zigzag((int64_t)(v - last)));
+			last = v;
+		}
+		numbers_column_end(out, p);
 	}
-	for (size_t k = 1; k < columns; k++)
-		for (size_t i = 0; i < rows; i++)
-			mt_buf_put_varint(out, values[i * columns + k]);
 }
 
 struct mt_error *numbers_take(struct mt_cursor *c, size_t columns, size_t max_rows, uint64_t **ret,

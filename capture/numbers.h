@@ -9,10 +9,21 @@
 #include "base/buf.h"
 #include "base/cursor.h"
 #include "base/error.h"
+#include "base/varint.h"
 
 #define NUMBERS_COLUMNS_MAX 64u
 
-/* `values`: `rows` rows of `columns` numbers. Out of memory is found in `out`. */
+/* Piece by piece, for large tables: the head, then for each column numbers_column() and every row's number by
+ * varint_put() (base/varint.h), of column 0 varint_zigzag() of the difference to the one before; then
+ * numbers_column_end() with the end. NULL: out of memory, which `out` tells too. */
+void numbers_begin(struct mt_buf *out, size_t columns, size_t rows);
+uint8_t *numbers_column(struct mt_buf *out, size_t rows);
+static inline void numbers_column_end(struct mt_buf *out, const uint8_t *end)
+{
+	out->len = (size_t)(end - out->data);
+}
+
+/* At once. `values`: `rows` rows of `columns` numbers. */
 void numbers_put(struct mt_buf *out, const uint64_t *values, size_t columns, size_t rows);
 
 /* The caller's array of rows * columns numbers, to be freed; columns that are not there are 0, those that

@@ -4,6 +4,7 @@
 # Run by tests/run.py.
 import json
 import os
+import random
 import re
 import signal
 import time
@@ -15,6 +16,9 @@ import session
 import test_exact_c
 
 TIMEOUT = 180
+
+# For bench/stacks.c: two calls of the same function stay two.
+SPREAD = ["-O1", "-fno-optimize-sibling-calls", "-fno-crossjumping", "-fno-if-conversion"]
 
 # Grows by a block of its own line every millisecond or so, and says when how much there is.
 GROWING = """
@@ -201,6 +205,42 @@ class Killed(unittest.TestCase):
             self.assertEqual([p for p in tmp.iterdir() if "cap.bin." in p.name], [])
             harness.memtrace("detach", target.pid)
             self.assertEqual(harness.maps_clean(target.pid), [])
+
+    def test_kills_at_any_moment(self):
+        """What is read is whole: rows, totals and time line of one moment. The file is large enough to be written
+        anew every second or third time."""
+        moments = random.Random(7)
+        program = harness.compile_c(harness.ROOT / "bench/stacks.c", flags=SPREAD)
+        for i in range(6):
+            with self.subTest(i), harness.tmpdir() as tmp, harness.start_target(
+                    [program, "13", "20000", "60"], wait="^ready") as target:
+                with session.Attach(target.pid, "-o", tmp / "cap.bin", "--aggregate") as attach:
+                    time.sleep(2 + 3 * moments.random())
+                    os.kill(attach.proc.pid, signal.SIGKILL)
+                    attach.wait()
+                stats = harness.stats(tmp / "cap.bin")
+                self.assertGreater(stats["total_num_allocations"], 10000)
+                for view, metric, total in (("allocated", "count", stats["total_num_allocations"]),
+                                            ("allocated", "bytes", stats["total_bytes_allocated"]),
+                                            ("peak", "bytes", stats["metadata"]["peak_memory"])):
+                    rows = harness.folded(tmp / "cap.bin", "--view", view, "--metric", metric)
+                    self.assertEqual(sum(v for _, v in rows), total, (view, metric))
+                leaks = json.loads(harness.memtrace("leaks", "--json", tmp / "cap.bin").out)
+                self.assertEqual(sum(a["bytes"] for s in leaks["sites"] for a in s["ages"]), leaks["leaked_bytes"])
+                harness.memtrace("detach", target.pid)
+
+
+class Bounded(unittest.TestCase):
+    def test_the_file_stays_small(self):
+        """A hundred thousand events of eight thousand stacks a second, for a while: the file is as large as the
+        stacks are many, and nothing lies beside it."""
+        program = harness.compile_c(harness.ROOT / "bench/stacks.c", flags=SPREAD)
+        with harness.tmpdir() as tmp:
+            harness.memtrace("run", "-q", "--aggregate", "-o", tmp / "short", "--", program, "13", "20000", "4")
+            harness.memtrace("run", "-q", "--aggregate", "-o", tmp / "long", "--", program, "13", "20000", "16")
+            short, long = [(tmp / name).stat().st_size for name in ("short", "long")]
+            self.assertLess(long, 1.5 * short + 100000)
+            self.assertEqual(sorted(p.name for p in tmp.iterdir()), ["long", "short"])
 
 
 if __name__ == "__main__":

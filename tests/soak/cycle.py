@@ -81,7 +81,8 @@ class Cycles:
     def attach(self, ms, name="cap"):
         cap = self.tmp / f"{name}-{self.number}.bin"
         self.caps.append(cap)
-        return self.begin("attach", self.pid, "-f", "-o", cap, "-d", f"{ms}ms")
+        sums = ["--aggregate"] if self.rng.random() < 0.3 else []
+        return self.begin("attach", self.pid, "-f", "-o", cap, "-d", f"{ms}ms", *sums)
 
     def wait_recording(self, proc):
         """Until it says that it records, or ends."""
