@@ -155,6 +155,7 @@ enum capture_record {
 #define CAPTURE_COUNTER_NESTED	 "nested"
 #define CAPTURE_COUNTER_WAITS	 "waits"
 #define CAPTURE_COUNTER_WAIT_TICKS "wait_ticks"
+#define CAPTURE_COUNTER_LATE_LOADS "late_loads"
 
 /* An aggregated capture has COLUMNS blocks without events and, every second or so in which something
  * happened, any number of ROWS blocks, sometimes a LIVES block, and a TOTALS block. What follows the last TOTALS block

@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #define WIRE_MAGIC 0x31656369776d746dull
-#define WIRE_VERSION 6u
+#define WIRE_VERSION 7u
 
 #define WIRE_MEMFD_DATA "memtrace-data"		/* names in /proc/PID/maps, for status and detach */
 #define WIRE_MEMFD_TRACER "memtrace-tracer"
@@ -414,6 +414,7 @@ struct wire_header {
 	_Atomic uint32_t asleep;		/* C: 1 while the controller sleeps on it */
 	_Atomic uint32_t loads_requested;	/* T: dlopen returned so many times */
 	_Atomic uint32_t loads_done;		/* C: seen so many, futex T waits on */
+	_Atomic uint32_t loads_in_vain;		/* T: of them, waited for in vain */
 	_Atomic uint32_t ring_hint;	/* T, C: where to look for a free ring */
 	_Atomic uint32_t ring_high;	/* T: rings below it were in use at some time */
 	_Atomic uint32_t code_next_id;		/* T */

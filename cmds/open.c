@@ -219,6 +219,14 @@ static void warn_dropped(const struct capture *cap)
 		 mt_text_count(a, dropped), mt_text_count(b, produced));
 }
 
+static void warn_late_loads(const struct capture *cap)
+{
+	uint64_t late = 0;
+	if (capture_counter(cap, CAPTURE_COUNTER_LATE_LOADS, &late) && late)
+		cmd_note("warning: memtrace was too slow for %llu libraries that were loaded while recording: "
+			 "what they allocated first is missing", (unsigned long long)late);
+}
+
 static void print_meta_note(const struct capture *cap)
 {
 	const char *note = capture_meta(cap, CAPTURE_META_NOTE, NULL);
@@ -327,6 +335,7 @@ struct mt_error *open_report(struct open_args *args, struct report *ret)
 	open_warn_damage(r.cap);
 	say_sampled(r.cap);
 	warn_dropped(r.cap);
+	warn_late_loads(r.cap);
 	print_meta_note(r.cap);
 	*ret = r;
 	r = (struct report){ 0 };

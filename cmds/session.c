@@ -519,6 +519,9 @@ static void warn_lost(const struct recorder_counts *c)
 	if (lost)
 		cmd_note("%llu of %llu events were not recorded: numbers in reports are too low",
 			 (unsigned long long)lost, (unsigned long long)c->produced);
+	if (c->late_loads)
+		cmd_note("memtrace was too slow for %llu libraries that were loaded: what they allocated first is "
+			 "missing", (unsigned long long)c->late_loads);
 }
 
 void session_finish(struct session *s, int *exit_code_ret)

@@ -489,6 +489,7 @@ void recorder_counts(const struct recorder *rec, struct recorder_counts *ret)
 {
 	struct recorder_counts c = { .written = rec->written, .threads = rec->thread_next };
 	c.unringed = atomic_load(&rec->header->unringed);
+	c.late_loads = atomic_load(&rec->header->loads_in_vain);
 	for (uint32_t i = 0; i < rings_used(rec); i++) {
 		struct wire_ring *ring = rec->readers[i].ring;
 		c.produced += atomic_load(&ring->produced);
@@ -531,6 +532,7 @@ static struct mt_error *put_counters(struct recorder *rec)
 		{ CAPTURE_COUNTER_PRODUCED, c.produced }, { CAPTURE_COUNTER_WRITTEN, c.written },
 		{ CAPTURE_COUNTER_DROPPED, c.dropped }, { CAPTURE_COUNTER_NESTED, c.nested },
 		{ CAPTURE_COUNTER_WAITS, c.waits }, { CAPTURE_COUNTER_WAIT_TICKS, c.wait_ticks },
+		{ CAPTURE_COUNTER_LATE_LOADS, c.late_loads },
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct mt_error *err = capture_writer_counter(rec->writer, rows[i].name, rows[i].value);

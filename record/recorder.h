@@ -35,6 +35,7 @@ struct recorder_counts {
 	uint64_t wait_ns;	/* wait_ticks by the clock */
 	uint64_t threads;
 	uint64_t damaged_rings;
+	uint64_t late_loads;	/* libraries that were used before they were taken in */
 };
 
 /* `header` is the controller's mapping of the shared memory, borrowed; takes the writer over when it

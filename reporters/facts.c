@@ -41,6 +41,7 @@ struct mt_error *facts_init(const struct capture *cap, uint64_t last_ticks, stru
 	f.nested = counter(cap, CAPTURE_COUNTER_NESTED);
 	f.waits = counter(cap, CAPTURE_COUNTER_WAITS);
 	f.wait_ticks = counter(cap, CAPTURE_COUNTER_WAIT_TICKS);
+	f.late_loads = counter(cap, CAPTURE_COUNTER_LATE_LOADS);
 	*ret = f;
 	return NULL;
 }

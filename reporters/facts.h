@@ -17,7 +17,7 @@ struct facts {
 	uint64_t duration_ns;
 	bool has_counters;			/* the capture was ended properly */
 	uint64_t produced, written, dropped;
-	uint64_t nested, waits, wait_ticks;
+	uint64_t nested, waits, wait_ticks, late_loads;
 };
 
 /* `last_ticks`: of the last event, for the duration of a capture without an end; 0: none. */

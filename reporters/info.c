@@ -254,6 +254,9 @@ static void text_counters(const struct info *info, FILE *out)
 		fprintf(out, ", %s in all", mt_text_duration(b, (uint64_t)((double)f->wait_ticks /
 									(double)hz * 1e9)));
 	fputc('\n', out);
+	if (f->late_loads)
+		fprintf(out, "  %-16s %15s  used before they were seen\n", "late libraries",
+			mt_text_count(a, f->late_loads));
 	text_conservation(info, out);
 }
 
@@ -381,6 +384,7 @@ static void json_events(struct mt_json *j, const struct info *info)
 	mt_json_u64(j, CAPTURE_COUNTER_NESTED, info->facts.nested);
 	mt_json_u64(j, CAPTURE_COUNTER_WAITS, info->facts.waits);
 	mt_json_u64(j, CAPTURE_COUNTER_WAIT_TICKS, info->facts.wait_ticks);
+	mt_json_u64(j, CAPTURE_COUNTER_LATE_LOADS, info->facts.late_loads);
 	mt_json_bool(j, "conserved", !facts_missing(&info->facts));
 	mt_json_close(j);
 }

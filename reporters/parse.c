@@ -138,6 +138,7 @@ static void write_counters(const struct capture *cap, FILE *out)
 	static const char *const names[] = {
 		CAPTURE_COUNTER_PRODUCED, CAPTURE_COUNTER_WRITTEN, CAPTURE_COUNTER_DROPPED,
 		CAPTURE_COUNTER_NESTED, CAPTURE_COUNTER_WAITS, CAPTURE_COUNTER_WAIT_TICKS,
+		CAPTURE_COUNTER_LATE_LOADS,
 	};
 	uint64_t value;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)

@@ -5,7 +5,10 @@
 #include "inject/tracer/tracer.h"
 
 #define PAGE 4096ull
-#define LOAD_WAIT_SLICES 20
+/* To compile a large library's tables takes the controller a quarter of a second, and many times that on a
+ * busy machine. One that does not answer at all (stopped) is waited for so long once. */
+#define LOAD_WAIT_SLICES 300
+#define LOAD_WAIT_SLICES_IN_VAIN 10
 #define LOAD_WAIT_NS 10000000ll
 
 #define EXPORT __attribute__((visibility("default")))
@@ -149,20 +152,37 @@ EXPORT long memtrace_apply_patches(void)
 	return 0;
 }
 
-/* Asks the controller to take new libraries in and waits for it, but not long and not for a dead
+static bool load_answered(uint32_t mine)
+{
+	struct wire_header *h = tracer.header;
+	/* What it had done when somebody last waited in vain. */
+	static uint32_t in_vain, done_then;
+	uint32_t begin = __atomic_load_n((uint32_t *)&h->loads_done, __ATOMIC_ACQUIRE), done = begin;
+	bool again = __atomic_load_n(&in_vain, __ATOMIC_RELAXED) &&
+		     __atomic_load_n(&done_then, __ATOMIC_RELAXED) == begin;
+	int slices = again ? LOAD_WAIT_SLICES_IN_VAIN : LOAD_WAIT_SLICES;
+	for (int i = 0; i < slices && tracer_armed(); i++) {
+		done = __atomic_load_n((uint32_t *)&h->loads_done, __ATOMIC_ACQUIRE);
+		if ((int32_t)(done - mine) >= 0)
+			return true;
+		struct sys_timespec ts = { 0, LOAD_WAIT_NS };
+		sys_call(SYS_futex, &h->loads_done, FUTEX_WAIT, done, &ts);
+	}
+	done = __atomic_load_n((uint32_t *)&h->loads_done, __ATOMIC_ACQUIRE);
+	__atomic_store_n(&done_then, done, __ATOMIC_RELAXED);
+	__atomic_store_n(&in_vain, 1, __ATOMIC_RELAXED);
+	return (int32_t)(done - mine) >= 0;
+}
+
+/* Asks the controller to take new libraries in and waits for it, but not for ever and not for a dead
  * one. */
 void tracer_after_load(void)
 {
 	struct wire_header *h = tracer.header;
 	uint32_t mine = __atomic_add_fetch((uint32_t *)&h->loads_requested, 1, __ATOMIC_SEQ_CST);
 	tracer_wake_controller();
-	for (int i = 0; i < LOAD_WAIT_SLICES && tracer_armed(); i++) {
-		uint32_t done = __atomic_load_n((uint32_t *)&h->loads_done, __ATOMIC_ACQUIRE);
-		if ((int32_t)(done - mine) >= 0)
-			break;
-		struct sys_timespec ts = { 0, LOAD_WAIT_NS };
-		sys_call(SYS_futex, &h->loads_done, FUTEX_WAIT, done, &ts);
-	}
+	if (!load_answered(mine) && tracer_armed())
+		__atomic_fetch_add((uint32_t *)&h->loads_in_vain, 1, __ATOMIC_RELAXED);
 	if (tracer_armed())
 		memtrace_apply_patches();
 }

@@ -2,6 +2,8 @@
 # tests/e2e/test_exact_c.py - what a C program says it allocated is what the reports say.
 # Knows: the targets' ledgers. Does not know: how memtrace works.
 # Run by tests/run.py.
+import signal
+import time
 import unittest
 
 import exact
@@ -180,6 +182,36 @@ class LateLibraries(Exact):
 
     def test_attach_without_plt(self):
         self.check(self.attach, "-fno-plt")
+
+    def slow(self, tmp, pause):
+        """memtrace stands still for a while when the library comes; what it said, what the target did."""
+        library = self.library(tmp)
+        with harness.start_target([build("alloc_dlopen.c", "O1"), library], stdin=True,
+                                  wait="^ready") as target:
+            with session.Attach(target.pid, "-o", tmp / "cap.bin") as attach:
+                attach.send_signal(signal.SIGSTOP)
+                harness.wait_for(lambda: harness.proc_state(attach.proc.pid) == "T", what="stopped memtrace")
+                target.send("g")
+                time.sleep(pause)
+                attach.send_signal(signal.SIGCONT)
+                target.wait_line("^done", 60)
+                result = attach.interrupt()
+                sites = session.read_sites(target.lines)
+        return result.err, sites
+
+    def test_busy_memtrace(self):
+        with harness.tmpdir() as tmp:
+            said, sites = self.slow(tmp, 1)
+            self.assertNotIn("too slow", said)
+            self.compare_library(sites, tmp / "cap.bin")
+
+    def test_memtrace_that_stands_still(self):
+        with harness.tmpdir() as tmp:
+            said, _ = self.slow(tmp, 5)
+            self.assertRegex(said, "memtrace was too slow for [1-9] libraries")
+            report = harness.memtrace("summary", tmp / "cap.bin")
+            self.assertRegex(report.err, "warning: memtrace was too slow for [1-9] libraries")
+            self.assertRegex(harness.memtrace("info", tmp / "cap.bin").out, r"late libraries +[1-9]")
 
 
 class LibcCallers(Exact):
