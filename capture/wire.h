@@ -333,7 +333,7 @@ struct wire_ring {
 	_Atomic uint64_t nested;	/* events of signal handlers inside a hook: not recorded */
 	_Atomic uint32_t state;		/* enum wire_ring_state; C sets FREE when the thread is dead */
 	uint32_t tid;			/* T: thread id as the target sees it */
-	char name[16];			/* T: its name when it took the ring */
+	_Atomic uint64_t name[2];	/* T: its name, as of one of its last events */
 	_Atomic uint32_t loading;	/* dlopen hooks with a frame on the thread's stack */
 	/* C */
 	_Alignas(64) _Atomic uint64_t tail;	/* bytes consumed */

@@ -220,12 +220,25 @@ struct mt_error *recorder_images(struct recorder *rec, const struct images *imag
 
 /* ---- threads ---- */
 
-static struct mt_error *put_name(struct recorder *rec, const struct ring_reader *r)
+/* What a thread is called: the kernel says, or, when the thread is gone, itself, at one of its last events,
+ * if that is newer than what the kernel said last. */
+static void read_name(struct recorder *rec, struct ring_reader *r, char *ret, size_t size)
+{
+	uint64_t words[2];
+	char own[sizeof(r->name)];
+	for (int i = 0; i < 2; i++)
+		words[i] = atomic_load_explicit(&r->ring->name[i], memory_order_relaxed);
+	memcpy(own, words, sizeof(own));	/* before the kernel is asked, which is then newer */
+	live_threads_name(&rec->live, r->tid, ret, size);
+	if (!ret[0] && memcmp(own, r->name, sizeof(own)))
+		snprintf(ret, size, "%.*s", (int)sizeof(own), own);
+	memcpy(r->name, own, sizeof(own));
+}
+
+static struct mt_error *put_name(struct recorder *rec, struct ring_reader *r)
 {
 	char name[64];
-	live_threads_name(&rec->live, r->tid, name, sizeof(name));
-	if (!name[0])		/* gone already: what it was called in its beginning */
-		snprintf(name, sizeof(name), "%.*s", (int)sizeof(r->ring->name), r->ring->name);
+	read_name(rec, r, name, sizeof(name));
 	while (rec->names.len <= r->thread)
 		if (!mt_array_push(&rec->names, NULL))
 			return &mt_enomem;
@@ -271,6 +284,9 @@ static struct mt_error *free_dead_owners(struct recorder *rec)
 		if (!r->owned || live_threads_has(&rec->live, r->tid) || r->has_next ||
 		    r->position != atomic_load_explicit(&r->ring->head, memory_order_acquire))
 			continue;
+		err = put_name(rec, r);
+		if (err)
+			return err;
 		r->owned = false;
 		r->ring->generation++;
 		atomic_store_explicit(&r->ring->in_hook, 0, memory_order_relaxed);
@@ -561,6 +577,8 @@ struct mt_error *recorder_finish(struct recorder *rec, const char *reason)
 	uint64_t events;
 	bool more;
 	struct mt_error *err = drain(rec, true, &events, &more);
+	if (!err)
+		err = refresh_names(rec);
 	if (!err)
 		err = jit_names_put(rec->jit, rec->intern.homeless.items, rec->intern.homeless.len,
 				    rec->writer);

@@ -7,6 +7,7 @@
 #include "base/cursor.h"
 
 #include <stdatomic.h>
+#include <string.h>
 
 void ring_reader_start(struct ring_reader *r, uint32_t thread)
 {
@@ -17,6 +18,7 @@ void ring_reader_start(struct ring_reader *r, uint32_t thread)
 	r->python_shim = false;
 	r->thread = thread;
 	r->tid = r->ring->tid;
+	memset(r->name, 0, sizeof(r->name));
 	r->owned = true;
 	r->damaged = r->has_next = false;
 }

@@ -25,6 +25,7 @@ struct ring_reader {
 	uint32_t stack;			/* id of the stacks as they stand, 0: to be made */
 	uint32_t thread;		/* index in the capture */
 	uint32_t tid;
+	char name[16];			/* in the ring, when its thread was last asked for its name */
 	bool owned, damaged;
 
 	struct capture_event next;	/* the event ahead, when has_next */

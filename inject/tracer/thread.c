@@ -103,6 +103,28 @@ static void note_ring_used(struct wire_header *h, uint32_t slot)
 	__atomic_store_n((uint32_t *)&h->ring_hint, slot + 1, __ATOMIC_RELAXED);
 }
 
+static void read_name(struct wire_ring *ring)
+{
+	uint64_t name[2] = { 0, 0 };
+	if (tracer.header->options & WIRE_OPT_NO_PROBE)
+		return;
+	sys_call(SYS_prctl, PR_GET_NAME, name, 0, 0);
+	for (int i = 0; i < 2; i++)
+		if (__atomic_load_n((uint64_t *)&ring->name[i], __ATOMIC_RELAXED) != name[i])
+			__atomic_store_n((uint64_t *)&ring->name[i], name[i], __ATOMIC_RELAXED);
+}
+
+/* Most threads that get a name get it in their beginning. A look takes 0.1 us: at each of the first events,
+ * later once in 0.1 ms. */
+#define NAME_LOOKS_FIRST 32u
+#define NAME_TICKS (1u << 18)
+
+void thread_look_at_name(struct thread *t, uint64_t now)
+{
+	t->name_due = t->name_looks++ < NAME_LOOKS_FIRST ? 0 : now + NAME_TICKS;
+	read_name(t->ring);
+}
+
 static struct wire_ring *ring_take(uint32_t *slot_ret)
 {
 	struct wire_header *h = tracer.header;
@@ -121,8 +143,7 @@ static struct wire_ring *ring_take(uint32_t *slot_ret)
 						__ATOMIC_RELAXED)) {
 			note_ring_used(h, slot);
 			ring->tid = (uint32_t)sys_call(SYS_gettid, 0, 0, 0, 0);
-			if (!(h->options & WIRE_OPT_NO_PROBE))
-				sys_call(SYS_prctl, PR_GET_NAME, ring->name, 0, 0);
+			read_name(ring);
 			__atomic_store_n((uint32_t *)&ring->state, WIRE_RING_OWNED, __ATOMIC_RELEASE);
 			*slot_ret = slot;
 			return ring;
@@ -211,6 +232,8 @@ static void thread_reset(struct thread *t, struct wire_ring *ring, uint32_t slot
 	t->at = t->room = t->data;
 	t->head_bias = __atomic_load_n((uint64_t *)&ring->head, __ATOMIC_RELAXED) - (uint64_t)t->at;
 	t->last_ticks = t->last_pointer = t->last_pc = 0;
+	t->name_due = tracer.header->options & WIRE_OPT_NO_PROBE ? ~0ull : 0;
+	t->name_looks = 0;
 	t->generation = 0;
 	t->impatient = t->plain = false;
 	t->good_start = t->good_end = 0;

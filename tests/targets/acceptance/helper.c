@@ -3,10 +3,12 @@
  * Knows: malloc and its family. Does not know: Python, memtrace.
  * Loaded by ctypes in tests/targets/acceptance/*.py; its calls go through slots of its own, as those of
  * any library do, and not through the pointers that dlsym answered to ctypes. */
+#define _GNU_SOURCE
 #include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -114,6 +116,23 @@ void from_both(void **kept, size_t size)
 {
 	kept[0] = from_here(size);
 	kept[1] = from_there(size);
+}
+
+/* Names of threads: one of its own; one that another gives it. */
+
+int name_myself(const char *name)
+{
+	return prctl(PR_SET_NAME, name, 0, 0, 0);
+}
+
+unsigned long myself(void)
+{
+	return pthread_self();
+}
+
+int name_other(unsigned long thread, const char *name)
+{
+	return pthread_setname_np(thread, name);
 }
 
 /* A thread that Python does not know. */

@@ -23,6 +23,8 @@ def load(sized, c, cpp):
     C.a_free.argtypes = [ctypes.c_void_p]
     C.a_free_sized.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     C.a_free_aligned_sized.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t]
+    C.myself.restype = ctypes.c_ulong
+    C.name_other.argtypes = [ctypes.c_ulong, ctypes.c_char_p]
     C.a_munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
     C.from_both.argtypes = [ctypes.c_void_p * 2, ctypes.c_size_t]
     CPP.vector_of.argtypes = [ctypes.c_size_t]
