@@ -256,6 +256,7 @@ enum capture_symbol_status {
 	CAPTURE_SYMBOLS_TABLE,		/* symbol table only */
 	CAPTURE_SYMBOLS_DWARF,
 	CAPTURE_SYMBOLS_MISMATCH,	/* a file was there, of another build: not used */
+	CAPTURE_SYMBOLS_DAMAGED,	/* parts of its symbols or debug information cannot be read */
 };
 
 _Static_assert(sizeof(struct capture_file_header) == 64, "file header layout");

@@ -231,8 +231,8 @@ static struct mt_error *load_symbols(struct capture *cap, struct mt_cursor *c)
 	for (uint64_t n = err ? 0 : take_count(c, 3); n > 0 && !c->failed; n--) {
 		struct capture_module_symbols m = { .module = (uint32_t)mt_cursor_varint(c) };
 		uint64_t status = mt_cursor_varint(c);
-		m.status = status <= CAPTURE_SYMBOLS_MISMATCH ? (enum capture_symbol_status)status :
-								 CAPTURE_SYMBOLS_NONE;
+		m.status = status <= CAPTURE_SYMBOLS_DAMAGED ? (enum capture_symbol_status)status :
+								CAPTURE_SYMBOLS_NONE;
 		m.path = string_at(&strings, mt_cursor_varint(c));
 		if (!mt_array_push(&cap->module_symbols, m))
 			return &mt_enomem;

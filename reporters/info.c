@@ -103,6 +103,7 @@ const char *capture_symbol_status_name(enum capture_symbol_status status)
 		[CAPTURE_SYMBOLS_TABLE] = "symbol table",
 		[CAPTURE_SYMBOLS_DWARF] = "debug information",
 		[CAPTURE_SYMBOLS_MISMATCH] = "another build",
+		[CAPTURE_SYMBOLS_DAMAGED] = "damaged",
 	};
 	return status < sizeof(names) / sizeof(names[0]) ? names[status] : "unknown";
 }

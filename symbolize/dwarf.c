@@ -11,10 +11,15 @@
 #include "symbolize/ranges.h"
 
 #include <dwarf.h>
+#include <gelf.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define TREE_DEPTH_MAX 256	/* nesting of DIEs; compilers stay below about 60 */
+#define UNIT_SCOPES_MAX 4000000u
+/* libdw takes some hundred bytes for a row of a line table, which may be one byte of it. Compilers stay
+ * below a few megabytes for a unit. */
+#define UNIT_LINES_MAX (16u << 20)
 #define UNIT_RANGES_MAX 4000000u /* ranges of one unit, and of all units together */
 
 struct scope {
@@ -29,7 +34,7 @@ struct scope {
 struct unit {
 	Dwarf_Die lines_die;	/* has the line table and the ranges */
 	Dwarf_Die tree_die;	/* has the functions: another one with split DWARF */
-	bool indexed;
+	bool indexed, no_lines;
 	MT_ARRAY(struct scope) scopes;
 	struct range_set ranges;	/* ids are scope indices */
 };
@@ -47,6 +52,7 @@ struct dwarf_index {
 	struct known_text names[KNOWN_TEXTS], files[KNOWN_TEXTS];	/* by hash of the raw address */
 	MT_ARRAY(struct unit) units;
 	struct range_set ranges;	/* ids are unit indices */
+	bool damaged;
 };
 
 static struct mt_error *add_ranges(struct range_set *set, Dwarf_Die *die, uint32_t priority,
@@ -67,6 +73,7 @@ static struct mt_error *add_ranges(struct range_set *set, Dwarf_Die *die, uint32
 static struct mt_error *add_unit(struct dwarf_index *x, Dwarf_Die *die, Dwarf_Die *split)
 {
 	int tag = dwarf_tag(die);
+	x->damaged |= tag == DW_TAG_invalid;
 	if (tag != DW_TAG_compile_unit && tag != DW_TAG_skeleton_unit)
 		return NULL;
 	struct unit u = { .lines_die = *die, .tree_die = split->addr ? *split : *die };
@@ -81,11 +88,13 @@ static struct mt_error *add_units(struct dwarf_index *x, Dwarf *dwarf)
 	Dwarf_CU *cu = NULL;
 	Dwarf_Die die, split;
 	uint8_t type;
-	while (!dwarf_get_units(dwarf, cu, &cu, NULL, &type, &die, &split)) {
+	int end;
+	while (!(end = dwarf_get_units(dwarf, cu, &cu, NULL, &type, &die, &split))) {
 		struct mt_error *err = add_unit(x, &die, &split);
 		if (err)
 			return err;
 	}
+	x->damaged |= end < 0 || x->ranges.ranges.len >= UNIT_RANGES_MAX;
 	return range_set_build(&x->ranges);
 }
 
@@ -103,6 +112,11 @@ struct mt_error *dwarf_index_create(Dwarf *dwarf, struct string_pool *pool,
 	}
 	*ret = x;
 	return NULL;
+}
+
+bool dwarf_index_is_damaged(const struct dwarf_index *x)
+{
+	return x->damaged;
 }
 
 void dwarf_index_destroy(struct dwarf_index *x)
@@ -123,6 +137,7 @@ void dwarf_index_destroy(struct dwarf_index *x)
 struct walk {
 	struct unit *unit;
 	size_t budget;		/* DIEs that may still be visited */
+	bool damaged;
 };
 
 static bool has_scopes(int tag)
@@ -172,13 +187,13 @@ static struct mt_error *walk_children(struct walk *w, Dwarf_Die *parent_die, uns
 				      uint32_t parent)
 {
 	Dwarf_Die die;
-	if (depth > TREE_DEPTH_MAX || dwarf_child(parent_die, &die))
-		return NULL;
-	do {
-		if (!w->budget)
-			return NULL;
+	int end = depth > TREE_DEPTH_MAX ? -1 : dwarf_child(parent_die, &die);
+	for (; !end; end = dwarf_siblingof(&die, &die)) {
+		if (!w->budget || w->unit->scopes.len >= UNIT_SCOPES_MAX)
+			break;
 		w->budget--;
 		int tag = dwarf_tag(&die);
+		w->damaged |= tag == DW_TAG_invalid;	/* an abbreviation that is not there */
 		if (!has_scopes(tag) ||
 		    (tag == DW_TAG_subprogram && dwarf_hasattr(&die, DW_AT_declaration) && !has_code(&die)))
 			continue;	/* of a declaration: parameters */
@@ -190,7 +205,8 @@ static struct mt_error *walk_children(struct walk *w, Dwarf_Die *parent_die, uns
 			err = walk_children(w, &die, depth + 1, inner);
 		if (err)
 			return err;
-	} while (!dwarf_siblingof(&die, &die));
+	}
+	w->damaged |= end <= 0;
 	return NULL;
 }
 
@@ -205,11 +221,50 @@ static size_t unit_size(Dwarf_Die *die)
 	return next > cu_start ? next - cu_start : 0;
 }
 
-static struct mt_error *index_unit(struct unit *u)
+static const Elf_Data *line_section(Dwarf *dwarf)
 {
-	struct walk w = { u, unit_size(&u->tree_die) };
+	Elf *elf = dwarf_getelf(dwarf);
+	size_t strings;
+	Elf_Scn *scn = NULL;
+	if (elf_getshdrstrndx(elf, &strings))
+		return NULL;
+	while ((scn = elf_nextscn(elf, scn))) {
+		GElf_Shdr shdr;
+		const char *name = gelf_getshdr(scn, &shdr) ?
+				   elf_strptr(elf, strings, shdr.sh_name) : NULL;
+		if (name && (!strcmp(name, ".debug_line") || !strcmp(name, ".zdebug_line")))
+			return elf_getdata(scn, NULL);
+	}
+	return NULL;
+}
+
+/* Whether there is a line table, and it can be read and not fill the memory. */
+static bool have_lines(struct dwarf_index *x, struct unit *u)
+{
+	Dwarf_Attribute attr;
+	Dwarf_Word offset;
+	uint32_t size;
+	Dwarf_Lines *lines;
+	size_t count;
+	if (!dwarf_attr(&u->lines_die, DW_AT_stmt_list, &attr))
+		return false;
+	const Elf_Data *data = line_section(dwarf_cu_getdwarf(u->lines_die.cu));
+	bool good = data && !dwarf_formudata(&attr, &offset) && data->d_size >= sizeof(size) &&
+		    offset <= data->d_size - sizeof(size);
+	if (good)
+		memcpy(&size, (const char *)data->d_buf + offset, sizeof(size));
+	good = good && size <= UNIT_LINES_MAX && !dwarf_getsrclines(&u->lines_die, &lines, &count);
+	x->damaged |= !good;
+	return good;
+}
+
+static struct mt_error *index_unit(struct dwarf_index *x, struct unit *u)
+{
+	struct walk w = { u, unit_size(&u->tree_die), false };
 	u->indexed = true;
+	u->no_lines = !have_lines(x, u);
 	struct mt_error *err = walk_children(&w, &u->tree_die, 0, SCOPE_NONE);
+	x->damaged |= w.damaged || u->ranges.ranges.len >= UNIT_RANGES_MAX;
 	return err ? err : range_set_build(&u->ranges);
 }
 
@@ -250,7 +305,7 @@ static struct mt_error *name_scope(struct dwarf_index *x, struct scope *s)
 		const char *text = mangled ? demangle(mangled, buf) : raw;
 		if (text == mangled)	/* it is not: what is in the source, then */
 			text = plain_name(&s->die) ?: mangled;
-		text = string_pool_put(x->pool, text, strlen(text));
+		text = string_pool_put_name(x->pool, text);
 		if (!text)
 			return &mt_enomem;
 		*known = (struct known_text){ raw, text };
@@ -267,7 +322,7 @@ static struct mt_error *put_line(struct dwarf_index *x, const char *function, co
 		struct known_text *known = known_text(x->files, file);
 		if (known->raw != file) {
 			auto_free char *clean = pathname_clean(file);
-			const char *text = clean ? string_pool_put(x->pool, clean, strlen(clean)) : NULL;
+			const char *text = clean ? string_pool_put_name(x->pool, clean) : NULL;
 			if (!text)
 				return &mt_enomem;
 			*known = (struct known_text){ file, text };
@@ -291,8 +346,9 @@ static void call_site(struct unit *u, Dwarf_Die *die, const char **file_ret, uin
 	size_t count;
 	*line_ret = call_number(die, DW_AT_call_line);
 	*file_ret = NULL;
-	if (!dwarf_getsrcfiles(&u->tree_die, &files, &count) ||
-	    !dwarf_getsrcfiles(&u->lines_die, &files, &count)) {
+	bool split = u->tree_die.cu != u->lines_die.cu;
+	if ((split && !dwarf_getsrcfiles(&u->tree_die, &files, &count)) ||
+	    (!u->no_lines && !dwarf_getsrcfiles(&u->lines_die, &files, &count))) {
 		uint64_t i = call_number(die, DW_AT_call_file);
 		*file_ret = i < count ? dwarf_filesrc(files, i, NULL, NULL) : NULL;
 	}
@@ -305,11 +361,11 @@ struct mt_error *dwarf_index_find(struct dwarf_index *x, uint64_t address,
 	if (id == RANGE_NONE)
 		return NULL;
 	struct unit *u = &x->units.items[id];
-	struct mt_error *err = u->indexed ? NULL : index_unit(u);
+	struct mt_error *err = u->indexed ? NULL : index_unit(x, u);
 	const char *file = NULL;
 	uint64_t line = 0;
 	int number = 0;
-	Dwarf_Line *row = dwarf_getsrc_die(&u->lines_die, address);
+	Dwarf_Line *row = u->no_lines ? NULL : dwarf_getsrc_die(&u->lines_die, address);
 	if (row) {
 		file = dwarf_linesrc(row, NULL, NULL);
 		line = !dwarf_lineno(row, &number) && number > 0 ? (uint64_t)number : 0;

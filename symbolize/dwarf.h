@@ -28,6 +28,9 @@ struct dwarf_index;
 /* Borrows dwarf and pool until dwarf_index_destroy(). */
 struct mt_error *dwarf_index_create(Dwarf *dwarf, struct string_pool *pool,
 				    struct dwarf_index **ret) MT_MUST_CHECK;
+/* Something was found that is not DWARF, or more of it than a compiler makes: what was found up to
+ * there is used. True only after the addresses in it were asked for. */
+bool dwarf_index_is_damaged(const struct dwarf_index *x);
 void dwarf_index_destroy(struct dwarf_index *x);	/* NULL accepted */
 /* Appends the lines of an address, the innermost inlined call first; nothing when the information
  * does not cover it. The outermost line's function may be NULL (assembly). */

@@ -81,7 +81,7 @@ bool elf_file_is_whole(const struct elf_file *f)
 	GElf_Ehdr ehdr;
 	if (!gelf_getehdr(f->elf, &ehdr) || !elf_rawfile(f->elf, &size))
 		return false;
-	if (ehdr.e_shoff && !elf_nextscn(f->elf, NULL))
+	if (ehdr.e_shoff && ehdr.e_shnum && !elf_nextscn(f->elf, NULL))
 		return false;		/* libelf shows a table beyond the end as none */
 	while ((scn = elf_nextscn(f->elf, scn))) {
 		GElf_Shdr shdr;

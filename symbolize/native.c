@@ -40,17 +40,26 @@ static void open_alt(struct file_search *search, struct native_module *m, const 
 		dwarf_setalt(m->dwarf, m->no_alt.dwarf);
 }
 
+static bool is_damaged(const struct elf_file *f)
+{
+	return f->elf && !elf_file_is_whole(f);
+}
+
 static struct mt_error *open_index(struct file_search *search, struct native_module *m,
 				   struct string_pool *pool)
 {
 	const struct elf_file *of = &m->debug;
+	/* First: libdw unpacks sections in place, which makes them larger than the file. */
+	m->damaged = is_damaged(&m->main) || is_damaged(&m->debug);
 	m->dwarf = open_dwarf(of);
 	if (!m->dwarf) {
 		of = &m->main;
 		m->dwarf = open_dwarf(of);
 	}
-	if (!m->dwarf)
+	if (!m->dwarf) {
+		m->damaged |= has_dwarf(&m->main) || has_dwarf(&m->debug);
 		return NULL;
+	}
 	open_alt(search, m, of);
 	struct mt_error *err = dwarf_index_create(m->dwarf, pool, &m->index);
 	if (!err)
@@ -101,6 +110,12 @@ struct mt_error *native_module_open(struct file_search *search, const struct cap
 	return NULL;
 }
 
+enum capture_symbol_status native_module_status(const struct native_module *m)
+{
+	bool damaged = m->damaged || (m->index && dwarf_index_is_damaged(m->index));
+	return damaged ? CAPTURE_SYMBOLS_DAMAGED : m->status;
+}
+
 void native_module_close(struct native_module *m)
 {
 	dwarf_index_destroy(m->index);
@@ -132,7 +147,7 @@ static struct mt_error *symbol_name(struct native_module *m, uint64_t address, b
 	const char *text = demangle(copy, buf);
 	bool wanted = !mangled_only || text != copy;
 	if (wanted)
-		*ret = string_pool_put(pool, text, strlen(text));
+		*ret = string_pool_put_name(pool, text);
 	free(copy);
 	return *ret || !wanted ? NULL : &mt_enomem;
 }

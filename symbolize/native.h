@@ -15,7 +15,7 @@ struct native_module {
 	struct elf_image no_alt;	/* stands for the file in `alt` when that is not there */
 	struct dwarf_index *index;
 	struct symtab symtab;
-	bool has_symtab;
+	bool has_symtab, damaged;
 	enum capture_symbol_status status;
 };
 
@@ -23,6 +23,8 @@ struct native_module {
 struct mt_error *native_module_open(struct file_search *search, const struct capture_module *m,
 				    struct string_pool *pool, struct native_module *ret)
 	MT_MUST_CHECK;
+/* As it is now: damage can show when addresses are looked up. */
+enum capture_symbol_status native_module_status(const struct native_module *m);
 void native_module_close(struct native_module *m);
 /* Appends the lines of an address, innermost inlined call first; nothing when it has no name. */
 struct mt_error *native_module_find(struct native_module *m, uint64_t address,

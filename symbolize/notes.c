@@ -20,8 +20,12 @@ void symbol_notes_deinit(struct symbol_notes *notes)
 struct mt_error *symbol_notes_add(struct symbol_notes *notes, const struct capture_module *m,
 				  enum capture_symbol_status status, uint32_t frames)
 {
-	const char *text;
+	const char *text, *end = NULL;
 	switch (status) {
+	case CAPTURE_SYMBOLS_DAMAGED:
+		text = "part of its symbols or debug information cannot be read";
+		end = "may lack names or lines";
+		break;
 	case CAPTURE_SYMBOLS_NONE:
 		text = "no file with symbols found";
 		break;
@@ -36,9 +40,13 @@ struct mt_error *symbol_notes_add(struct symbol_notes *notes, const struct captu
 	const char *base = strrchr(m->path, '/');
 	char *clean = mt_text_clean(base && base[1] ? base + 1 : m->path);
 	char *note = NULL;
-	if (clean && asprintf(&note, "%s: %s; %u frame%s shown as %s", clean, text, frames,
-			      frames == 1 ? " is" : "s are",
-			      frames == 1 ? "an address" : "addresses") < 0)
+	int n = 0;
+	if (clean && end)
+		n = asprintf(&note, "%s: %s; %u frame%s %s", clean, text, frames, frames == 1 ? "" : "s", end);
+	else if (clean)
+		n = asprintf(&note, "%s: %s; %u frame%s shown as %s", clean, text, frames,
+			     frames == 1 ? " is" : "s are", frames == 1 ? "an address" : "addresses");
+	if (n < 0)
 		note = NULL;
 	free(clean);
 	if (note && mt_array_push(notes, note))

@@ -60,7 +60,7 @@ static struct mt_error *find_frames(struct symbolizer *s, const struct capture_m
 	for (size_t i = 0; i < count && !err; i++)
 		err = find_frame(s, nm, ids[i]);
 	const struct elf_file *used = nm->debug.elf ? &nm->debug : &nm->main;
-	s->module_notes[m->id].status = nm->status;
+	s->module_notes[m->id].status = native_module_status(nm);
 	if (!err && used->path) {
 		s->module_notes[m->id].path = string_pool_put(&s->pool, used->path, strlen(used->path));
 		if (!s->module_notes[m->id].path)

@@ -96,6 +96,17 @@ const char *string_pool_put(struct string_pool *pool, const char *s, size_t len)
 	return slot ? slot->text : NULL;
 }
 
+const char *string_pool_put_name(struct string_pool *pool, const char *name)
+{
+	size_t len = strnlen(name, STRING_NAME_MAX + 4);
+	if (len <= STRING_NAME_MAX + 3)		/* a demangled one has its dots */
+		return string_pool_put(pool, name, len);
+	char cut[STRING_NAME_MAX + 4];
+	memcpy(cut, name, STRING_NAME_MAX);
+	strcpy(cut + STRING_NAME_MAX, "...");
+	return string_pool_put(pool, cut, sizeof(cut) - 1);
+}
+
 const char *string_pool_number(struct string_pool *pool, const char *s, uint32_t *id_ret)
 {
 	const struct string_slot *slot = put(pool, s, strlen(s));

@@ -355,6 +355,7 @@ struct place {
 #define SPLIT "objcopy --only-keep-debug $P $D/x.debug; strip -s -o $D/prog $P; "
 #define NO_SYMBOLS "prog: no file with symbols found; %u frames are shown as addresses"
 #define MISMATCH "prog: the file on disk is of another build: not used; %u frames are shown as addresses"
+#define DAMAGED "prog: part of its symbols or debug information cannot be read; %u frames may lack names or lines"
 #define ID_PATH "00/112233445566778899aabbccddeeff01234567"
 
 static const struct place places[] = {
@@ -367,7 +368,7 @@ static const struct place places[] = {
 	{ "not ELF", "cp $P.cc $D/prog", "prog", BUILD_ID, NULL, NULL, NOTHING, NO_SYMBOLS },
 	{ "a folder", "mkdir $D/prog", "prog", BUILD_ID, NULL, NULL, NOTHING, NO_SYMBOLS },
 	{ "a FIFO", "mkfifo $D/prog", "prog", BUILD_ID, NULL, NULL, NOTHING, NO_SYMBOLS },
-	{ "cut", "head -c 3000 $P > $D/prog", "prog", BUILD_ID, NULL, NULL, NOTHING, NO_SYMBOLS },
+	{ "cut", "head -c 3000 $P > $D/prog", "prog", BUILD_ID, NULL, NULL, NOTHING, DAMAGED },
 	{ "another build-id", "cp $P $D/prog", "prog", OTHER_ID, NULL, NULL, NOTHING, MISMATCH },
 	{ "no build-id where one is wanted", "cp $A $D/prog", "prog", BUILD_ID, NULL, NULL, NOTHING,
 	  MISMATCH },
