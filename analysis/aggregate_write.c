@@ -28,6 +28,7 @@ struct aggregate {
 	struct mt_buf out;
 	MT_ARRAY(uint64_t) values;
 	uint64_t events;		/* in the last TOTALS block */
+	bool later_told;		/* what thread 0 is */
 	uint32_t lives_closed;		/* slots in the last LIVES block ... */
 	uint64_t lives_wait;		/* ... and flushes until the next */
 	uint64_t whole_bytes;		/* of all sums when they were last written all */
@@ -372,6 +373,12 @@ struct mt_error *aggregate_write(struct aggregate *a, struct capture_writer *w, 
 	struct mt_error *err = pass_on(a);
 	if (err || (!last && a->pass->v->events == a->events))
 		return err;
+	if (a->pass->aggregate->later_threads && !a->later_told) {
+		err = capture_writer_thread(w, 0, 0, a->pass->v->last_ticks, "later threads");
+		if (err)
+			return err;
+		a->later_told = true;
+	}
 	uint64_t most = a->pass->rows.len * (uint64_t)ENTRIES_A_ROW;
 	t->entries_max = most < ENTRIES_MIN ? ENTRIES_MIN : most < UINT32_MAX ? (uint32_t)most : UINT32_MAX;
 	if (last)

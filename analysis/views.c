@@ -245,7 +245,11 @@ static struct mt_error *place(struct views_pass *p, const struct capture_event *
 static struct mt_error *allocate(struct views_pass *p, const struct capture_event *ev)
 {
 	struct views *v = p->v;
-	uint32_t row, thread = p->aggregate && ev->thread >= AGGREGATE_THREADS ? 0 : ev->thread;
+	uint32_t row, thread = ev->thread;
+	if (p->aggregate && thread >= AGGREGATE_THREADS) {
+		thread = 0;
+		p->aggregate->later_threads = true;
+	}
 	struct mt_error *err = find_row(p, ev, thread, &row);
 	while (!err && p->sequence.len <= thread)
 		if (!mt_array_push(&p->sequence, 0))

@@ -18,6 +18,7 @@ struct aggregate_row {		/* of an aggregated capture: more about a row */
 };
 
 struct aggregate_rows {
+	bool later_threads;	/* there are some of AGGREGATE_THREADS and more */
 	MT_ARRAY(struct aggregate_row) rows;
 	MT_ARRAY(uint32_t) dirty;
 };

@@ -20,6 +20,8 @@ struct mt_error *run_live_prepare(struct run_live *l, struct session_options *op
 	struct mt_error *err = screen_check();
 	if (!err && options->follow_fork)
 		err = mt_error_create(MT_ERROR_USAGE, "the live view is of one process: leave --follow-fork out");
+	if (!err && options->aggregate)
+		err = mt_error_create(MT_ERROR_USAGE, "the live view looks at every event: leave --aggregate out");
 	if (!err)
 		err = hidden_begin(&l->hidden);
 	if (err)

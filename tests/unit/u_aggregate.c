@@ -14,6 +14,7 @@
 
 #include <glob.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -35,6 +36,7 @@ struct maker {
 	uint64_t random, ticks;
 	uint32_t stacks, threads;
 	unsigned step;		/* ticks from one event to the next, at most */
+	const char *sample;	/* NULL: all blocks are recorded */
 };
 
 static uint32_t below(struct maker *m, uint32_t n)
@@ -83,7 +85,7 @@ struct file {
 	struct capture_writer *w;
 };
 
-static void begin(struct file *f, bool aggregated, uint32_t stacks)
+static void begin(struct file *f, bool aggregated, uint32_t stacks, const char *sample)
 {
 	strcpy(f->path, "/tmp/memtrace-aggregate.XXXXXX");
 	int fd = mkstemp(f->path);
@@ -93,6 +95,8 @@ static void begin(struct file *f, bool aggregated, uint32_t stacks)
 						(aggregated ? CAPTURE_FEATURE_AGGREGATED : 0), &f->w));
 	ok(capture_writer_meta(f->w, CAPTURE_META_TSC_HZ, "1000000", 7));
 	ok(capture_writer_meta(f->w, CAPTURE_META_START_TICKS, "1", 1));
+	if (sample)
+		ok(capture_writer_meta(f->w, CAPTURE_META_SAMPLE, sample, strlen(sample)));
 	put_stacks(f->w, stacks);
 }
 
@@ -103,10 +107,11 @@ static void end(struct file *f)
 	f->w = NULL;
 }
 
-static struct aggregate *new_aggregate(void)
+static struct aggregate *new_aggregate(const char *sample)
 {
 	struct views_source source = { .page_size = (uint64_t)sysconf(_SC_PAGESIZE),
-				       .ticks_per_second = TICKS_PER_SECOND, .start_ticks = 1 };
+				       .ticks_per_second = TICKS_PER_SECOND, .start_ticks = 1,
+				       .sample_rate = sample ? strtoull(sample, NULL, 10) : 0 };
 	struct aggregate *a;
 	ok(aggregate_create(&source, &a));
 	return a;
@@ -114,7 +119,7 @@ static struct aggregate *new_aggregate(void)
 
 static void write_events(struct file *f, struct maker m, size_t count)
 {
-	begin(f, false, m.stacks);
+	begin(f, false, m.stacks, m.sample);
 	for (size_t i = 0; i < count; i++) {
 		struct capture_event ev = next_event(&m);
 		ok(capture_writer_event(f->w, &ev));
@@ -125,8 +130,8 @@ static void write_events(struct file *f, struct maker m, size_t count)
 /* `flush`: events from one to the next. `last`: it is ended, not cut. */
 static void write_sums(struct file *f, struct maker m, size_t count, size_t flush, bool last)
 {
-	struct aggregate *a = new_aggregate();
-	begin(f, true, m.stacks);
+	struct aggregate *a = new_aggregate(m.sample);
+	begin(f, true, m.stacks, m.sample);
 	for (size_t i = 0; i < count; i++) {
 		struct capture_event ev = next_event(&m);
 		ok(aggregate_take(&ev, 1, a));
@@ -256,11 +261,14 @@ static void test_same_numbers(void **state)
 	static const struct {
 		unsigned step;
 		size_t count, flush;
+		const char *sample;
 	} rows[] = {
-		{ 2, 200, 7 }, { 40, 30000, 500 }, { 40, 30000, 29999 }, { 3000, 60000, 1000 }, { 400, 20000, 1 },
+		{ 2, 200, 7, NULL }, { 40, 30000, 500, NULL }, { 40, 30000, 29999, NULL },
+		{ 3000, 60000, 1000, NULL }, { 400, 20000, 1, NULL }, { 400, 20000, 100, "2048" },
 	};
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct maker m = { .random = i + 1, .stacks = STACKS, .threads = THREADS, .step = rows[i].step };
+		struct maker m = { .random = i + 1, .stacks = STACKS, .threads = THREADS, .step = rows[i].step,
+				   .sample = rows[i].sample };
 		struct file events, sums;
 		write_events(&events, m, rows[i].count);
 		write_sums(&sums, m, rows[i].count, rows[i].flush, true);
@@ -350,11 +358,11 @@ static void test_stays_small(void **state)
 	(void)state;
 	const uint32_t stacks = 20000;
 	struct maker m = { .random = 3, .stacks = stacks, .threads = 1, .step = 40 };
-	struct aggregate *a = new_aggregate();
+	struct aggregate *a = new_aggregate(NULL);
 	struct file sums, events;
 	uint64_t most = 0;
 	bool anew = false;
-	begin(&sums, true, stacks);
+	begin(&sums, true, stacks, NULL);
 	struct maker now = m;
 	for (size_t i = 0; i < 600000; i++) {
 		struct capture_event ev = next_event(&now);
@@ -418,6 +426,35 @@ static void test_stamps(void **state)
 	views_pass_end(q);
 }
 
+/* Threads without end are no rows without end: those after the first few thousand are one. */
+static void test_later_threads(void **state)
+{
+	(void)state;
+	struct maker m = { .random = 2, .stacks = 10, .threads = AGGREGATE_THREADS + 500, .step = 4 };
+	struct file events, sums;
+	auto_capture struct capture *cap = NULL;
+	write_events(&events, m, 40000);
+	write_sums(&sums, m, 40000, 1000, true);
+	struct view_options options = { .split_threads = true, .temporary_threshold = 1 };
+	auto_views struct views *a = views_of(events.path, &options), *b = views_of(sums.path, &options);
+	uint64_t later[2][VIEW_COUNT] = { { 0 } };
+	for (size_t i = 0; i < a->row_count; i++)
+		for (int k = 0; k < VIEW_COUNT; k++)
+			later[0][k] += a->rows[i].thread >= AGGREGATE_THREADS ? a->rows[i].bytes[k] : 0;
+	for (size_t i = 0; i < b->row_count; i++) {
+		assert_true(b->rows[i].thread < AGGREGATE_THREADS);
+		for (int k = 0; k < VIEW_COUNT; k++)
+			later[1][k] += b->rows[i].thread ? 0 : b->rows[i].bytes[k];
+	}
+	assert_true(later[0][VIEW_ALLOCATED] > 0);
+	for (int k = 0; k < VIEW_TEMPORARY; k++)	/* temporary: of one thread they are fewer */
+		assert_int_equal(later[0][k], later[1][k]);
+	ok(capture_open(sums.path, &cap));
+	assert_string_equal(capture_thread_name(cap, 0, NULL), "later threads");
+	unlink(events.path);
+	unlink(sums.path);
+}
+
 static void test_threshold(void **state)
 {
 	(void)state;
@@ -440,6 +477,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_same_numbers), cmocka_unit_test(test_cut), cmocka_unit_test(test_growth),
 		cmocka_unit_test(test_stays_small), cmocka_unit_test(test_stamps), cmocka_unit_test(test_threshold),
+		cmocka_unit_test(test_later_threads),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
