@@ -99,16 +99,12 @@ static __attribute__((noinline)) void record_alloc(struct thread *t, uint8_t kin
 	uint64_t now = sys_ticks();
 	record_stacks(t, frame);
 	event_write(t, kind, now, (uint64_t)p, true, size);
-	if (unlikely(now >= t->name_due))
-		thread_look_at_name(t, now);
+	thread_watch_name(t, now);
 }
 
 static __attribute__((noinline)) void record_free(struct thread *t, uint8_t kind, const void *p)
 {
-	uint64_t now = sys_ticks();
-	event_write(t, kind, now, (uint64_t)p, false, 0);
-	if (unlikely(now >= t->name_due))
-		thread_look_at_name(t, now);
+	event_write(t, kind, sys_ticks(), (uint64_t)p, false, 0);
 	if (unlikely(native_in_stack(t, (uint64_t)p)))
 		native_unmapped(t, (uint64_t)p, 1);
 	hook_leave(t);

@@ -114,14 +114,20 @@ static void read_name(struct wire_ring *ring)
 			__atomic_store_n((uint64_t *)&ring->name[i], name[i], __ATOMIC_RELAXED);
 }
 
-/* Most threads that get a name get it in their beginning. A look takes 0.1 us: at each of the first events,
- * later once in 0.1 ms. */
+/* Most threads that get a name get it in their beginning. A look takes 0.1 us: at each of the first
+ * allocations, later at every 50th, but not before 0.1 ms have passed. */
 #define NAME_LOOKS_FIRST 32u
+#define NAME_EVENTS 50u
 #define NAME_TICKS (1u << 18)
 
 void thread_look_at_name(struct thread *t, uint64_t now)
 {
-	t->name_due = t->name_looks++ < NAME_LOOKS_FIRST ? 0 : now + NAME_TICKS;
+	bool first = t->name_looks < NAME_LOOKS_FIRST;
+	t->name_left = first ? 1 : NAME_EVENTS;
+	if (now < t->name_due)
+		return;
+	t->name_looks += first;
+	t->name_due = first ? 0 : now + NAME_TICKS;
 	read_name(t->ring);
 }
 
@@ -234,6 +240,7 @@ static void thread_reset(struct thread *t, struct wire_ring *ring, uint32_t slot
 	t->last_ticks = t->last_pointer = t->last_pc = 0;
 	t->name_due = tracer.header->options & WIRE_OPT_NO_PROBE ? ~0ull : 0;
 	t->name_looks = 0;
+	t->name_left = 1;
 	t->generation = 0;
 	t->impatient = t->plain = false;
 	t->good_start = t->good_end = 0;

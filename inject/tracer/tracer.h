@@ -66,8 +66,8 @@ struct thread {
 	uint64_t head_bias;	/* position in the ring = address + this */
 	uint64_t last_ticks, last_pointer, last_pc;
 	uint8_t *data;		/* of the ring */
-	uint64_t name_due;	/* ticks: when its name is looked at again */
-	uint32_t name_looks;
+	uint64_t name_due;	/* ticks: before then its name is not looked at again */
+	uint32_t name_looks, name_left;	/* so far; allocations until the next one is due */
 	uint32_t slot;
 	uint32_t generation;	/* of the module list the caches are about */
 	int64_t sample_left;	/* bytes to the next sample */
@@ -169,8 +169,13 @@ void threads_unmap(void);
 /* Grows the arrays of a stack to at least twice their capacity; false: out of memory or too deep. */
 bool thread_grow_native(struct thread *t);
 bool thread_grow_python(struct thread *t);
-/* It may have named itself, and may end before the controller asks the kernel: from time to time, at an event. */
+/* It may have named itself, and may end before the controller asks the kernel: from time to time. */
 void thread_look_at_name(struct thread *t, uint64_t now);
+static inline void thread_watch_name(struct thread *t, uint64_t now)
+{
+	if (unlikely(!--t->name_left))
+		thread_look_at_name(t, now);
+}
 
 /* ---- ring.c ---- */
 /* The long way of ring_reserve() (event.h): looks at the reader's place, wakes it, waits. */
