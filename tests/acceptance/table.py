@@ -17,6 +17,7 @@ import contextlib
 import json
 import os
 import re
+import shutil
 import sys
 import unittest
 
@@ -113,12 +114,12 @@ class Process:
     """The target under one interpreter, told row by row what to do (attach)."""
 
     def __init__(self, python, module, tmp):
-        self.argv, self.tmp = argv(python, module), tmp
+        self.argv, self.env, self.tmp = argv(python, module), environment(tmp), tmp
         self.number = 0
 
     @contextlib.contextmanager
     def started(self):
-        with harness.start_target(self.argv, stdin=True, wait="^ready") as self.target:
+        with harness.start_target(self.argv, stdin=True, wait="^ready", env=self.env) as self.target:
             yield self
             self.target.proc.stdin.close()
             code = self.target.wait()
@@ -151,17 +152,26 @@ class Process:
         return cap, said
 
 
+def library(name):
+    return harness.compile_c(f"acceptance/{name}", flags=["-shared", "-fPIC", "-pthread", "-Wall", "-ldl"])
+
+
 def argv(python, module):
-    libraries = [harness.compile_c(f"acceptance/{name}", flags=["-shared", "-fPIC", "-pthread", "-Wall"])
-                 for name in ("helper_sized.c", "helper.c", "helper_cpp.cc")]
-    return [python, TARGETS / "runner.py", module, *libraries]
+    return [python, TARGETS / "runner.py", module,
+            *map(library, ("helper_sized.c", "helper.c", "helper_cpp.cc"))]
+
+
+def environment(tmp):
+    """A copy of the helper, which is another library for the loader."""
+    shutil.copy(library("helper.c"), tmp / "late.so")
+    return {"LATE_LIBRARY": tmp / "late.so"}
 
 
 class Runs:
     """The same by run: each capture is of a process of its own, from its start."""
 
     def __init__(self, python, module, tmp):
-        self.argv, self.tmp = argv(python, module), tmp
+        self.argv, self.env, self.tmp = argv(python, module), environment(tmp), tmp
 
     @contextlib.contextmanager
     def started(self):
@@ -176,7 +186,7 @@ class Runs:
             lines.append(row.command())
         cap = self.tmp / f"{rows[0].shares.replace(' ', '-')}.bin"
         result = harness.memtrace("run", "-q", "-o", cap, *rows[0].options, "--", *self.argv,
-                                  stdin="".join(f"{line}\n" for line in lines))
+                                  stdin="".join(f"{line}\n" for line in lines), env=self.env)
         if result.err:
             raise AssertionError(str(result))
         answers = [json.loads(line[5:]) for line in result.out.splitlines() if line.startswith("done ")]

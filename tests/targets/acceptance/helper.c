@@ -4,6 +4,7 @@
  * Loaded by ctypes in tests/targets/acceptance/*.py; its calls go through slots of its own, as those of
  * any library do, and not through the pointers that dlsym answered to ctypes. */
 #define _GNU_SOURCE
+#include <dlfcn.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -116,6 +117,105 @@ void from_both(void **kept, size_t size)
 {
 	kept[0] = from_here(size);
 	kept[1] = from_there(size);
+}
+
+/* Stacks. */
+
+void *wait_and_valloc(int fd, size_t size)
+{
+	char byte;
+	return read(fd, &byte, 1) == 1 ? valloc(size) : NULL;
+}
+
+NOINLINE void *native_baz(size_t size)
+{
+	return valloc(size);
+}
+
+NOINLINE void *native_bar(size_t size)
+{
+	return native_baz(size);
+}
+
+void *native_foo(size_t size)
+{
+	return native_bar(size);
+}
+
+NOINLINE void *native_deeper(int depth)
+{
+	void *volatile p = depth ? native_deeper(depth - 1) : valloc(1024);
+	return p;
+}
+
+void *native_recursion(int depth)
+{
+	return native_deeper(depth);
+}
+
+NOINLINE void allocate_memory(void)
+{
+	void *p = NULL;
+	if (!posix_memalign(&p, sizeof(p), 1024))
+		free(p);
+}
+
+static void *worker(void *unused)
+{
+	for (int i = 0; i < 100; i++)
+		allocate_memory();
+	return unused;
+}
+
+int hundred_threads(void)
+{
+	pthread_t threads[100];
+	for (int i = 0; i < 100; i++)
+		if (pthread_create(&threads[i], NULL, worker, NULL))
+			return -1;
+	for (int i = 0; i < 100; i++)
+		pthread_join(threads[i], NULL);
+	return 0;
+}
+
+static void *calling(void *callback)
+{
+	((void (*)(void))callback)();
+	return NULL;
+}
+
+int call_in_raw_thread(void (*callback)(void))
+{
+	pthread_t thread;
+	return pthread_create(&thread, NULL, calling, (void *)callback) || pthread_join(thread, NULL);
+}
+
+void *use_library(const char *path, size_t size)
+{
+	void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	void *(*allocate)(size_t) = library ? (void *(*)(size_t))dlsym(library, "native_foo") : NULL;
+	return allocate ? allocate(size) : NULL;
+}
+
+static pthread_key_t key;
+
+static void at_exit(void *size)
+{
+	free(valloc((size_t)size));
+}
+
+static void *with_key(void *size)
+{
+	pthread_setspecific(key, size);
+	return NULL;
+}
+
+int valloc_at_thread_exit(size_t size)
+{
+	pthread_t thread;
+	if (!key && pthread_key_create(&key, at_exit))
+		return -1;
+	return pthread_create(&thread, NULL, with_key, (void *)size) || pthread_join(thread, NULL);
 }
 
 /* Names of threads: one of its own; one that another gives it. */
