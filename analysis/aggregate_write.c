@@ -14,9 +14,9 @@
 
 #define BATCH 1024u			/* the pass looks ahead for what it will touch */
 #define ROWS_A_BLOCK 16384u
-#define LIVES_BYTES_A_FLUSH (1u << 20)	/* what takes longer to write is written less often */
+#define LIVES_BYTES_A_FLUSH (512u << 10)	/* what takes longer to write is written less often */
 #define STALE_MIN (1u << 20)		/* bytes that are not worth to be written anew */
-#define ENTRIES_MIN 240000u		/* of the lives */
+#define ENTRIES_MIN 120000u		/* of the lives */
 #define ENTRIES_A_ROW 4u
 
 #define OURS (1u << CAPTURE_BLOCK_ROWS | 1u << CAPTURE_BLOCK_LIVES | 1u << CAPTURE_BLOCK_TOTALS)
