@@ -197,6 +197,11 @@ void *use_library(const char *path, size_t size)
 	return allocate ? allocate(size) : NULL;
 }
 
+void leave(int code)
+{
+	exit(code);
+}
+
 static pthread_key_t key;
 
 static void at_exit(void *size)
