@@ -250,7 +250,7 @@ static bool make_curves(struct curves *c)
 	size_t rows = s->v->row_count;
 	c->bytes = calloc(rows + 1, sizeof(*c->bytes));
 	c->count = calloc(rows + 1, sizeof(*c->count));
-	if (!c->bytes || !c->count || !sort_changes(c))
+	if (!c->bytes || !c->count || !growth_rows(c->g, rows) || !sort_changes(c))
 		return false;
 	uint32_t last_ms = ms_at(c, s->v->last_ticks);
 	for (size_t i = 0; i < s->instants.len; i++)
@@ -258,9 +258,9 @@ static bool make_curves(struct curves *c)
 			return false;
 	if (s->instants.len && ms_at(c, s->instants.items[s->instants.len - 1].ticks) > last_ms)
 		last_ms = ms_at(c, s->instants.items[s->instants.len - 1].ticks);
-	if (!note_end(c, last_ms) ||
-	    !growth_end(c->g, rows, views_end_ms(s->cap, c->start_ticks, c->ms_ticks, last_ms)))
+	if (!note_end(c, last_ms))
 		return false;
+	growth_end(c->g, views_end_ms(s->cap, c->start_ticks, c->ms_ticks, last_ms));
 	finish_growth(c, last_ms);
 	return true;
 }

@@ -121,25 +121,25 @@ static struct mt_error *put_block(struct aggregate *a, struct capture_writer *w,
 static bool add_row(struct aggregate *a, uint32_t i)
 {
 	const struct views_pass *p = a->pass;
-	const struct view_row *row = &p->rows.items[i];
-	const struct row_state *s = &p->states.items[i];
 	const struct aggregate_row *more = &p->aggregate->rows.items[i];
+	struct view_row row;
 	uint64_t *v = new_values(a, CAPTURE_ROW_COLUMNS);
 	if (!v)
 		return false;
+	row_table_get(&p->rows, i, &row);
 	v[CAPTURE_ROW_ID] = i;
-	v[CAPTURE_ROW_STACK] = row->stack;
-	v[CAPTURE_ROW_THREAD] = row->thread;
-	v[CAPTURE_ROW_KIND] = row->kind;
-	v[CAPTURE_ROW_ALLOCATED_BYTES] = row->bytes[VIEW_ALLOCATED];
-	v[CAPTURE_ROW_ALLOCATED_COUNT] = row->count[VIEW_ALLOCATED];
-	v[CAPTURE_ROW_TEMPORARY_BYTES] = row->bytes[VIEW_TEMPORARY];
-	v[CAPTURE_ROW_TEMPORARY_COUNT] = row->count[VIEW_TEMPORARY];
-	v[CAPTURE_ROW_LIVE_BYTES] = s->live_bytes;
-	v[CAPTURE_ROW_LIVE_COUNT] = s->live_count;
-	v[CAPTURE_ROW_PEAK_BYTES] = row->bytes[VIEW_PEAK];
-	v[CAPTURE_ROW_PEAK_COUNT] = row->count[VIEW_PEAK];
-	v[CAPTURE_ROW_PEAK_EPOCH] = s->peak_epoch;
+	v[CAPTURE_ROW_STACK] = row.stack;
+	v[CAPTURE_ROW_THREAD] = row.thread;
+	v[CAPTURE_ROW_KIND] = row.kind;
+	v[CAPTURE_ROW_ALLOCATED_BYTES] = row.bytes[VIEW_ALLOCATED];
+	v[CAPTURE_ROW_ALLOCATED_COUNT] = row.count[VIEW_ALLOCATED];
+	v[CAPTURE_ROW_TEMPORARY_BYTES] = row.bytes[VIEW_TEMPORARY];
+	v[CAPTURE_ROW_TEMPORARY_COUNT] = row.count[VIEW_TEMPORARY];
+	v[CAPTURE_ROW_LIVE_BYTES] = row.bytes[VIEW_LEAKS];
+	v[CAPTURE_ROW_LIVE_COUNT] = row.count[VIEW_LEAKS];
+	v[CAPTURE_ROW_PEAK_BYTES] = row.bytes[VIEW_PEAK];
+	v[CAPTURE_ROW_PEAK_COUNT] = row.count[VIEW_PEAK];
+	v[CAPTURE_ROW_PEAK_EPOCH] = p->rows.states[i].peak_epoch;
 	v[CAPTURE_ROW_RELEASED] = more->released;
 	v[CAPTURE_ROW_LIVED_MS] = more->lived * LIFE_UNIT_MS;
 	v[CAPTURE_ROW_LONGEST_MS] = more->longest * (uint64_t)LIFE_UNIT_MS;
@@ -297,7 +297,7 @@ static bool add_totals(struct aggregate *a)
 	t[CAPTURE_TOTAL_FIRST_TICKS] = v->first_ticks;
 	t[CAPTURE_TOTAL_LAST_TICKS] = v->last_ticks;
 	t[CAPTURE_TOTAL_PEAK_TICKS] = v->peak_ticks;
-	t[CAPTURE_TOTAL_PEAK_EPOCH] = p->peak_epoch;
+	t[CAPTURE_TOTAL_PEAK_EPOCH] = p->rows.epoch;
 	t[CAPTURE_TOTAL_HEAP] = p->live_bytes;
 	t[CAPTURE_TOTAL_MIN_SIZE] = v->min_size;
 	t[CAPTURE_TOTAL_MAX_SIZE] = v->max_size;

@@ -28,9 +28,11 @@ static void halve_row(struct growth_row *row)
 		row->points.items[n++] = p;
 	}
 	row->points.len = n;
+	if (row->changed)
+		row->changed = (row->changed - 1) / 2 + 1;
 }
 
-static void advance(struct growth *g, uint32_t ms)
+void growth_clock(struct growth *g, uint32_t ms)
 {
 	while (ms / g->slot_ms >= GROWTH_SLOTS) {
 		for (size_t i = 0; i < g->rows.len; i++)
@@ -40,7 +42,7 @@ static void advance(struct growth *g, uint32_t ms)
 	g->now = ms / g->slot_ms;
 }
 
-static bool have_rows(struct growth *g, size_t rows)
+bool growth_rows(struct growth *g, size_t rows)
 {
 	if (!mt_array_reserve(&g->rows, rows))
 		return false;
@@ -49,30 +51,37 @@ static bool have_rows(struct growth *g, size_t rows)
 	return true;
 }
 
-bool growth_note(struct growth *g, uint32_t row, uint32_t ms, uint64_t bytes, uint64_t count)
+/* Two slots may have become one since, and the end may have been looked at: then it is the same slot. */
+static bool put_point(struct growth_row *r, const struct growth_point *p)
 {
-	if (ms / g->slot_ms != g->now)
-		advance(g, ms);
-	if (!have_rows(g, (size_t)row + 1))
-		return false;
-	struct growth_row *r = &g->rows.items[row];
-	struct growth_point p = { g->now, bytes, count };
-	if (bytes > r->most_bytes) {
-		r->most_bytes = bytes;
-		r->most_count = count;
-	}
-	if (r->points.len && r->points.items[r->points.len - 1].slot == p.slot)
+	if (r->points.len && r->points.items[r->points.len - 1].slot == p->slot)
 		r->points.len--;
-	return mt_array_push(&r->points, p);
+	return mt_array_push(&r->points, *p);
 }
 
-void growth_release(struct growth *g, uint32_t row, uint32_t lived_ms)
+/* What the row had when the slot of its last change ended: what it has before this one. */
+bool growth_point(struct growth *g, struct growth_row *r, uint64_t bytes, uint64_t count)
+{
+	struct growth_point p = { r->changed - 1, bytes, count };
+	bool first = !r->changed;
+	r->changed = g->now + 1;
+	return first || put_point(r, &p);
+}
+
+bool growth_note(struct growth *g, uint32_t row, uint32_t ms, uint64_t bytes, uint64_t count)
+{
+	growth_clock(g, ms);
+	growth_most(g, row, bytes, count);
+	return put_point(&g->rows.items[row], &(struct growth_point){ g->now, bytes, count });
+}
+
+bool growth_settle(struct growth *g, uint32_t row, uint64_t bytes, uint64_t count)
 {
 	struct growth_row *r = &g->rows.items[row];
-	r->released++;
-	r->lived_ms += lived_ms;
-	if (lived_ms > r->longest_ms)
-		r->longest_ms = lived_ms;
+	uint32_t changed = r->changed;
+	bool ok = growth_point(g, r, bytes, count);
+	r->changed = changed;
+	return ok;
 }
 
 static void forget_survivors(struct growth_row *r)
@@ -84,13 +93,12 @@ static void forget_survivors(struct growth_row *r)
 		r->age_bytes[i] = r->age_count[i] = 0;
 }
 
-bool growth_end(struct growth *g, size_t rows, uint32_t ms)
+void growth_end(struct growth *g, uint32_t ms)
 {
-	advance(g, ms);
+	growth_clock(g, ms);
 	g->end_ms = ms;
 	for (size_t i = 0; i < g->rows.len; i++)
 		forget_survivors(&g->rows.items[i]);
-	return have_rows(g, rows);
 }
 
 static unsigned age_class(uint32_t ms)

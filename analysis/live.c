@@ -1,21 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* analysis/live.c - growth of the table of live blocks.
+/* analysis/live.c - the table of live blocks anew.
  * Knows: addresses. Does not know: what blocks are counted for.
- * Called by analysis/views.c. */
+ * Called by analysis/views.c; calls base/large.h. */
 #include "analysis/live.h"
 
-bool live_grow(struct live_blocks *live)
+#include "base/large.h"
+
+/* Wider where the living fill more than half of it. */
+bool live_renew(struct live_blocks *live)
 {
-	struct live_blocks bigger = { .cap = live->cap ? live->cap * 2 : 1024 };
-	bigger.slots = calloc(bigger.cap, sizeof(*bigger.slots));
-	if (!bigger.slots)
+	struct live_blocks next = { .cap = live->cap ? live->cap : 512 };
+	if (live->len * 2 >= live->cap)
+		next.cap *= 2;
+	next.slots = mt_large_alloc(next.cap, sizeof(*next.slots));
+	if (!next.slots)
 		return false;
-	for (size_t i = 0; i < live->cap; i++)
-		if (live->slots[i].address && !live_add(&bigger, &live->slots[i])) {
-			live_deinit(&bigger);
-			return false;
-		}
+	for (size_t i = 0; i < live->cap; i++) {
+		if (!live_is(&live->slots[i]))
+			continue;
+		size_t at = live_home(&next, live->slots[i].address);
+		while (next.slots[at].address)
+			at = (at + 1) & (next.cap - 1);
+		next.slots[at] = live->slots[i];
+		next.len++;
+	}
+	next.used = next.len;
 	live_deinit(live);
-	*live = bigger;
+	*live = next;
 	return true;
 }

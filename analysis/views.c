@@ -3,9 +3,8 @@
  * Knows: what an event means for live memory. Does not know: names, files, output.
  * Called by reporters/ and cmds/, and by aggregate_write.c; calls capture/reader.h.
  *
- * The peak needs no second pass: a row keeps its live values; when the total reaches a new maximum
- * only a counter moves. A row that is about to change while its values still are those of the last
- * maximum copies them aside first. */
+ * Half of what an event costs is to wait for memory: the block's entry in the table of live blocks, and its
+ * row. So both are asked for some events ahead. */
 #include "analysis/aggregate.h"
 #include "analysis/views_private.h"
 #include "analysis/weight.h"
@@ -14,23 +13,19 @@
 #include <string.h>
 
 #define POINTS_MAX 10000u
-#define LOOK_AHEAD 16u		/* events; what they touch is fetched meanwhile */
+#define LOOK_AHEAD 32u		/* events; what they touch is fetched meanwhile */
+#define LOOK_AT_ROW 12u
 
 /* ---- rows ---- */
 
-static struct mt_error *new_row(struct views_pass *p, uint64_t key, uint32_t stack, uint32_t thread,
-				uint8_t kind, uint32_t *ret)
+/* What else is kept of each row. */
+static bool have_row(struct views_pass *p, uint32_t row)
 {
-	struct view_row row = { .stack = stack, .thread = thread, .kind = kind };
-	*ret = (uint32_t)p->rows.len;
-	if (!mt_array_push(&p->rows, row) || !mt_array_push(&p->states, (struct row_state){ 0 }) ||
-	    !mt_map_put(&p->row_by_key, key, *ret))
-		return &mt_enomem;
-	if (p->aggregate && (!mt_array_push(&p->aggregate->rows, (struct aggregate_row){ 0 }) ||
-			     !mt_array_reserve(&p->aggregate->dirty, p->rows.len) ||
-			     !temporal_have_row(p->temporal, *ret)))
-		return &mt_enomem;
-	return NULL;
+	struct aggregate_rows *a = p->aggregate;
+	if (p->growth && !growth_rows(p->growth, (size_t)row + 1))
+		return false;
+	return !a || (mt_array_push(&a->rows, (struct aggregate_row){ 0 }) &&
+		      mt_array_reserve(&a->dirty, (size_t)row + 1) && temporal_have_row(p->temporal, row));
 }
 
 static inline void mark_dirty(struct views_pass *p, uint32_t row)
@@ -39,33 +34,17 @@ static inline void mark_dirty(struct views_pass *p, uint32_t row)
 	if (!a || a->rows.items[row].dirty)
 		return;
 	a->rows.items[row].dirty = true;
-	a->dirty.items[a->dirty.len++] = row;	/* there is room: new_row() */
+	a->dirty.items[a->dirty.len++] = row;	/* there is room: have_row() */
 }
 
-static struct mt_error *find_row(struct views_pass *p, const struct capture_event *ev,
-				 uint32_t thread, uint32_t *ret)
+static inline struct mt_error *find_row(struct views_pass *p, const struct capture_event *ev,
+					uint32_t thread, uint32_t *ret)
 {
-	if (!p->options.split_threads)
-		thread = 0;
-	while (p->last_row.len <= ev->stack)
-		if (!mt_array_push(&p->last_row, 0))
-			return &mt_enomem;
-	uint32_t last = p->last_row.items[ev->stack];
-	if (last && p->rows.items[last - 1].kind == ev->kind &&
-	    p->rows.items[last - 1].thread == thread) {
-		*ret = last - 1;
-		return NULL;
-	}
-	/* Kinds are below 32 and thread indexes count the threads of one process. */
-	uint64_t key = (uint64_t)thread << 37 | (uint64_t)ev->stack << 5 | ev->kind;
-	const uint64_t *there = mt_map_get(&p->row_by_key, key);
-	struct mt_error *err = NULL;
-	if (there)
-		*ret = (uint32_t)*there;
-	else
-		err = new_row(p, key, ev->stack, thread, ev->kind, ret);
-	if (!err)
-		p->last_row.items[ev->stack] = *ret + 1;
+	size_t rows = p->rows.len;
+	struct mt_error *err = row_table_find(&p->rows, ev->stack, p->options.split_threads ? thread : 0,
+					      ev->kind, ret);
+	if (!err && __builtin_expect(p->rows.len != rows, 0) && !have_row(p, *ret))
+		err = &mt_enomem;
 	return err;
 }
 
@@ -83,6 +62,8 @@ static void clock_next(struct views_pass *p, uint64_t ticks)
 		p->start_ticks = ticks;
 	p->ms = views_ms(p->start_ticks, ticks, p->ms_ticks);
 	p->ms_end = p->start_ticks + (p->ms + 1ull) * p->ms_ticks;
+	if (p->growth)
+		growth_clock(p->growth, p->ms);
 	if (p->temporal)
 		temporal_clock(p->temporal, p->ms, ticks, p->live_bytes);
 }
@@ -99,17 +80,18 @@ static struct mt_error *point_next(struct views_pass *p, uint64_t ticks)
 		p->point_ticks *= 2;
 	}
 	p->point_end = ticks + p->point_ticks;
+	p->point_bytes = p->live_bytes;
 	struct view_point point = { .ticks = ticks, .heap = p->live_bytes };
 	return mt_array_push(&p->points, point) ? NULL : &mt_enomem;
 }
 
+/* After an allocation: a release makes nothing higher. */
 static inline void point_note(struct views_pass *p, uint64_t ticks)
 {
-	struct view_point *last = &p->points.items[p->points.len - 1];
-	if (p->live_bytes > last->heap) {
-		last->heap = p->live_bytes;
-		last->ticks = ticks;
-	}
+	if (p->live_bytes <= p->point_bytes)
+		return;
+	p->points.items[p->points.len - 1] = (struct view_point){ .ticks = ticks, .heap = p->live_bytes };
+	p->point_bytes = p->live_bytes;
 }
 
 void views_put_rss(struct capture *cap, struct view_point *points, size_t point_count)
@@ -128,11 +110,14 @@ void views_put_rss(struct capture *cap, struct view_point *points, size_t point_
 
 /* ---- what events do ---- */
 
-/* Out of memory here is found at the end: few of the callers could say so. */
-static inline void note_growth(struct views_pass *p, uint32_t row)
+/* What the row has is about to change. Out of memory here is found at the end: few of the callers
+ * could say so. */
+static inline void row_before(struct views_pass *p, uint32_t row)
 {
-	const struct row_state *s = &p->states.items[row];
-	if (p->growth && !growth_note(p->growth, row, p->ms, s->live_bytes, s->live_count))
+	const struct row_state *s = &p->rows.states[row];
+	mark_dirty(p, row);
+	row_table_before(&p->rows, row);
+	if (p->growth && !growth_before(p->growth, row, s->live_bytes, s->live_count))
 		p->no_memory = true;
 }
 
@@ -156,7 +141,7 @@ static inline uint32_t thread_word(const struct views_pass *p, uint32_t thread)
 
 static inline uint32_t thread_of(const struct views_pass *p, uint32_t row, uint32_t word)
 {
-	return p->aggregate ? p->rows.items[row].thread : word;
+	return p->aggregate ? p->rows.rest.items[row].thread : word;
 }
 
 static inline void note_life(struct views_pass *p, uint32_t row, uint32_t born, uint32_t word)
@@ -178,12 +163,10 @@ static inline void take_bytes(struct views_pass *p, uint32_t row, uint32_t born,
 {
 	if (p->temporal)
 		temporal_release(p->temporal, row, born, bytes, count);
-	mark_dirty(p, row);
-	row_touch(p, row);
-	p->states.items[row].live_bytes -= bytes;
-	p->states.items[row].live_count -= count;
+	row_before(p, row);
+	p->rows.states[row].live_bytes -= bytes;
+	p->rows.states[row].live_count -= count;
 	p->live_bytes -= bytes;
-	note_growth(p, row);
 }
 
 static inline void note_temporary(struct views_pass *p, uint32_t row, uint32_t thread, uint64_t sequence,
@@ -195,16 +178,16 @@ static inline void note_temporary(struct views_pass *p, uint32_t row, uint32_t t
 	/* The allocation itself is not a further one. */
 	if (p->sequence.items[thread] - sequence - 1 > p->options.temporary_threshold)
 		return;
-	p->rows.items[row].bytes[VIEW_TEMPORARY] += w.bytes;
-	p->rows.items[row].count[VIEW_TEMPORARY] += w.count;
+	row_table_temporary(&p->rows, row, w.bytes);
 }
 
-static void end_block(struct views_pass *p, struct live_block *b)
+static inline void end_block(struct views_pass *p, struct live_block *b)
 {
+	uint32_t row = b->row_1 - 1;
 	struct weight w = weight_of(p->sample_rate, b->size, b->address, b->sequence);
-	note_temporary(p, b->row, thread_of(p, b->row, b->thread), b->sequence, w);
-	note_life(p, b->row, b->born, b->thread);
-	take_bytes(p, b->row, b->born, w.bytes, w.count);
+	note_temporary(p, row, thread_of(p, row, b->thread), b->sequence, w);
+	note_life(p, row, b->born, b->thread);
+	take_bytes(p, row, b->born, w.bytes, w.count);
 	live_remove(&p->live, b);
 }
 
@@ -224,7 +207,7 @@ static bool kind_is_mapping(uint8_t kind)
 	return kind == WIRE_REC_MMAP || kind == WIRE_REC_MREMAP || kind == WIRE_REC_BRK;
 }
 
-static struct mt_error *place(struct views_pass *p, const struct capture_event *ev, uint32_t row,
+static inline struct mt_error *place(struct views_pass *p, const struct capture_event *ev, uint32_t row,
 			      uint64_t sequence)
 {
 	if (kind_is_mapping(ev->kind)) {
@@ -232,19 +215,46 @@ static struct mt_error *place(struct views_pass *p, const struct capture_event *
 					     .thread = thread_word(p, ev->thread), .born = born_now(p) };
 		return ranges_map(&p->ranges, ev->address, ev->size, &owner, range_released, p);
 	}
-	/* Still live: its release was not recorded. */
-	struct live_block *old = live_find(&p->live, ev->address);
-	if (old)
-		end_block(p, old);
-	struct live_block b = { .address = ev->address, .size = ev->size, .sequence = sequence,
-				.row = row, .thread = thread_word(p, ev->thread),
-				.born = born_now(p) };
-	return live_add(&p->live, &b) ? NULL : &mt_enomem;
+	struct live_block *b = live_entry(&p->live, ev->address);
+	if (!b)
+		return &mt_enomem;
+	if (live_is(b))		/* its release was not recorded */
+		end_block(p, b);
+	*b = (struct live_block){ .address = ev->address, .size = ev->size, .sequence = sequence,
+				  .row_1 = row + 1, .thread = thread_word(p, ev->thread),
+				  .born = born_now(p) };
+	live_added(&p->live);
+	return NULL;
 }
 
-static struct mt_error *allocate(struct views_pass *p, const struct capture_event *ev)
+/* What is live of the row grew. */
+static inline void put_bytes(struct views_pass *p, uint32_t row, struct weight w)
 {
-	struct views *v = p->v;
+	struct row_state *s = &p->rows.states[row];
+	row_before(p, row);
+	s->live_bytes += w.bytes;
+	s->live_count += w.count;
+	p->live_bytes += w.bytes;
+	if (p->aggregate)
+		temporal_arrive(p->temporal, row, w.bytes, w.count);
+	if (p->growth)
+		growth_most(p->growth, row, s->live_bytes, s->live_count);
+}
+
+static inline void count_allocation(struct views *v, const struct capture_event *ev, struct weight w)
+{
+	if (!v->allocations || ev->size < v->min_size)
+		v->min_size = ev->size;
+	if (ev->size > v->max_size)
+		v->max_size = ev->size;
+	v->allocations += w.count;
+	v->kind_count[ev->kind] += w.count;
+	v->kind_bytes[ev->kind] += w.bytes;
+	v->size_class[ev->size ? 64 - __builtin_clzll(ev->size) : 0] += w.count;
+}
+
+static inline struct mt_error *allocate(struct views_pass *p, const struct capture_event *ev)
+{
 	uint32_t row, thread = ev->thread;
 	if (p->aggregate && thread >= AGGREGATE_THREADS) {
 		thread = 0;
@@ -263,36 +273,23 @@ static struct mt_error *allocate(struct views_pass *p, const struct capture_even
 	struct weight w = weight_of(kind_is_mapping(ev->kind) ? 0 : p->sample_rate, ev->size,
 				    ev->address, p->sequence.items[thread]);
 	p->sequence.items[thread]++;
-	p->rows.items[row].bytes[VIEW_ALLOCATED] += w.bytes;
-	p->rows.items[row].count[VIEW_ALLOCATED] += w.count;
-	if (ev->address) {	/* 0 is nobody's block and cannot be released */
-		row_touch(p, row);
-		p->states.items[row].live_bytes += w.bytes;
-		p->states.items[row].live_count += w.count;
-		p->live_bytes += w.bytes;
-		if (p->aggregate)
-			temporal_arrive(p->temporal, row, w.bytes, w.count);
-		note_growth(p, row);
-	}
+	p->rows.states[row].allocated_bytes += w.bytes;
+	p->rows.states[row].allocated_count += w.count;
+	if (ev->address)	/* 0 is nobody's block and cannot be released */
+		put_bytes(p, row, w);
 	if (p->live_bytes >= p->peak_bytes) {
 		p->peak_bytes = p->live_bytes;
-		p->peak_epoch++;
-		v->peak_ticks = ev->ticks;
+		row_table_peak(&p->rows);
+		p->v->peak_ticks = ev->ticks;
 	}
+	point_note(p, ev->ticks);
 	if (p->temporal)
 		temporal_heap(p->temporal, ev->ticks, p->live_bytes);
-	v->allocations += w.count;
-	v->kind_count[ev->kind] += w.count;
-	v->kind_bytes[ev->kind] += w.bytes;
-	v->size_class[ev->size ? 64 - __builtin_clzll(ev->size) : 0] += w.count;
-	if (v->allocations == w.count || ev->size < v->min_size)
-		v->min_size = ev->size;
-	if (ev->size > v->max_size)
-		v->max_size = ev->size;
+	count_allocation(p->v, ev, w);
 	return NULL;
 }
 
-static struct mt_error *release(struct views_pass *p, const struct capture_event *ev)
+static inline struct mt_error *release(struct views_pass *p, const struct capture_event *ev)
 {
 	struct views *v = p->v;
 	v->releases++;
@@ -323,35 +320,50 @@ void views_restamp(struct views_pass *p)
 {
 	temporal_restamp_begin(p->temporal);
 	for (size_t i = 0; i < p->live.cap; i++)
-		if (p->live.slots[i].address)
+		if (live_is(&p->live.slots[i]))
 			p->live.slots[i].born = temporal_restamp(p->temporal, p->live.slots[i].born);
 	ranges_each_owner(&p->ranges, restamp_range, p->temporal);
 	temporal_restamp_end(p->temporal);
+}
+
+/* An event that comes soon: its block's entry first; when that is there, its row. Nobody foresees whether
+ * an event allocates, so there is no branch here. (Inline by force: gcc 12 drops calls of functions that do
+ * nothing but prefetch.) */
+static inline __attribute__((always_inline)) void look_ahead(struct views_pass *p,
+							     const struct capture_event *next)
+{
+	const struct capture_event *at_row = next - LOOK_AHEAD + LOOK_AT_ROW;
+	if (!p->live.cap)
+		return;
+	live_prefetch(&p->live, next->address);
+	uint32_t allocates = -(uint32_t)(at_row->stack != 0);
+	uint32_t thread = p->options.split_threads ? at_row->thread : 0;
+	uint32_t row = (row_table_last(&p->rows, at_row->stack, thread)->row_1 & allocates) |
+		       (live_row_near(&p->live, at_row->address) & ~allocates);
+	row -= row != 0;
+	__builtin_prefetch(p->rows.states + row, 1);
+	if (p->aggregate) {
+		__builtin_prefetch(&p->temporal->births.items[row]);
+		__builtin_prefetch(&p->aggregate->rows.items[row]);
+	}
 }
 
 struct mt_error *views_pass_take(const struct capture_event *events, size_t count, void *arg)
 {
 	struct views_pass *p = arg;
 	struct views *v = p->v;
+	if (p->growth)		/* its clock may have been at the end */
+		growth_clock(p->growth, p->ms);
 	if (!v->events)
 		v->first_ticks = events[0].ticks;
 	if (p->aggregate && temporal_stamps_low(p->temporal))
 		views_restamp(p);
+	for (size_t i = 0; i < count && i < LOOK_AHEAD && p->live.cap; i++)
+		live_prefetch(&p->live, events[i].address);
 	for (size_t i = 0; i < count; i++) {
 		const struct capture_event *ev = &events[i];
-		if (i + LOOK_AHEAD < count) {
-			const struct capture_event *next = &events[i + LOOK_AHEAD];
-			live_prefetch(&p->live, next->address);
-			uint32_t row = next->stack < p->last_row.len ? p->last_row.items[next->stack] : 0;
-			if (row) {
-				__builtin_prefetch(&p->rows.items[row - 1]);
-				__builtin_prefetch(&p->states.items[row - 1]);
-				if (p->aggregate) {
-					__builtin_prefetch(&p->temporal->births.items[row - 1]);
-					__builtin_prefetch(&p->aggregate->rows.items[row - 1]);
-				}
-			}
-		}
+		if (i + LOOK_AHEAD < count)
+			look_ahead(p, &events[i + LOOK_AHEAD]);
 		if (ev->ticks >= p->ms_end)
 			clock_next(p, ev->ticks);
 		if (ev->ticks >= p->point_end || !p->points.len) {
@@ -362,7 +374,6 @@ struct mt_error *views_pass_take(const struct capture_event *events, size_t coun
 		struct mt_error *err = capture_kind_allocates(ev->kind) ? allocate(p, ev) : release(p, ev);
 		if (err)
 			return err;
-		point_note(p, ev->ticks);
 	}
 	v->events += count;
 	v->last_ticks = events[count - 1].ticks;
@@ -396,12 +407,16 @@ uint32_t views_end_ms(const struct capture *cap, uint64_t start_ticks, uint64_t 
 static struct mt_error *finish_growth(struct views_pass *p)
 {
 	uint32_t ms = views_end_ms(p->cap, p->start_ticks, p->ms_ticks, p->ms);
-	if (p->no_memory || !growth_end(p->growth, p->rows.len, ms))
+	for (uint32_t i = 0; i < p->rows.len && !p->no_memory; i++)
+		if (!growth_settle(p->growth, i, p->rows.states[i].live_bytes, p->rows.states[i].live_count))
+			p->no_memory = true;
+	if (p->no_memory)
 		return &mt_enomem;
+	growth_end(p->growth, ms);
 	for (size_t i = 0; i < p->live.cap; i++) {
 		const struct live_block *b = &p->live.slots[i];
-		if (b->address)
-			growth_survivor(p->growth, b->row, b->born, b->size, 1);
+		if (live_is(b))
+			growth_survivor(p->growth, b->row_1 - 1, b->born, b->size, 1);
 	}
 	ranges_each(&p->ranges, range_left, p->growth);
 	p->v->growth = p->growth;
@@ -419,36 +434,35 @@ static void finish_temporal(struct views_pass *p)
 	temporal_end(t);
 	for (size_t i = 0; i < p->live.cap; i++) {
 		const struct live_block *b = &p->live.slots[i];
-		if (!b->address)
+		if (!live_is(b))
 			continue;
 		struct weight w = weight_of(p->sample_rate, b->size, b->address, b->sequence);
-		temporal_survivor(t, b->row, b->born, w.bytes, w.count);
+		temporal_survivor(t, b->row_1 - 1, b->born, w.bytes, w.count);
 	}
 	ranges_each(&p->ranges, range_stayed, t);
 	if (!t->failed)
 		p->v->temporal = p->temporal;
 }
 
-static void finish_rows(struct views_pass *p)
+static struct mt_error *finish_rows(struct views_pass *p)
 {
 	struct views *v = p->v;
+	struct mt_error *err = row_table_result(&p->rows);
+	if (err)
+		return err;
 	for (int k = 0; k < VIEW_COUNT; k++)
 		v->total_bytes[k] = v->total_count[k] = 0;
-	for (size_t i = 0; i < p->rows.len; i++) {
-		struct view_row *row = &p->rows.items[i];
-		row_touch(p, (uint32_t)i);
-		row->bytes[VIEW_LEAKS] = p->states.items[i].live_bytes;
-		row->count[VIEW_LEAKS] = p->states.items[i].live_count;
+	v->rows = p->rows.result.items;
+	v->row_count = p->rows.result.len;
+	for (size_t i = 0; i < v->row_count; i++)
 		for (int k = 0; k < VIEW_COUNT; k++) {
-			v->total_bytes[k] += row->bytes[k];
-			v->total_count[k] += row->count[k];
+			v->total_bytes[k] += v->rows[i].bytes[k];
+			v->total_count[k] += v->rows[i].count[k];
 		}
-	}
-	v->rows = p->rows.items;
-	v->row_count = p->rows.len;
 	views_put_rss(p->cap, p->points.items, p->points.len);
 	v->points = p->points.items;
 	v->point_count = p->points.len;
+	return NULL;
 }
 
 void growth_destroy(struct growth *g)
@@ -477,11 +491,8 @@ void views_pass_end(struct views_pass *p)
 		free(p->aggregate);
 	}
 	free(p->v);
-	free(p->rows.items);
+	row_table_deinit(&p->rows);
 	free(p->points.items);
-	mt_array_deinit(&p->states);
-	mt_map_deinit(&p->row_by_key);
-	mt_array_deinit(&p->last_row);
 	live_deinit(&p->live);
 	ranges_deinit(&p->ranges);
 	mt_array_deinit(&p->sequence);
@@ -517,7 +528,7 @@ static struct mt_error *begin(const struct views_source *source, const struct vi
 	if (!p->v)
 		return &mt_enomem;
 	p->options = *options;
-	p->peak_epoch = 1;
+	row_table_init(&p->rows);
 	p->sample_rate = source->sample_rate;
 	ranges_init(&p->ranges, source->page_size);
 	/* A millisecond to begin with. */
@@ -571,7 +582,9 @@ struct mt_error *views_pass_now(struct views_pass *p, struct views **ret)
 		return err;
 	if (p->temporal)
 		finish_temporal(p);
-	finish_rows(p);
+	err = finish_rows(p);
+	if (err)
+		return err;
 	*ret = p->v;
 	return NULL;
 }
@@ -592,7 +605,7 @@ struct mt_error *views_compute(struct capture *cap, const struct view_options *o
 		return err;
 	/* All that the views show is theirs from here on. */
 	p->v = NULL;
-	p->rows.items = NULL;
+	p->rows.result.items = NULL;
 	p->points.items = NULL;
 	if (v->growth)
 		p->growth = NULL;

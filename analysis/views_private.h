@@ -7,9 +7,9 @@
 #include "analysis/aggregate.h"
 #include "analysis/live.h"
 #include "analysis/ranges.h"
+#include "analysis/row_table.h"
 #include "analysis/views.h"
 #include "base/array.h"
-#include "base/hash.h"
 
 struct aggregate_row {		/* of an aggregated capture: more about a row */
 	uint64_t released, lived;	/* blocks; their lives, in LIFE_UNIT_MS */
@@ -31,23 +31,15 @@ struct aggregate_rows {
  * makes a thread a request must not fill memory and file with them. */
 #define AGGREGATE_THREADS 4096u
 
-struct row_state {
-	uint64_t live_bytes, live_count;
-	uint64_t peak_epoch;	/* of the maximum that bytes[VIEW_PEAK] is of */
-};
-
 struct views_pass {
 	struct capture *cap;			/* NULL: it is still to be written */
 	struct view_options options;
 	struct views *v;
-	MT_ARRAY(struct view_row) rows;
-	MT_ARRAY(struct row_state) states;
-	struct mt_map row_by_key;
-	MT_ARRAY(uint32_t) last_row;		/* by stack: row + 1 it was counted in last */
+	struct row_table rows;
 	struct live_blocks live;
 	struct ranges ranges;
 	MT_ARRAY(uint64_t) sequence;		/* by thread: allocations so far */
-	uint64_t live_bytes, peak_bytes, peak_epoch;
+	uint64_t live_bytes, peak_bytes, point_bytes;	/* point_bytes: of the last point */
 	uint64_t sample_rate;			/* 0: everything was recorded */
 	MT_ARRAY(struct view_point) points;
 	uint64_t point_ticks, point_end;
@@ -58,16 +50,6 @@ struct views_pass {
 	struct aggregate_rows *aggregate;	/* NULL: for reports, at once */
 	bool no_memory;
 };
-
-static inline void row_touch(struct views_pass *p, uint32_t i)
-{
-	struct row_state *s = &p->states.items[i];
-	if (s->peak_epoch == p->peak_epoch)
-		return;
-	p->rows.items[i].bytes[VIEW_PEAK] = s->live_bytes;
-	p->rows.items[i].count[VIEW_PEAK] = s->live_count;
-	s->peak_epoch = p->peak_epoch;
-}
 
 /* A pass without a capture: its sums are written. */
 struct mt_error *views_pass_begin_aggregate(const struct views_source *source,

@@ -50,7 +50,7 @@ static inline const uint8_t *varint_get(const uint8_t *p, uint64_t *ret)
 		return p + 9;
 	}
 	unsigned n = (unsigned)__builtin_ctzll(v) + 1;
-	*ret = n == 8 ? v >> 8 : (v >> n) & ((1ull << (7 * n)) - 1);
+	*ret = (v >> n) & ((1ull << (7 * n)) - 1);
 	return p + n;
 }
 

@@ -3,6 +3,7 @@
  * Knows: the records of EVENTS blocks. Does not know: what events mean.
  * Called through capture/reader.h. */
 #include "base/cursor.h"
+#include "capture/ahead.h"
 #include "capture/columns.h"
 #include "capture/reader_private.h"
 
@@ -19,6 +20,7 @@ enum place {			/* in the file */
 struct capture_pass {
 	struct capture *cap;
 	struct block_reader blocks;
+	struct ahead *ahead;		/* who reads instead; NULL: nobody */
 	size_t next_block;
 	enum place place;
 	struct capture_event batch[BATCH];
@@ -243,18 +245,30 @@ static void read_columns(struct capture_pass *p, bool *good_ret)
 
 /* ---- passes ---- */
 
-static bool has_events(uint8_t type)
-{
-	return type == CAPTURE_BLOCK_EVENTS || type == CAPTURE_BLOCK_COLUMNS;
-}
-
 static uint64_t event_bytes(const struct capture *cap)
 {
 	uint64_t total = 0;
 	for (size_t i = 0; i < cap->blocks.len; i++)
-		if (has_events(cap->blocks.items[i].type))
+		if (block_has_events(cap->blocks.items[i].type))
 			total += cap->blocks.items[i].stored_size;
 	return total;
+}
+
+/* *ret NULL: it cannot be read, which is noted. */
+static struct mt_error *next_payload(struct capture_pass *p, struct block_ref *ref,
+				     const uint8_t **ret, size_t *size_ret)
+{
+	struct ahead_block block;
+	if (!p->ahead)
+		return block_reader_unpack(&p->blocks, p->cap, ref, ret, size_ret);
+	struct mt_error *err = ahead_take(p->ahead, &block);
+	if (err)
+		return err;
+	if (block.what && !ref->bad)
+		block_note_bad(p->cap, ref, block.what);
+	*ret = ref->bad ? NULL : block.raw;
+	*size_ret = block.size;
+	return NULL;
 }
 
 static struct mt_error *begin_block(struct capture_pass *p, bool *good_ret)
@@ -262,10 +276,10 @@ static struct mt_error *begin_block(struct capture_pass *p, bool *good_ret)
 	struct block_ref *ref = &p->cap->blocks.items[p->next_block++];
 	const uint8_t *raw;
 	size_t size;
-	if (!has_events(ref->type))
+	if (!block_has_events(ref->type))
 		return NULL;
 	p->cap->progress_done += ref->stored_size;
-	struct mt_error *err = block_reader_unpack(&p->blocks, p->cap, ref, &raw, &size);
+	struct mt_error *err = next_payload(p, ref, &raw, &size);
 	if (err || !raw)
 		return err;
 	return ref->type == CAPTURE_BLOCK_COLUMNS ? begin_columns(p, raw, size, good_ret) :
@@ -314,6 +328,7 @@ void capture_pass_end(struct capture_pass *p)
 {
 	if (!p)
 		return;
+	ahead_end(p->ahead);
 	block_reader_deinit(&p->blocks);
 	column_reader_deinit(&p->columns);
 	free(p);
@@ -342,6 +357,9 @@ struct mt_error *capture_events(struct capture *cap, capture_event_fn fn, void *
 	const struct capture_event *events;
 	size_t count = 1;
 	struct mt_error *err = capture_pass_begin(cap, &p);
+	/* Not for passes in steps: whoever makes them may fork in between. */
+	if (!err && !cap->growing)
+		ahead_begin(cap, &p->ahead);
 	while (!err && count) {
 		err = capture_pass_next(p, &events, &count);
 		if (!err && count && fn)

@@ -16,6 +16,11 @@ struct block_ref {
 	bool bad;		/* noted as damage already */
 };
 
+static inline bool block_has_events(uint8_t type)
+{
+	return type == CAPTURE_BLOCK_EVENTS || type == CAPTURE_BLOCK_COLUMNS;
+}
+
 struct block_reader {		/* buffers of one reading loop */
 	uint8_t *stored;	/* head and payload */
 	size_t stored_cap, stored_size;
@@ -98,7 +103,12 @@ void block_reader_deinit(struct block_reader *r);
 struct mt_error *block_reader_load(struct block_reader *r, const struct capture *cap,
 				   const struct block_ref *ref, const char **what_ret)
 	MT_MUST_CHECK;
-/* The same, unpacked; a bad block is noted as damage once and gives *ret = NULL. */
+/* The same, unpacked, when nothing is wrong. Notes nothing: for any thread. */
+struct mt_error *block_reader_fetch(struct block_reader *r, const struct capture *cap,
+				    const struct block_ref *ref, const uint8_t **ret,
+				    size_t *size_ret, const char **what_ret) MT_MUST_CHECK;
+void block_note_bad(struct capture *cap, struct block_ref *ref, const char *what);
+/* The same; a bad block is noted as damage once and gives *ret = NULL. */
 struct mt_error *block_reader_unpack(struct block_reader *r, struct capture *cap,
 				     struct block_ref *ref, const uint8_t **ret, size_t *size_ret)
 	MT_MUST_CHECK;

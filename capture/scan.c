@@ -58,6 +58,19 @@ struct mt_error *block_reader_load(struct block_reader *r, const struct capture 
 	return NULL;
 }
 
+struct mt_error *block_reader_fetch(struct block_reader *r, const struct capture *cap,
+				    const struct block_ref *ref, const uint8_t **ret,
+				    size_t *size_ret, const char **what_ret)
+{
+	struct mt_error *err = block_reader_load(r, cap, ref, what_ret);
+	if (err || *what_ret)
+		return err;
+	struct capture_block_head head;
+	memcpy(&head, r->stored, HEAD_SIZE);
+	*size_ret = head.raw_size;
+	return block_unpack(&r->unpacker, &head, r->stored + HEAD_SIZE, ret, what_ret);
+}
+
 struct mt_error *block_reader_unpack(struct block_reader *r, struct capture *cap,
 				     struct block_ref *ref, const uint8_t **ret, size_t *size_ret)
 {
@@ -65,24 +78,18 @@ struct mt_error *block_reader_unpack(struct block_reader *r, struct capture *cap
 	*ret = NULL;
 	if (ref->bad)
 		return NULL;
-	struct mt_error *err = block_reader_load(r, cap, ref, &what);
-	if (err)
+	struct mt_error *err = block_reader_fetch(r, cap, ref, ret, size_ret, &what);
+	if (err || !what)
 		return err;
-	struct capture_block_head head;
-	memcpy(&head, r->stored, HEAD_SIZE);
-	if (!what) {
-		err = block_unpack(&r->unpacker, &head, r->stored + HEAD_SIZE, ret, &what);
-		if (err)
-			return err;
-	}
-	if (what) {
-		*ret = NULL;
-		ref->bad = true;
-		capture_note_damage(cap, ref->offset, what);
-		return NULL;
-	}
-	*size_ret = head.raw_size;
+	*ret = NULL;
+	block_note_bad(cap, ref, what);
 	return NULL;
+}
+
+void block_note_bad(struct capture *cap, struct block_ref *ref, const char *what)
+{
+	ref->bad = true;
+	capture_note_damage(cap, ref->offset, what);
 }
 
 /* ---- by the index ---- */

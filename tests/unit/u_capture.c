@@ -280,6 +280,71 @@ static void test_full_blocks(void **state)
 	mt_array_deinit(&e.all);
 }
 
+/* Of a capture of some blocks other threads read and unpack; of passes in steps nobody does. */
+static void same_by_steps(size_t least)
+{
+	auto_capture struct capture *whole = NULL, *steps = NULL;
+	auto_capture_pass struct capture_pass *pass = NULL;
+	const struct capture_event *events;
+	struct events e = { 0 };
+	size_t count = 1, at = 0;
+	ok(capture_open(path, &whole));
+	ok(capture_events(whole, collect, &e));
+	assert_true(e.all.len >= least);
+	ok(capture_open(path, &steps));
+	ok(capture_pass_begin(steps, &pass));
+	for (; count; at += count) {
+		ok(capture_pass_next(pass, &events, &count));
+		assert_true(at + count <= e.all.len);
+		for (size_t i = 0; i < count; i++)
+			assert_memory_equal(&events[i], &e.all.items[at + i], sizeof(*events));
+	}
+	assert_int_equal(at, e.all.len);
+	if (capture_damage(steps))
+		assert_string_equal(capture_damage(whole), capture_damage(steps));
+	else
+		assert_null(capture_damage(whole));
+	mt_array_deinit(&e.all);
+}
+
+static struct mt_error *fails(const struct capture_event *events, size_t count, void *arg)
+{
+	size_t *left = arg;
+	(void)events;
+	*left -= count < *left ? count : *left;
+	return *left ? NULL : &mt_enomem;
+}
+
+static void test_many_blocks(void **state)
+{
+	enum { COUNT = 1000000 };
+	struct capture_writer *w;
+	size_t size;
+	(void)state;
+	ok(capture_writer_create(path, true, 0, &w));
+	put_stacks(w);
+	for (size_t i = 0; i < COUNT; i++) {
+		struct capture_event ev = sample_event(i);
+		ok(capture_writer_event(w, &ev));
+	}
+	ok(capture_writer_finish(w));
+	capture_writer_destroy(w);
+	same_by_steps(COUNT);
+	for (size_t left = 1; left < COUNT; left *= 9) {	/* given up at any time */
+		auto_capture struct capture *cap = NULL;
+		size_t events = left;
+		ok(capture_open(path, &cap));
+		assert_true(capture_events(cap, fails, &events) == &mt_enomem);
+	}
+	uint8_t *data = get_file(path, &size);
+	for (unsigned part = 1; part < 6; part += 2) {		/* up to three blocks damaged */
+		data[size / 6 * part] ^= 0x40;
+		put_file(path, data, size);
+		same_by_steps(COUNT / 3);
+	}
+	free(data);
+}
+
 /* Times in units: the order is exact, each time less than a unit too early. */
 static void test_time_unit(void **state)
 {
@@ -632,6 +697,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_round_trip), cmocka_unit_test(test_full_blocks),
+		cmocka_unit_test(test_many_blocks),
 		cmocka_unit_test(test_time_unit),  cmocka_unit_test(test_many_threads),
 		cmocka_unit_test(test_version_1),
 		cmocka_unit_test(test_copy),	   cmocka_unit_test(test_cut),

@@ -58,17 +58,25 @@ static void test_growth_against_a_model(void **state)
 		struct growth g;
 		uint64_t random = length, now[ROWS] = { 0 };
 		growth_init(&g, 0);
+		assert_true(growth_rows(&g, ROWS));
 		for (uint32_t ms = 0; ms < length; ms++) {
 			random = random * 6364136223846793005ull + 1;
 			uint32_t row = (random >> 33) % ROWS;
+			growth_clock(&g, ms);
 			if (random >> 60 < 9) {		/* not in every millisecond */
+				assert_true(growth_before(&g, row, now[row], now[row] / 2));
 				now[row] = random >> 40;
-				assert_true(growth_note(&g, row, ms, now[row], now[row] / 2));
+				growth_most(&g, row, now[row], now[row] / 2);
 			}
+			if (random >> 60 == 15)		/* looked at, as a live view does */
+				for (uint32_t r = 0; r < ROWS; r++)
+					assert_true(growth_settle(&g, r, now[r], now[r] / 2));
 			for (uint32_t r = 0; r < ROWS; r++)
 				model[r][ms] = now[r];
 		}
-		assert_true(growth_end(&g, ROWS, length - 1));
+		for (uint32_t r = 0; r < ROWS; r++)
+			assert_true(growth_settle(&g, r, now[r], now[r] / 2));
+		growth_end(&g, length - 1);
 		uint32_t slots = growth_slots(&g);
 		assert_true(slots <= GROWTH_SLOTS && (length < 64 || slots > GROWTH_SLOTS / 2));
 		for (uint32_t r = 0; r < ROWS; r++) {
