@@ -15,7 +15,18 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* To look three texts up for every frame of every stack would be most of the work: a frame seen before
+ * is found by where its texts are, which the symbolizer keeps. A slot has the last one that fell on it. */
+#define CACHE_SLOTS 16384u
+
+struct cache_slot {
+	const char *function, *file, *module;
+	uint32_t line, frame;		/* frame 0: empty */
+	uint8_t kind, flags;
+};
+
 struct tree {
+	struct cache_slot *cache;
 	MT_ARRAY(struct tree_node) nodes;
 	MT_ARRAY(struct tree_value) self;
 	MT_ARRAY(struct tree_frame) frames;
@@ -31,7 +42,8 @@ struct mt_error *tree_create(struct tree **ret)
 	char *empty = t ? strdup("") : NULL;
 	if (!empty)
 		return &mt_enomem;
-	if (!mt_array_push(&t->strings, empty)) {
+	t->cache = calloc(CACHE_SLOTS, sizeof(*t->cache));
+	if (!t->cache || !mt_array_push(&t->strings, empty)) {
 		free(empty);
 		return &mt_enomem;
 	}
@@ -47,6 +59,7 @@ void tree_destroy(struct tree *t)
 {
 	if (!t)
 		return;
+	free(t->cache);
 	for (size_t i = 0; i < t->strings.len; i++)
 		free(t->strings.items[i]);
 	mt_array_deinit(&t->strings);
@@ -133,10 +146,32 @@ static bool find_child(struct tree *t, uint32_t parent, uint32_t frame, uint32_t
 	return true;
 }
 
+static struct cache_slot *cache_slot(struct tree *t, const struct symbol_frame *s)
+{
+	uint64_t hash = ((uintptr_t)s->function + ((uint64_t)s->line << 32)) * 0x9e3779b97f4a7c15ull ^
+			((uintptr_t)s->file + (uintptr_t)s->module) * 0xd6e8feb86659fd93ull;
+	return &t->cache[hash >> 40 & (CACHE_SLOTS - 1)];
+}
+
+static bool frame_id(struct tree *t, const struct symbol_frame *s, uint32_t *ret)
+{
+	struct cache_slot *c = cache_slot(t, s);
+	if (c->frame && c->function == s->function && c->file == s->file && c->module == s->module &&
+	    c->line == s->line && c->kind == s->kind && c->flags == s->flags) {
+		*ret = c->frame;
+		return true;
+	}
+	if (!intern_frame(t, s, ret))
+		return false;
+	if (s->kind != FRAME_MARK)	/* their texts may be the caller's */
+		*c = (struct cache_slot){ s->function, s->file, s->module, s->line, *ret, s->kind, s->flags };
+	return true;
+}
+
 static bool add_frame(struct tree *t, const struct symbol_frame *frame, uint32_t *node)
 {
 	uint32_t id;
-	return intern_frame(t, frame, &id) && find_child(t, *node, id, node);
+	return frame_id(t, frame, &id) && find_child(t, *node, id, node);
 }
 
 static struct mt_error *add_stack_at(struct tree *t, uint32_t node,
