@@ -6,6 +6,7 @@
 
 #include "base/array.h"
 #include "base/hash.h"
+#include "base/large.h"
 #include "reporters/site.h"
 
 #define XXH_INLINE_ALL
@@ -25,13 +26,19 @@ struct cache_slot {
 	uint8_t kind, flags;
 };
 
+/* Looked up for every frame of every stack, and mostly not in the cache: all that is asked for is in one place. */
+struct child {
+	uint32_t parent, frame, node;	/* node 0: free */
+};
+
 struct tree {
 	struct cache_slot *cache;
 	MT_ARRAY(struct tree_node) nodes;
 	MT_ARRAY(struct tree_value) self;
 	MT_ARRAY(struct tree_frame) frames;
 	MT_ARRAY(char *) strings;
-	struct mt_map children;		/* parent << 32 | frame -> node */
+	struct child *children;		/* an open hash table of all nodes but the root */
+	size_t children_cap;		/* 0 or a power of two */
 	struct mt_map frame_ids;	/* hash -> frame; equal hashes probe on */
 	struct mt_map string_ids;
 };
@@ -66,7 +73,7 @@ void tree_destroy(struct tree *t)
 	mt_array_deinit(&t->frames);
 	mt_array_deinit(&t->nodes);
 	mt_array_deinit(&t->self);
-	mt_map_deinit(&t->children);
+	free(t->children);
 	mt_map_deinit(&t->frame_ids);
 	mt_map_deinit(&t->string_ids);
 	free(t);
@@ -122,20 +129,46 @@ static bool intern_frame(struct tree *t, const struct symbol_frame *s, uint32_t 
 	return mt_map_put(&t->frame_ids, key, *ret);
 }
 
+static struct child *child_place(const struct tree *t, uint32_t parent, uint32_t frame)
+{
+	size_t mask = t->children_cap - 1;
+	size_t i = (size_t)(((uint64_t)parent << 32 | frame) * 0x9e3779b97f4a7c15ull >> 24) & mask;
+	while (t->children[i].node && (t->children[i].parent != parent || t->children[i].frame != frame))
+		i = (i + 1) & mask;
+	return &t->children[i];
+}
+
+static bool grow_children(struct tree *t)
+{
+	size_t cap = t->children_cap ? t->children_cap * 2 : 256;
+	struct child *children = mt_large_alloc(cap, sizeof(*children));
+	if (!children)
+		return false;
+	free(t->children);
+	t->children = children;
+	t->children_cap = cap;
+	for (uint32_t i = 1; i < t->nodes.len; i++) {
+		const struct tree_node *n = &t->nodes.items[i];
+		*child_place(t, n->parent, n->frame) = (struct child){ n->parent, n->frame, i };
+	}
+	return true;
+}
+
 static bool find_child(struct tree *t, uint32_t parent, uint32_t frame, uint32_t *ret)
 {
-	uint64_t key = (uint64_t)parent << 32 | frame;
-	uint64_t *known = mt_map_get(&t->children, key);
-	if (known) {
-		*ret = (uint32_t)*known;
+	if (t->nodes.len * 2 > t->children_cap && !grow_children(t))
+		return false;
+	struct child *place = child_place(t, parent, frame);
+	if (place->node) {
+		*ret = place->node;
 		return true;
 	}
 	uint32_t id = (uint32_t)t->nodes.len;
 	if (id == UINT32_MAX ||
 	    !mt_array_push(&t->self, (struct tree_value){ { 0 }, { 0 } }) ||
-	    !mt_array_push(&t->nodes, (struct tree_node){ .parent = parent, .frame = frame }) ||
-	    !mt_map_put(&t->children, key, id))
+	    !mt_array_push(&t->nodes, (struct tree_node){ .parent = parent, .frame = frame }))
 		return false;
+	*place = (struct child){ parent, frame, id };
 	struct tree_node *up = &t->nodes.items[parent];
 	if (up->last_child)
 		t->nodes.items[up->last_child].next = id;
