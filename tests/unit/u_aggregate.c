@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -395,6 +396,51 @@ static void test_stays_small(void **state)
 	unlink(sums.path);
 }
 
+/* No file can be made beside: the old one goes on, and grows until one can. A file that is renamed meanwhile
+ * is written anew under its new name. */
+static void test_no_file_beside(void **state)
+{
+	(void)state;
+	struct maker m = { .random = 4, .stacks = 20000, .threads = 1, .step = 40 }, now = m;
+	struct aggregate *a = new_aggregate(NULL);
+	struct file sums, events;
+	struct rlimit none, limit;
+	uint64_t most = 0;
+	begin(&sums, true, m.stacks, NULL);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	none = limit;
+	none.rlim_cur = 1;
+	for (size_t i = 0; i < 600000; i++) {
+		struct capture_event ev = next_event(&now);
+		ok(aggregate_take(&ev, 1, a));
+		if (i % 10000)
+			continue;
+		uint64_t before = capture_writer_bytes(sums.w);
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, i < 400000 ? &none : &limit), 0);
+		ok(aggregate_write(a, sums.w, false));
+		assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+		if (i < 400000)
+			assert_true(capture_writer_bytes(sums.w) > before);
+		most = capture_writer_bytes(sums.w) > most ? capture_writer_bytes(sums.w) : most;
+		if (i == 300000) {
+			char old[sizeof(sums.path)];
+			strcpy(old, sums.path);
+			sums.path[strlen(sums.path) - 1] ^= 1;
+			assert_int_equal(rename(old, sums.path), 0);
+		}
+	}
+	ok(aggregate_write(a, sums.w, true));
+	assert_true(capture_writer_bytes(sums.w) < most);
+	end(&sums);
+	aggregate_destroy(a);
+	write_events(&events, m, 600000);
+	struct view_options options = { .split_threads = true, .temporary_threshold = 1 };
+	auto_views struct views *x = views_of(events.path, &options), *y = views_of(sums.path, &options);
+	assert_same_rows(x, y);
+	unlink(events.path);
+	unlink(sums.path);
+}
+
 /* Stamps that run out are given anew; blocks and mappings keep their places in time. */
 static void test_stamps(void **state)
 {
@@ -476,7 +522,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_same_numbers), cmocka_unit_test(test_cut), cmocka_unit_test(test_growth),
-		cmocka_unit_test(test_stays_small), cmocka_unit_test(test_stamps), cmocka_unit_test(test_threshold),
+		cmocka_unit_test(test_stays_small), cmocka_unit_test(test_stamps), cmocka_unit_test(test_threshold), cmocka_unit_test(test_no_file_beside),
 		cmocka_unit_test(test_later_threads),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
