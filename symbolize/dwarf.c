@@ -34,7 +34,8 @@ struct scope {
 struct unit {
 	Dwarf_Die lines_die;	/* has the line table and the ranges */
 	Dwarf_Die tree_die;	/* has the functions: another one with split DWARF */
-	bool indexed, no_lines;
+	uint64_t split_id;
+	bool indexed, no_lines, lacks_split;
 	MT_ARRAY(struct scope) scopes;
 	struct range_set ranges;	/* ids are scope indices */
 };
@@ -52,7 +53,7 @@ struct dwarf_index {
 	struct known_text names[KNOWN_TEXTS], files[KNOWN_TEXTS];	/* by hash of the raw address */
 	MT_ARRAY(struct unit) units;
 	struct range_set ranges;	/* ids are unit indices */
-	bool damaged;
+	bool damaged, lacks_split;
 };
 
 static struct mt_error *add_ranges(struct range_set *set, Dwarf_Die *die, uint32_t priority,
@@ -70,13 +71,17 @@ static struct mt_error *add_ranges(struct range_set *set, Dwarf_Die *die, uint32
 
 /* ---- units ----------------------------------------------------------------------------------- */
 
-static struct mt_error *add_unit(struct dwarf_index *x, Dwarf_Die *die, Dwarf_Die *split)
+static struct mt_error *add_unit(struct dwarf_index *x, Dwarf_Die *die, Dwarf_Die *split, bool skeleton)
 {
 	int tag = dwarf_tag(die);
 	x->damaged |= tag == DW_TAG_invalid;
 	if (tag != DW_TAG_compile_unit && tag != DW_TAG_skeleton_unit)
 		return NULL;
-	struct unit u = { .lines_die = *die, .tree_die = split->addr ? *split : *die };
+	struct unit u = { .lines_die = *die, .tree_die = split->addr ? *split : *die,
+			  .lacks_split = skeleton && !split->addr };
+	if (u.lacks_split && dwarf_cu_info(die->cu, NULL, NULL, NULL, NULL, &u.split_id, NULL, NULL))
+		u.split_id = 0;
+	x->lacks_split |= u.lacks_split;
 	uint32_t id = (uint32_t)x->units.len;
 	if (id == RANGE_NONE || !mt_array_push(&x->units, u))
 		return &mt_enomem;
@@ -90,7 +95,7 @@ static struct mt_error *add_units(struct dwarf_index *x, Dwarf *dwarf)
 	uint8_t type;
 	int end;
 	while (!(end = dwarf_get_units(dwarf, cu, &cu, NULL, &type, &die, &split))) {
-		struct mt_error *err = add_unit(x, &die, &split);
+		struct mt_error *err = add_unit(x, &die, &split, type == DW_UT_skeleton);
 		if (err)
 			return err;
 	}
@@ -112,6 +117,22 @@ struct mt_error *dwarf_index_create(Dwarf *dwarf, struct string_pool *pool,
 	}
 	*ret = x;
 	return NULL;
+}
+
+bool dwarf_index_lacks_split(const struct dwarf_index *x)
+{
+	return x->lacks_split;
+}
+
+void dwarf_index_set_split(struct dwarf_index *x, uint64_t id, const Dwarf_Die *split)
+{
+	for (size_t i = 0; i < x->units.len; i++) {
+		struct unit *u = &x->units.items[i];
+		if (!u->lacks_split || u->split_id != id)
+			continue;
+		u->tree_die = *split;
+		u->lacks_split = false;
+	}
 }
 
 bool dwarf_index_is_damaged(const struct dwarf_index *x)
@@ -264,7 +285,7 @@ static struct mt_error *index_unit(struct dwarf_index *x, struct unit *u)
 	u->indexed = true;
 	u->no_lines = !have_lines(x, u);
 	struct mt_error *err = walk_children(&w, &u->tree_die, 0, SCOPE_NONE);
-	x->damaged |= w.damaged || u->ranges.ranges.len >= UNIT_RANGES_MAX;
+	x->damaged |= w.damaged || u->lacks_split || u->ranges.ranges.len >= UNIT_RANGES_MAX;
 	return err ? err : range_set_build(&u->ranges);
 }
 

@@ -28,6 +28,10 @@ struct dwarf_index;
 /* Borrows dwarf and pool until dwarf_index_destroy(). */
 struct mt_error *dwarf_index_create(Dwarf *dwarf, struct string_pool *pool,
 				    struct dwarf_index **ret) MT_MUST_CHECK;
+/* Whether units have their functions in a split part that was not found; for each of them
+ * dwarf_index_set_split() may give it, by its DWO id, before any address is asked for. */
+bool dwarf_index_lacks_split(const struct dwarf_index *x);
+void dwarf_index_set_split(struct dwarf_index *x, uint64_t id, const Dwarf_Die *split);
 /* Something was found that is not DWARF, or more of it than a compiler makes: what was found up to
  * there is used. True only after the addresses in it were asked for. */
 bool dwarf_index_is_damaged(const struct dwarf_index *x);

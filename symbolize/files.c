@@ -8,10 +8,12 @@
 #include "symbolize/debuginfod.h"
 
 #include <elfutils/libdwelf.h>
+#include <fcntl.h>
 #include <gelf.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define STANDARD_DEBUG_DIR "/usr/lib/debug"
 
@@ -272,6 +274,54 @@ enum file_found find_debug_file(struct file_search *s, const struct capture_modu
 	if (link)
 		try_beside(&w, main, link, f, &state);
 	return state;
+}
+
+/* ---- split units ---- */
+
+static bool try_package(char *path, struct elf_file *f)
+{
+	return elf_file_open(f, path, -1);
+}
+
+void find_package_file(struct file_search *s, const struct capture_module *m, const struct elf_file *main,
+		       const struct elf_file *debug, struct elf_file *f)
+{
+	auto_free char *path = clean_path(m->path ? m->path : "");
+	if (!path || (main->path && try_package(format_path("%s.dwp", main->path), f)) ||
+	    (debug->path && try_package(format_path("%s.dwp", debug->path), f)))
+		return;
+	struct place p;
+	for (size_t pos = 0; next_place(s, &pos, &p);)
+		if (try_package(format_path("%s%s%s.dwp", p.root, p.dir, path), f) ||
+		    (p.given && try_package(format_path("%s/%s.dwp", p.dir, base_name(path)), f)))
+			return;
+}
+
+static int open_regular(char *path)
+{
+	struct stat st;
+	int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
+	free(path);
+	if (fd < 0 || (!fstat(fd, &st) && S_ISREG(st.st_mode)))
+		return fd;
+	close(fd);
+	return -1;
+}
+
+int open_split_file(struct file_search *s, const char *dir, const char *name)
+{
+	bool absolute = *name == '/';
+	const char *folder = absolute || !dir ? "" : dir, *slash = absolute || !dir ? "" : "/";
+	int fd = s->sysroot ? open_regular(format_path("%s%s%s%s", s->sysroot, folder, slash, name)) : -1;
+	struct place p;
+	for (size_t pos = 0; fd < 0 && next_place(s, &pos, &p) && p.given;) {
+		fd = open_regular(format_path("%s/%s%s%s", p.dir, folder, slash, name));
+		if (fd < 0 && !absolute)
+			fd = open_regular(format_path("%s/%s", p.dir, name));
+		if (fd < 0)
+			fd = open_regular(format_path("%s/%s", p.dir, base_name(name)));
+	}
+	return fd;
 }
 
 /* ---- from servers ---- */

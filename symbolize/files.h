@@ -40,6 +40,12 @@ enum file_found find_module_file(struct file_search *s, const struct capture_mod
 /* Separate debug information; main is the module's file, or NULL when that was not found. */
 enum file_found find_debug_file(struct file_search *s, const struct capture_module *m,
 				const struct elf_file *main, struct elf_file *f);
+/* The package (.dwp) with the split units of a module, any of that name; f stays closed: none. */
+void find_package_file(struct file_search *s, const struct capture_module *m, const struct elf_file *main,
+		       const struct elf_file *debug, struct elf_file *f);
+/* The .dwo file that a unit made in `dir` (or NULL) names, under the system root or in the debug
+ * directories; -1: none. Whether it is that unit's is not looked at. */
+int open_split_file(struct file_search *s, const char *dir, const char *name);
 /* From a server: the module's debug information, or with `debuginfo` false its own file. `main` is
  * the module's file when that was found, for its build-id; else NULL. */
 bool fetch_module_file(struct file_search *s, const struct capture_module *m, bool debuginfo,

@@ -46,7 +46,7 @@ static bool is_damaged(const struct elf_file *f)
 }
 
 static struct mt_error *open_index(struct file_search *search, struct native_module *m,
-				   struct string_pool *pool)
+				   const struct capture_module *module, struct string_pool *pool)
 {
 	const struct elf_file *of = &m->debug;
 	/* First: libdw unpacks sections in place, which makes them larger than the file. */
@@ -64,6 +64,8 @@ static struct mt_error *open_index(struct file_search *search, struct native_mod
 	struct mt_error *err = dwarf_index_create(m->dwarf, pool, &m->index);
 	if (!err)
 		m->status = CAPTURE_SYMBOLS_DWARF;
+	if (!err && dwarf_index_lacks_split(m->index))
+		err = split_link(&m->split, m->dwarf, m->index, search, module, &m->main, &m->debug);
 	return err;
 }
 
@@ -89,7 +91,7 @@ struct mt_error *native_module_open(struct file_search *search, const struct cap
 				    struct string_pool *pool, struct native_module *ret)
 {
 	struct native_module m = { .main = ELF_FILE_INIT, .debug = ELF_FILE_INIT,
-				   .alt = ELF_FILE_INIT };
+				   .alt = ELF_FILE_INIT, .split = SPLIT_INIT };
 	if (find_files(search, module, &m) && !m.main.elf && !m.debug.elf)
 		m.status = CAPTURE_SYMBOLS_MISMATCH;
 	if (m.main.elf || m.debug.elf) {
@@ -98,7 +100,7 @@ struct mt_error *native_module_open(struct file_search *search, const struct cap
 						   m.debug.elf ? &m.debug : NULL);
 		m.has_symtab = !err;
 		if (!err)
-			err = open_index(search, &m, pool);
+			err = open_index(search, &m, module, pool);
 		if (err) {
 			native_module_close(&m);
 			return err;
@@ -119,6 +121,7 @@ enum capture_symbol_status native_module_status(const struct native_module *m)
 void native_module_close(struct native_module *m)
 {
 	dwarf_index_destroy(m->index);
+	split_close(&m->split);
 	if (m->dwarf)
 		dwarf_end(m->dwarf);
 	if (m->alt_dwarf)

@@ -7,11 +7,13 @@
 #include "symbolize/dwarf.h"
 #include "symbolize/elfimage.h"
 #include "symbolize/files.h"
+#include "symbolize/split.h"
 #include "symbolize/symtab.h"
 
 struct native_module {
 	struct elf_file main, debug, alt;
 	Dwarf *dwarf, *alt_dwarf;
+	struct split split;		/* outlives the index */
 	struct elf_image no_alt;	/* stands for the file in `alt` when that is not there */
 	struct dwarf_index *index;
 	struct symtab symtab;

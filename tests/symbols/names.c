@@ -8,6 +8,7 @@
  * `addr2line -a -f -i`: the address, then for each inlined call, the innermost first, a line with the
  * function and one with file:line; "??" is unknown. Notes and the time go to standard error. */
 #include "base/cleanup.h"
+#include "base/text.h"
 #include "capture/writer.h"
 #include "symbolize/elffile.h"
 #include "symbolize/symbolize.h"
@@ -92,7 +93,8 @@ static void print_stack(struct symbolizer *s, uint32_t stack, uint64_t address)
 	while (n-- > 0) {
 		const struct symbol_frame *f = &frames[n];
 		bool unknown = !strncmp(f->function, "0x", 2) || !strcmp(f->function, "<unknown>");
-		printf("%s\n%s:%u\n", unknown ? "??" : f->function, *f->file ? f->file : "??", f->line);
+		auto_free char *function = mt_text_clean(f->function), *file = mt_text_clean(f->file);
+		printf("%s\n%s:%u\n", unknown ? "??" : function, *file ? file : "??", f->line);
 	}
 }
 

@@ -242,6 +242,45 @@ class Forms(unittest.TestCase):
                                      {a: f[-1][0] for a, f in got.items() if f[-1][2] and
                                       forms.bare(f[-1][0]) == forms.bare(want[a][-1][0])})
 
+    def test_split_elsewhere(self):
+        """Parts that libdw does not find: given aside, and in packages."""
+        # Debian 12's dwp crashes on DWARF 5.
+        for compiler, version, tool in (("g++", 4, "dwp"), ("clang++", 4, "dwp"), ("g++", 4, "llvm-dwp"),
+                                        ("g++", 5, "llvm-dwp"),
+                                        ("clang++", 4, "llvm-dwp"), ("clang++", 5, "llvm-dwp")):
+            program, where, want = self.build_split(compiler, version)
+            dwo = next(self.tmp.glob("*.dwo"))
+            for what, command, options in (
+                    ("package beside", f"{tool} -e r -o r.dwp; mv {dwo} gone", ()),
+                    ("package in the debug directory", "mkdir d; mv r.dwp d", ("-d", self.tmp / "d")),
+                    ("package of another name", "mv d/r.dwp d/x.dwp", None),
+                    ("unit in the debug directory", f"mv gone d/{dwo.name}", ("-d", self.tmp / "d")),
+                    ("unit under a root", f"mkdir -p s/{dwo.parent}; mv d/{dwo.name} s/{dwo.parent}; "
+                     f"cp r s/{dwo.parent}", ("-s", self.tmp / "s"))):
+                with self.subTest(f"{compiler} {version} {tool}: {what}"):
+                    forms.sh(command, self.tmp)
+                    got, said = forms.ours(program, where, *(options or ("-d", self.tmp / "d")))
+                    if options is None:
+                        self.assertIn("cannot be read", said)
+                    else:
+                        self.agree(got, want)
+                        self.assertNotIn("cannot be read", said)
+            shutil.rmtree(self.tmp / "d")
+            shutil.rmtree(self.tmp / "s")
+
+    def test_split_of_another_build(self):
+        program, where, want = self.build_split("clang++", 5)
+        dwo = next(self.tmp.glob("*.dwo"))
+        (self.tmp / "p.cc").write_text("\n" + CPP)
+        self.build_split("clang++", 5)
+        forms.sh("mkdir d; llvm-dwp -e r -o d/r.dwp", self.tmp)
+        (self.tmp / "p.cc").write_text(CPP)
+        self.build_split("clang++", 5)
+        dwo.unlink()
+        got, said = forms.ours(program, where, "-d", self.tmp / "d")
+        self.assertIn("cannot be read", said)
+        self.assertEqual({len(f) for f in got.values()}, {1})
+
     # ---- other languages ----
 
     def test_rust(self):

@@ -87,6 +87,28 @@ class Hostile(unittest.TestCase):
                     said += bool(re.search(CANNOT, notes))
         self.assertGreater(said, 10)
 
+    def test_changed_package(self):
+        """The same of a .dwp, whose index is read by our own code."""
+        forms.sh(f"clang -w -O2 -gdwarf-5 -gsplit-dwarf -c -o r.o {self.dir}/p.c; "
+                 "clang -Wl,--build-id=none -o r r.o; llvm-dwp -e r -o r.dwp; rm *.dwo", self.tmp)
+        chance = random.Random(7)
+        whole = (self.tmp / "r.dwp").read_bytes()
+        where = forms.addresses(self.tmp / "r", ["order", "plain", "main"])
+        text = "".join(f"{a:#x}\n" for a in where)
+        index, size, _ = sections(whole)[".debug_cu_index"]
+        said = 0
+        for i in range(200):
+            data = bytearray(whole)
+            for _ in range(chance.choice((1, 3, 20))):
+                at = index + chance.randrange(size) if i % 2 else chance.randrange(len(whole))
+                data[at] = chance.choice((0, 1, 0x7f, 0x80, 0xff, chance.randrange(256)))
+            (self.tmp / "r.dwp").write_bytes(data if i % 10 else data[:chance.randrange(len(data))])
+            with self.subTest(i=i):
+                done = harness.run([forms.NAMES, self.tmp / "r"], timeout=20, check=0, stdin=text)
+                self.assertEqual(len(forms._blocks(done.out)), len(where))
+                said += bool(re.search(CANNOT, done.err))
+        self.assertGreater(said, 10)
+
     def test_cut_sections(self):
         for version in (4, 5):
             whole = (self.dir / f"p{version}").read_bytes()
