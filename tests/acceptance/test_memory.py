@@ -196,7 +196,26 @@ TEMPORARY = [
     Row("TM-5", "never", temporary({10: []}), shares="temporary"),
 ]
 
-Memory = table.of(ALLOCATORS + PEAKS + LEAKS + TEMPORARY, "memory")
+
+
+def refused(test, seen):
+    """AT-2: sums have no events."""
+    with test.assertRaisesRegex(NotImplementedError, "is an aggregated capture"):
+        list(seen.reader.get_allocation_records())
+
+
+def summed(row):
+    """The same from sums alone."""
+    return Row(f"{row.name} of sums", " ".join([row.function, *row.arguments]), row.check, high=row.high,
+               shares=f"{row.shares} of sums", options=["--aggregate"], prime=row.prime,
+               not_by={"run": "what is summed up is told in the same way; by attach alone, to be quick"})
+
+
+# Whose views are all they look at.
+SUMS = [summed(row) for row in PEAKS + LEAKS if row.name != "PK-7"]
+SUMS.append(Row("AT-2", "nothing", refused, shares="leaks of sums", options=["--aggregate"],
+                not_by={"run": "as above"}))
+Memory = table.of(ALLOCATORS + PEAKS + LEAKS + TEMPORARY + SUMS, "memory")
 
 
 if __name__ == "__main__":
