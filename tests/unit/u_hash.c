@@ -121,8 +121,11 @@ static void live_step(struct live_blocks *live, struct model *m, bool growing)
 		m->len--;
 	} else {
 		m->value[i] = random64();
-		struct live_block new = { .address = m->key[i], .size = m->value[i] };
-		assert_true(live_add(live, &new));
+		b = live_entry(live, m->key[i]);
+		assert_non_null(b);
+		assert_false(live_is(b));
+		*b = (struct live_block){ .address = m->key[i], .size = m->value[i], .row_1 = 1 };
+		live_added(live);
 		m->len++;
 	}
 	m->there[i] = !m->there[i];
