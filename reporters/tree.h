@@ -60,7 +60,8 @@ struct mt_error *tree_build(struct capture *cap, const struct views *views,
 			    struct symbolizer *s, const struct tree_options *options,
 			    struct tree **ret) MT_MUST_CHECK;
 
-/* Adds a stack, root to leaf; *node_ret is the leaf's node (0 for an empty stack). */
+/* Adds a stack, root to leaf; *node_ret is the leaf's node (0 for an empty stack). Texts are told apart by where they
+ * are: until the last stack is added they must not move or change, as a symbolizer's do not. */
 struct mt_error *tree_add_stack(struct tree *t, const struct symbol_frame *frames, size_t count,
 				uint32_t *node_ret) MT_MUST_CHECK;
 /* Adds to the self values of a node. */
