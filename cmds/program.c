@@ -77,6 +77,7 @@ struct mt_error *program_record(struct session *root, struct family_limit *limit
 	struct follow follow;
 	enum follow_end executed;
 	enum entry_end end;
+	bool recording = false;
 	drop_root(root);
 	struct mt_error *err = follow_begin(&follow, ask->pid, ask->tid, ask->spawns);
 	if (err)
@@ -93,9 +94,13 @@ struct mt_error *program_record(struct session *root, struct family_limit *limit
 		return NULL;
 	if (!err)
 		err = session_start(&s, follow.pid, options, false);
+	if (err)		/* before it goes on: it may end at once */
+		err = note_unfit(limit, follow.pid, err);
+	else
+		recording = true;
 	let_go(follow.pid);
-	if (err)
-		return note_unfit(limit, follow.pid, err);
+	if (!recording)
+		return err;
 	atomic_fetch_add(&limit->executed, 1);
 	return record(&s, limit);
 }
