@@ -430,6 +430,7 @@ struct mt_error *borrow_acquire(struct tracee *t, int deadline_ms, struct borrow
 		if (backoff > BACKOFF_MAX_US)
 			backoff = BACKOFF_MIN_US;
 	}
+	t->borrowed = b->tid;
 	*ret = b;
 	return NULL;
 }

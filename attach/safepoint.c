@@ -222,7 +222,9 @@ static int by_rank(const void *a, const void *b)
 				    (x->tid > y->tid) - (x->tid < y->tid);
 }
 
-enum rank { RANK_WAITS, RANK_WAITS_TIMED, RANK_RUNS };
+/* The one that was borrowed already comes first: what its C library had to make for our calls (a heap of
+ * the thread's own) is not made a second time. */
+enum rank { RANK_SAME, RANK_WAITS, RANK_WAITS_TIMED, RANK_RUNS };
 
 static enum safepoint_reason rank_thread(const struct proc_thread *th, int *rank_ret)
 {
@@ -275,6 +277,8 @@ struct mt_error *safepoint_candidates(struct safepoint *sp, struct safepoint_can
 			*reason_ret = why;
 			continue;
 		}
+		if (tids.tids.items[i] == sp->t->borrowed)
+			rank = RANK_SAME;
 		struct safepoint_candidate c = { tids.tids.items[i], rank, th.sp, th.pc };
 		if (!mt_array_push(&all, c))
 			err = &mt_enomem;

@@ -27,6 +27,7 @@ struct tracee {
 	MT_ARRAY(struct tracee_thread *) threads;
 	MT_ARRAY(struct tracee_thread *) late;	/* did not stop in time, to be let go */
 	bool (*cancel_asked)(void);	/* NULL: nobody can */
+	pid_t borrowed;		/* the thread that was borrowed last, 0: none yet */
 	struct safepoint *safepoint;	/* cache of attach/safepoint.c; NULL: none yet */
 };
 

@@ -68,7 +68,8 @@ static const struct argp argp = {
 	children, NULL, NULL,
 };
 
-static struct mt_error *attach_session(struct session *s)
+/* A thread is held for one step only, so that none misses more than it must. */
+static struct mt_error *take_step(struct session *s, enum injection_step step)
 {
 	struct borrow *b = NULL;
 	tracee_set_cancel(s->t, signals_end_asked);
@@ -76,8 +77,16 @@ static struct mt_error *attach_session(struct session *s)
 	tracee_set_cancel(s->t, NULL);	/* taking out is not given up */
 	if (err)
 		return err;
-	err = injection_load(s->injection, b);
+	err = injection_step(s->injection, step, b);
 	borrow_release(b, false);
+	return err;
+}
+
+static struct mt_error *attach_session(struct session *s)
+{
+	struct mt_error *err = NULL;
+	for (int step = 0; step < INJECTION_STEPS && !err; step++)
+		err = take_step(s, (enum injection_step)step);
 	return err ? err : session_arm(s);
 }
 

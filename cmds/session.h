@@ -3,7 +3,7 @@
  * `attach` and `run` share.
  *
  *	session_open(&s, pid, &options)		checks everything that can be checked untouched
- *	injection_load(s.injection, borrow)	the tracer is in, still switched off
+ *	injection_step(s.injection, ...)	all of them: the tracer is in, still switched off
  *	session_arm(&s)				and recording
  *	session_turn(&s)			one turn of the loop; sets s.end when it is over
  *	session_close(&s, ...)			tracer out, file finished, closing lines printed
@@ -69,7 +69,7 @@ extern const struct argp session_argp;
 /* `overwrite`: replace the file even without -f (our own, of before an exec). */
 struct mt_error *session_open(struct session *s, pid_t pid, const struct session_options *options,
 			      bool overwrite) MT_MUST_CHECK;
-/* After injection_load(). On failure the tracer is still in: session_abort(), or injection_undo(). */
+/* After the last injection_step(). On failure the tracer is still in: session_abort(), or injection_undo(). */
 struct mt_error *session_arm(struct session *s) MT_MUST_CHECK;
 /* In a process forked for it: the capture of a forked child of root's target, to root's file name with
  * (options.follows) with the child's pid, recording when it returns. `fd`, `base`: the child's own file (inject/injection.h).

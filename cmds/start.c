@@ -25,7 +25,8 @@ static struct mt_error *arm_at_entry(struct session *s)
 	/* Stopped at its first instruction of its own: nothing can be half way. */
 	err = borrow_thread(s->t, thread, true, &b);
 	if (!err) {
-		err = injection_load(s->injection, b);
+		for (int step = 0; step < INJECTION_STEPS && !err; step++)
+			err = injection_step(s->injection, (enum injection_step)step, b);
 		if (!err)
 			err = arm_or_undo(s, b);
 		borrow_release(b, true);

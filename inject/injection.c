@@ -394,7 +394,7 @@ static bool raise_descriptor_limit(pid_t pid, unsigned long open_count, struct r
 }
 
 /* The thunk page first: with the code in it each further call takes one stop. */
-static struct mt_error *load_steps(struct injection *in, struct borrow *b)
+static struct mt_error *map_memory(struct injection *in, struct borrow *b)
 {
 	struct mt_error *err = in->thunks.page ? NULL : thunks_create(in->t, b, &in->thunks);
 	if (err)
@@ -404,18 +404,19 @@ static struct mt_error *load_steps(struct injection *in, struct borrow *b)
 	if (err)
 		return err;
 	struct wire_header *h = in->channel.header;
-	borrow_set_stack(b, h->base + h->call_stack_offset, h->call_stack_size);
 	fill_header(in);
 	h->thunk_page = in->thunks.page;
 	h->tid_offset = loader_tid_offset(in->t, b);
-	if (in->options.follow_fork) {
-		h->environment = find_environment(in);
-		err = channel_family_create(in->t, b, &h->family, &in->family);
-	}
-	if (!err)
-		err = load_tracer(in, b);
-	if (!err)
-		err = injection_take_tables(in);
+	if (!in->options.follow_fork)
+		return NULL;
+	h->environment = find_environment(in);
+	return channel_family_create(in->t, b, &h->family, &in->family);
+}
+
+static struct mt_error *start_tracer(struct injection *in, struct borrow *b)
+{
+	struct wire_header *h = in->channel.header;
+	struct mt_error *err = injection_take_tables(in);
 	if (!err)
 		err = publish_patches(in);
 	if (!err)
@@ -428,6 +429,33 @@ static struct mt_error *load_steps(struct injection *in, struct borrow *b)
 	return err ? err : publish_patches(in);
 }
 
+/* While nobody was held the process may have executed another program. */
+static struct mt_error *check_mapped(const struct injection *in)
+{
+	const struct wire_header *ours = in->channel.header;
+	struct wire_header there;
+	if (tracee_read_some(in->t, ours->base, &there, sizeof(there)) == sizeof(there) &&
+	    there.magic == ours->magic && there.controller_pid == ours->controller_pid &&
+	    there.controller_start == ours->controller_start)
+		return NULL;
+	return mt_error_create(MT_ERROR_GONE, "process %d executed another program",
+			       (int)tracee_pid(in->t));
+}
+
+/* What was set for the thread of an earlier step does not hold for this one's. */
+static struct mt_error *run_step(struct injection *in, enum injection_step step, struct borrow *b)
+{
+	const struct wire_header *h = in->channel.header;
+	if (step == INJECTION_MAP)
+		return map_memory(in, b);
+	struct mt_error *err = check_mapped(in);
+	if (err)
+		return err;
+	borrow_set_end(b, in->thunks.page + WIRE_THUNK_END);
+	borrow_set_stack(b, h->base + h->call_stack_offset, h->call_stack_size);
+	return step == INJECTION_LOAD ? load_tracer(in, b) : start_tracer(in, b);
+}
+
 void injection_undo(struct injection *in, struct borrow *b)
 {
 	if (in->channel.header)
@@ -436,11 +464,11 @@ void injection_undo(struct injection *in, struct borrow *b)
 	auto_error struct mt_error *unused = removal_undo(in->t, b);
 }
 
-struct mt_error *injection_load(struct injection *in, struct borrow *b)
+struct mt_error *injection_step(struct injection *in, enum injection_step step, struct borrow *b)
 {
 	struct rlimit saved;
 	bool raised = raise_descriptor_limit(tracee_pid(in->t), in->facts.descriptors, &saved);
-	struct mt_error *err = load_steps(in, b);
+	struct mt_error *err = run_step(in, step, b);
 	if (raised)
 		prlimit(tracee_pid(in->t), RLIMIT_NOFILE, &saved, NULL);
 	/* The thread is still ours and at its safe point; nothing was left half way inside it. */

@@ -3,8 +3,9 @@
  *
  *	injection_prepare(t, &options, &in)	reads images, compiles tables; stops nothing but, for
  *						a moment each, threads with a seccomp filter
- *	injection_load(in, borrow)		loads the tracer on a borrowed thread: slots lead to
- *						it, through thunks that are still switched off
+ *	injection_step(in, step, borrow)	for each step, on a borrowed thread: in the end slots
+ *						lead to the tracer, through thunks that are still
+ *						switched off
  *	injection_arm(in)			unwind tables into the shared memory, then the switch:
  *						the long part, for which nobody stands still
  *	injection_refresh(in, ...)		libraries came or went: tables and slots follow
@@ -62,8 +63,12 @@ struct injection {
 
 struct mt_error *injection_prepare(struct tracee *t, const struct inject_options *options,
 				   struct injection **ret) MT_MUST_CHECK;
-/* On failure everything that was done in the target is undone. */
-struct mt_error *injection_load(struct injection *in, struct borrow *b) MT_MUST_CHECK;
+/* Shared memory and thunks; the tracer's code; its first call, which changes the slots. Each of them
+ * holds a thread about as long, so one may be let go and another borrowed in between. */
+enum injection_step { INJECTION_MAP, INJECTION_LOAD, INJECTION_START, INJECTION_STEPS };
+/* On failure everything that was done in the target is undone, but for MT_ERROR_GONE. */
+struct mt_error *injection_step(struct injection *in, enum injection_step step, struct borrow *b)
+	MT_MUST_CHECK;
 /* On failure the tracer is still in the target: injection_undo(), or removal_run(). */
 struct mt_error *injection_arm(struct injection *in) MT_MUST_CHECK;
 /* In a process forked for it: turns the copy of a parent's injection into that of its forked child,

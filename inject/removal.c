@@ -451,11 +451,33 @@ static struct mt_error *disarmed(enum removal_result *ret, char **why_ret, const
 	return *why_ret ? NULL : &mt_enomem;
 }
 
-static struct mt_error *steps_on_borrowed(struct removal *r, struct borrow *b, bool outside)
+/* Since we looked the process may have executed another program. */
+static struct mt_error *check_there(const struct removal *r)
 {
-	set_up(r, b);
-	struct mt_error *err = restore_slots(r, b);
-	return err || !outside ? err : unload(r, b);
+	struct wire_header now;
+	if (!r->there.data ||
+	    (tracee_read_some(r->t, r->there.data_base, &now, sizeof(now)) == sizeof(now) &&
+	     now.magic == r->header.magic && now.controller_pid == r->header.controller_pid &&
+	     now.controller_start == r->header.controller_start))
+		return NULL;
+	return mt_error_create(MT_ERROR_GONE, "process %d executed another program", (int)tracee_pid(r->t));
+}
+
+/* A thread is held for one step only, so that none misses more than it must. */
+static struct mt_error *on_borrowed(struct removal *r, uint64_t deadline,
+				    struct mt_error *(*step)(struct removal *, struct borrow *))
+{
+	uint64_t now = mt_now_ms();
+	struct borrow *b = NULL;
+	struct mt_error *err = borrow_acquire(r->t, deadline > now + 500 ? (int)(deadline - now) : 500, &b);
+	if (!err)
+		err = check_there(r);
+	if (!err) {
+		set_up(r, b);
+		err = step(r, b);
+	}
+	borrow_release(b, false);
+	return err;
 }
 
 static struct mt_error *removal_steps(struct removal *r, int deadline_ms, enum removal_result *ret,
@@ -463,7 +485,6 @@ static struct mt_error *removal_steps(struct removal *r, int deadline_ms, enum r
 {
 	uint64_t deadline = mt_now_ms() + (uint64_t)deadline_ms;
 	bool outside = false;
-	struct borrow *b = NULL;
 	struct mt_error *err = wait_outside(r, deadline, &outside);
 	if (!err)
 		err = find_slots(r);
@@ -473,15 +494,14 @@ static struct mt_error *removal_steps(struct removal *r, int deadline_ms, enum r
 		*ret = REMOVAL_DONE;
 		return err;
 	}
-	uint64_t now = mt_now_ms();
-	err = borrow_acquire(r->t, deadline > now + 500 ? (int)(deadline - now) : 500, &b);
+	if (r->slots.len)
+		err = on_borrowed(r, deadline, restore_slots);
+	if (!err && outside)
+		err = on_borrowed(r, deadline, unload);
 	if (err && err->code == MT_ERROR_BUSY) {
 		auto_error struct mt_error *busy = err;
 		return disarmed(ret, why_ret, busy->message);
 	}
-	if (!err)
-		err = steps_on_borrowed(r, b, outside);
-	borrow_release(b, false);
 	if (err)
 		return err;
 	if (!outside)

@@ -591,10 +591,11 @@ static void killed_with_signal(void **state)
 			struct tracee *t;
 			struct borrow *b;
 			die_with_signal = true;
-			if (tracee_open(tg.pid, &t))
-				_exit(2);
-			while (!borrow_acquire(t, 20000, &b))
+			/* Opened anew: any of the threads, not the same again. */
+			while (!tracee_open(tg.pid, &t) && !borrow_acquire(t, 20000, &b)) {
 				borrow_release(b, false);
+				tracee_close(t);
+			}
 			_exit(3);
 		}
 		assert_int_equal(waitpid(pid, &status, 0), pid);
