@@ -262,6 +262,16 @@ bool channel_is_at(pid_t pid, int fd)
 	return readlink(path, link, sizeof(link) - 1) > 0 && !strncmp(link, name, sizeof(name) - 1);
 }
 
+struct mt_error *channel_check(struct tracee *t, uint64_t base, const struct wire_header *known)
+{
+	struct wire_header now;
+	if (tracee_read_some(t, base, &now, sizeof(now)) == sizeof(now) && now.magic == known->magic &&
+	    now.controller_pid == known->controller_pid &&
+	    now.controller_start == known->controller_start)
+		return NULL;
+	return mt_error_create(MT_ERROR_GONE, "process %d executed another program", (int)tracee_pid(t));
+}
+
 struct mt_error *channel_adopt(struct tracee *child, int fd, uint64_t base,
 			       const struct channel *parent, struct channel *ret)
 {

@@ -32,6 +32,9 @@ struct mt_error *channel_family_create(struct tracee *t, struct borrow *b, uint6
 				       struct wire_family **ret) MT_MUST_CHECK;
 /* Does that process have the file of a channel open at this descriptor? */
 bool channel_is_at(pid_t pid, int fd);
+/* MT_ERROR_GONE when what lies at `base` is not that memory any more: another program was executed. */
+struct mt_error *channel_check(struct tracee *t, uint64_t base, const struct wire_header *known)
+	MT_MUST_CHECK;
 /* The file that a forked child made (its descriptor there, where it mapped it) becomes its channel:
  * laid out as `parent`, with its unwind tables, and nothing else in it. Not armed. */
 struct mt_error *channel_adopt(struct tracee *child, int fd, uint64_t base,

@@ -429,26 +429,13 @@ static struct mt_error *start_tracer(struct injection *in, struct borrow *b)
 	return err ? err : publish_patches(in);
 }
 
-/* While nobody was held the process may have executed another program. */
-static struct mt_error *check_mapped(const struct injection *in)
-{
-	const struct wire_header *ours = in->channel.header;
-	struct wire_header there;
-	if (tracee_read_some(in->t, ours->base, &there, sizeof(there)) == sizeof(there) &&
-	    there.magic == ours->magic && there.controller_pid == ours->controller_pid &&
-	    there.controller_start == ours->controller_start)
-		return NULL;
-	return mt_error_create(MT_ERROR_GONE, "process %d executed another program",
-			       (int)tracee_pid(in->t));
-}
-
 /* What was set for the thread of an earlier step does not hold for this one's. */
 static struct mt_error *run_step(struct injection *in, enum injection_step step, struct borrow *b)
 {
 	const struct wire_header *h = in->channel.header;
 	if (step == INJECTION_MAP)
 		return map_memory(in, b);
-	struct mt_error *err = check_mapped(in);
+	struct mt_error *err = channel_check(in->t, h->base, h);	/* nobody was held meanwhile */
 	if (err)
 		return err;
 	borrow_set_end(b, in->thunks.page + WIRE_THUNK_END);

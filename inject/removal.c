@@ -451,18 +451,6 @@ static struct mt_error *disarmed(enum removal_result *ret, char **why_ret, const
 	return *why_ret ? NULL : &mt_enomem;
 }
 
-/* Since we looked the process may have executed another program. */
-static struct mt_error *check_there(const struct removal *r)
-{
-	struct wire_header now;
-	if (!r->there.data ||
-	    (tracee_read_some(r->t, r->there.data_base, &now, sizeof(now)) == sizeof(now) &&
-	     now.magic == r->header.magic && now.controller_pid == r->header.controller_pid &&
-	     now.controller_start == r->header.controller_start))
-		return NULL;
-	return mt_error_create(MT_ERROR_GONE, "process %d executed another program", (int)tracee_pid(r->t));
-}
-
 /* A thread is held for one step only, so that none misses more than it must. */
 static struct mt_error *on_borrowed(struct removal *r, uint64_t deadline,
 				    struct mt_error *(*step)(struct removal *, struct borrow *))
@@ -470,8 +458,8 @@ static struct mt_error *on_borrowed(struct removal *r, uint64_t deadline,
 	uint64_t now = mt_now_ms();
 	struct borrow *b = NULL;
 	struct mt_error *err = borrow_acquire(r->t, deadline > now + 500 ? (int)(deadline - now) : 500, &b);
-	if (!err)
-		err = check_there(r);
+	if (!err && r->there.data)	/* since we looked nobody was held */
+		err = channel_check(r->t, r->there.data_base, &r->header);
 	if (!err) {
 		set_up(r, b);
 		err = step(r, b);
