@@ -169,16 +169,24 @@ static struct mt_error *write_rows(struct aggregate *a, struct capture_writer *w
 
 /* ---- lives ---- */
 
+static bool add_point(struct aggregate *a, const struct view_point *p)
+{
+	uint64_t *v = new_values(a, CAPTURE_POINT_COLUMNS);
+	if (!v)
+		return false;
+	v[CAPTURE_POINT_TICKS] = p->ticks;
+	v[CAPTURE_POINT_HEAP] = p->heap;
+	return true;
+}
+
 static bool add_points(struct aggregate *a)
 {
-	for (size_t i = 0; i < a->pass->points.len; i++) {
-		const struct view_point *p = &a->pass->points.items[i];
-		uint64_t *v = new_values(a, CAPTURE_POINT_COLUMNS);
-		if (!v)
+	struct view_point last;
+	for (size_t i = 0; i < a->pass->points.len; i++)
+		if (!add_point(a, &a->pass->points.items[i]))
 			return false;
-		v[CAPTURE_POINT_TICKS] = p->ticks;
-		v[CAPTURE_POINT_HEAP] = p->heap;
-	}
+	if (views_end_point(a->pass, &last) && !add_point(a, &last))
+		return false;
 	put_table(a, CAPTURE_POINT_COLUMNS);
 	return true;
 }

@@ -68,16 +68,29 @@ static void clock_next(struct views_pass *p, uint64_t ticks)
 		temporal_clock(p->temporal, p->ms, ticks, p->live_bytes);
 }
 
+/* Half as many points, each of twice the time: the higher of two. */
+static void points_join(struct views_pass *p)
+{
+	size_t n = 0;
+	for (size_t i = 0; i < p->points.len; i += 2) {
+		struct view_point a = p->points.items[i];
+		struct view_point b = p->points.items[i + 1 < p->points.len ? i + 1 : i];
+		p->points.items[n++] = b.heap > a.heap ? b : a;
+	}
+	p->points.len = n;
+	p->point_ticks *= 2;
+}
+
 static struct mt_error *point_next(struct views_pass *p, uint64_t ticks)
 {
-	if (p->points.len == POINTS_MAX) {	/* half as many, twice as wide */
-		size_t n = 0;
-		for (size_t i = 0; i + 1 < p->points.len; i += 2) {
-			struct view_point a = p->points.items[i], b = p->points.items[i + 1];
-			p->points.items[n++] = b.heap > a.heap ? b : a;
-		}
-		p->points.len = n;
-		p->point_ticks *= 2;
+	if (p->points.len + 2 > POINTS_MAX)
+		points_join(p);
+	/* A point has the highest of its time. What was live through a time without events needs one of
+	 * its own: else a fall just before it is seen when it is over, or never. */
+	if (p->points.len && ticks > p->point_end + p->point_ticks && p->live_bytes < p->point_bytes) {
+		struct view_point low = { .ticks = p->point_end, .heap = p->live_bytes };
+		if (!mt_array_push(&p->points, low))
+			return &mt_enomem;
 	}
 	p->point_end = ticks + p->point_ticks;
 	p->point_bytes = p->live_bytes;
@@ -92,6 +105,12 @@ static inline void point_note(struct views_pass *p, uint64_t ticks)
 		return;
 	p->points.items[p->points.len - 1] = (struct view_point){ .ticks = ticks, .heap = p->live_bytes };
 	p->point_bytes = p->live_bytes;
+}
+
+bool views_end_point(const struct views_pass *p, struct view_point *ret)
+{
+	*ret = (struct view_point){ .ticks = p->v->last_ticks, .heap = p->live_bytes };
+	return p->points.len && p->live_bytes < p->point_bytes;
 }
 
 void views_put_rss(struct capture *cap, struct view_point *points, size_t point_count)
@@ -459,6 +478,9 @@ static struct mt_error *finish_rows(struct views_pass *p)
 			v->total_bytes[k] += v->rows[i].bytes[k];
 			v->total_count[k] += v->rows[i].count[k];
 		}
+	struct view_point last;
+	if (views_end_point(p, &last) && !mt_array_push(&p->points, last))
+		return &mt_enomem;
 	views_put_rss(p->cap, p->points.items, p->points.len);
 	v->points = p->points.items;
 	v->point_count = p->points.len;

@@ -55,6 +55,8 @@ struct views_pass {
 struct mt_error *views_pass_begin_aggregate(const struct views_source *source,
 					    struct views_pass **ret) MT_MUST_CHECK;
 void views_restamp(struct views_pass *p);
+/* The point behind the last one, if it needs one: what is live when it is below that. */
+bool views_end_point(const struct views_pass *p, struct view_point *ret);
 void views_put_rss(struct capture *cap, struct view_point *points, size_t count);
 /* Milliseconds from the start, at most UINT32_MAX. */
 uint32_t views_ms(uint64_t start_ticks, uint64_t ticks, uint64_t ms_ticks);

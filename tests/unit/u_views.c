@@ -548,6 +548,25 @@ static void test_points(void **state)
 	free(ops);
 }
 
+/* A fall before a time without events, or before the end, is seen as long as it lasts. */
+static void test_low_points(void **state)
+{
+	static const struct op ops[] = { M(16, 1000, 1), F(16), M(16, 500, 1), F(16) };
+	static const struct view_point want[] = {
+		{ .ticks = 1000, .heap = 1000 }, { .ticks = 1010, .heap = 1000 },
+		{ .ticks = 1011, .heap = 0 }, { .ticks = 1020, .heap = 500 },
+		{ .ticks = 1030, .heap = 500 }, { .ticks = 1030, .heap = 0 },
+	};
+	auto_views struct views *v = NULL;
+	(void)state;
+	compute(ops, 4, (struct view_options){ 0 }, &v);
+	assert_int_equal(v->point_count, 6);
+	for (size_t i = 0; i < 6; i++) {
+		assert_int_equal(v->points[i].ticks, want[i].ticks);
+		assert_int_equal(v->points[i].heap, want[i].heap);
+	}
+}
+
 static void test_names(void **state)
 {
 	enum view_kind kind;
@@ -567,7 +586,8 @@ int main(void)
 		cmocka_unit_test(test_rows),		cmocka_unit_test(test_recursion),
 		cmocka_unit_test(test_temporary_reverse), cmocka_unit_test(test_split),
 		cmocka_unit_test(test_totals),		cmocka_unit_test(test_random),
-		cmocka_unit_test(test_points),		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_points),		cmocka_unit_test(test_low_points),
+		cmocka_unit_test(test_names),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
