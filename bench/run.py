@@ -37,6 +37,7 @@ PYTHON_WORKLOADS = ["calls", "documents", "small", "deep", "between", "arrays", 
 C_WORKLOADS = ([f"storm {depth} {threads}" for depth in (10, 30, 100) for threads in (1, 2, 8)] +
                ["tree 40 1", "reuse 10 1", "reuse 10 8"])
 STORM_PAIRS = 5_000_000     # as in bench/storm.c
+SECONDS = 1.0               # a Python workload is repeated until it takes about that
 MARKS = ("<!-- bench/run.py: from here -->", "<!-- bench/run.py: to here -->")
 
 
@@ -76,6 +77,16 @@ def attached(worker, name, options, folder):
         value = worker.run(name)
         attach.interrupt(check=None)
         return value
+
+
+def repeated(argv, name):
+    """The workload as often as it takes to last SECONDS, as the line that asks for it."""
+    worker = Worker(argv)
+    try:
+        worker.run(f"{name} 1")
+        return f"{name} {max(1, round(SECONDS / worker.run(f'{name} 1')))}"
+    finally:
+        worker.close()
 
 
 def ratios_attached(argv, name, configs, rounds, folder):
@@ -125,12 +136,16 @@ def find_peers(options, folder):
                                  f"{inner}/memray.bin", *argv[len(python):]]
         found["memray"] = memray()
         found["memray --native"] = memray("--native")
-    prefix = ["chroot", options.rootfs] if options.rootfs else []
-    where = Path(options.rootfs or "/") / "usr/bin/heaptrack"
-    if where.exists():
-        found["heaptrack"] = lambda argv: [*prefix, "heaptrack", "--record-only", "-o",
-                                           f"{inner}/heaptrack", *argv[len(prefix):]]
+    found.update(find_heaptrack(options.rootfs, inner))
     return found
+
+
+def find_heaptrack(root, inner):
+    prefix = ["chroot", root] if root else []
+    if not (Path(root or "/") / "usr/bin/heaptrack").exists():
+        return {}
+    return {"heaptrack": lambda argv: [*prefix, "heaptrack", "--record-only", "-o",
+                                       f"{inner}/heaptrack", *argv[len(prefix):]]}
 
 
 def python_argv(options):
@@ -180,8 +195,9 @@ def python_table(options, out, folder):
     medians = {column: [] for column in columns}
     for name in chosen(PYTHON_WORKLOADS, options):
         try:
-            bare, ratios = ratios_attached(argv, name, configs, options.rounds, folder)
-            ratios.update(ratios_fresh(argv, name, peers, options.peer_rounds))
+            line = repeated(argv, name)
+            bare, ratios = ratios_attached(argv, line, configs, options.rounds, folder)
+            ratios.update(ratios_fresh(argv, line, peers, options.peer_rounds))
         except (RuntimeError, OSError, AssertionError) as e:
             out(f"| {name} | not run: {str(e).splitlines()[0]} |")
             continue
@@ -195,17 +211,20 @@ def python_table(options, out, folder):
 
 def c_table(options, out, folder):
     configs = memtrace_configs()
+    peers = find_heaptrack(None, folder) if options.peers else {}
+    columns = [*configs, *peers]
     out(f"Slowdown of workloads in C that only allocate, without a pause, and what a pair of malloc "
-        f"and free costs in ns; {options.rounds} rounds:\n")
-    out(f"| kind, depth, threads | bare, s | {' | '.join(configs)} | bare, ns | "
-        f"{' | '.join(c + ', ns' for c in configs)} |\n|{'---|' * (2 * len(configs) + 3)}")
+        f"and free costs in ns; {options.rounds} rounds, peers 1:\n")
+    out(f"| kind, depth, threads | bare, s | {' | '.join(columns)} | bare, ns | "
+        f"{' | '.join(c + ', ns' for c in columns)} |\n|{'---|' * (2 * len(columns) + 3)}")
     for name in chosen(C_WORKLOADS, options):
-        bare, ratios = ratios_attached([str(harness.BUILD / "bench/storm")], name, configs,
-                                       options.rounds, folder)
+        argv = [str(harness.BUILD / "bench/storm")]
+        bare, ratios = ratios_attached(argv, name, configs, options.rounds, folder)
+        ratios.update(ratios_fresh(argv, name, peers, 1))
         pair = statistics.median(bare) * 1e9 / STORM_PAIRS if name.startswith("storm") else None
         costs = ["-" if pair is None else f"{pair * x:.0f}" for x in
-                 [1.0, *(statistics.median(ratios[c]) for c in configs)]]
-        out(f"| {name} | {text_of(bare)} | {' | '.join(text_of(ratios[c]) for c in configs)} | "
+                 [1.0, *(statistics.median(ratios[c]) for c in columns)]]
+        out(f"| {name} | {text_of(bare)} | {' | '.join(text_of(ratios[c]) for c in columns)} | "
             f"{' | '.join(costs)} |")
     out("")
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # bench/workloads.py - ten kinds of Python programs, as small as they can be and still be that kind.
 # Knows: what such programs do. Does not know: that somebody may record them.
-# Started by bench/run.py: workloads.py [NAME...]; a line "NAME" on stdin is answered by "seconds".
-"""Each workload takes about a second. What it imports is imported before it is timed."""
+# Started by bench/run.py: a line "NAME TIMES" on stdin is answered by "seconds".
+"""What a workload imports is imported before it is timed: the first time is not to be counted."""
 
 import asyncio
 import json
@@ -177,8 +177,10 @@ def main():
     sys.setrecursionlimit(100000)
     print("ready", flush=True)
     for line in sys.stdin:
+        name, times = line.split()
         begin = time.perf_counter()
-        WORKLOADS[line.strip()]()
+        for _ in range(int(times)):
+            WORKLOADS[name]()
         print(f"{time.perf_counter() - begin:.4f}", flush=True)
 
 
