@@ -232,9 +232,9 @@ def _kill_group(pgid):
 
 
 @contextlib.contextmanager
-def tmpdir(mode=0o700):
+def tmpdir(mode=0o700, parent=None):
     """A fresh folder (a Path), removed at the end. mode=0o755 when other users must enter it."""
-    path = Path(tempfile.mkdtemp(prefix="memtrace-test-"))
+    path = Path(tempfile.mkdtemp(prefix="memtrace-test-", dir=parent))
     path.chmod(mode)
     try:
         yield path
@@ -286,6 +286,53 @@ def interpreters():
         if match and match.code == 0 and int(match.out) in PYTHON_MINORS:
             found[f"3.{match.out.strip()} {path}"] = path
     return found
+
+
+class Interpreter:
+    """A CPython: of this machine, or of another Debian's root, which is entered by chroot."""
+
+    def __init__(self, path, root=None):
+        self.path, self.root = str(path), root
+        self.argv = ["chroot", str(root), self.path] if root else [self.path]
+
+    def tmpdir(self):
+        """As harness.tmpdir(), where the interpreter can see it."""
+        return tmpdir(parent=self.root / "tmp" if self.root else None)
+
+    def inside(self, path):
+        """The name by which the interpreter knows a file."""
+        return Path("/", path.relative_to(self.root)) if self.root else path
+
+    def outside(self, path):
+        """The file that the interpreter knows by this name."""
+        return self.root / str(path).lstrip("/") if self.root else Path(path)
+
+    def put(self, path, folder):
+        """A file of the tree as the interpreter sees it: in its own root, copied into the folder."""
+        if not self.root:
+            return path
+        shutil.copy(path, folder)
+        return self.inside(folder / path.name)
+
+
+# Packages of the newest interpreters that Debian has, and of what tests use with them; one with Py_DEBUG. All
+# in one root, whoever asks for one of them: it is made once.
+NEWER_SUITE = "forky"
+NEWER_PACKAGES = ["python3.13", "python3.13-nopie", "python3.14", "python3.14-dbg", "python3.15",
+                  "libpython3.13", "libpython3.14", "libpython3.15", "libstdc++6",
+                  "python3", "python3-greenlet", "python3-gevent", "python3-memray"]
+NEWER = ("3.13", "3.14", "3.14d", "3.15")
+
+
+def newer_root(test):
+    return rootfs(test, NEWER_SUITE, *NEWER_PACKAGES)
+
+
+def newer_interpreter(test, name):
+    """One of NEWER; skips the test where there is no such root."""
+    root = newer_root(test)
+    test.assertTrue((root / f"usr/bin/python{name}").exists(), f"{NEWER_SUITE} has no Python {name}")
+    return Interpreter(f"/usr/bin/python{name}", root)
 
 
 # ---- what a target looks like from outside ----

@@ -69,9 +69,9 @@ for deb in "$new"/.apt/archives/base-files_*.deb "$new"/.apt/archives/*.deb; do
 	dpkg-deb -x "$deb" "$new" || fail "cannot unpack $deb"
 done
 rm -rf "$new/.apt" "$new/usr/share/doc" "$new/usr/share/man" "$new/usr/share/locale"
-mkdir -p "$new/proc" "$new/dev" "$new/tmp"
+mkdir -p "$new/proc" "$new/dev/shm" "$new/tmp"
 [ -e "$new/dev/null" ] || mknod -m 666 "$new/dev/null" c 1 3 2>/dev/null || :
-chmod 1777 "$new/tmp"
+chmod 1777 "$new/tmp" "$new/dev/shm"
 ldconfig -r "$new" 2>/dev/null || :
 echo "$wanted" >"$new/.packages"
 rm -rf "$dir"

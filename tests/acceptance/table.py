@@ -32,7 +32,6 @@ import memtrace  # noqa: E402
 TARGETS = harness.TARGETS / "acceptance"
 RELEASES = {memtrace.AllocatorType.FREE, memtrace.AllocatorType.MUNMAP, memtrace.AllocatorType.BRK_SHRINK,
             memtrace.AllocatorType.PYMALLOC_FREE}
-WAYS = ("attach", "run")
 
 
 class Row:
@@ -76,8 +75,8 @@ class Seen:
     """A capture as one row sees it: the records in whose stack its function is, or one that is named
     after it (a thread's)."""
 
-    def __init__(self, row, way, capture, said):
-        self.row, self.way, self.capture, self.said = row, way, capture, said
+    def __init__(self, row, way, python, capture, said):
+        self.row, self.way, self.python, self.capture, self.said = row, way, python, capture, said
         self.reader = capture.reader
         self.pattern = re.compile(rf"{row.function}(_in_\w+)?")
 
@@ -113,8 +112,9 @@ def sizes(records):
 class Process:
     """The target under one interpreter, told row by row what to do (attach)."""
 
-    def __init__(self, python, module, tmp):
-        self.argv, self.env, self.tmp = argv(python, module), environment(tmp), tmp
+    def __init__(self, python, module, tmp, env):
+        self.python, self.argv, self.tmp = python, argv(python, module, tmp), tmp
+        self.env = {**environment(python, tmp), **env}
         self.number = 0
 
     @contextlib.contextmanager
@@ -156,22 +156,25 @@ def library(name):
     return harness.compile_c(f"acceptance/{name}", flags=["-shared", "-fPIC", "-pthread", "-Wall", "-ldl"])
 
 
-def argv(python, module):
-    return [python, TARGETS / "runner.py", module,
-            *map(library, ("helper_sized.c", "helper.c", "helper_cpp.cc"))]
+def argv(python, module, tmp):
+    """The target's command line; its files are where the interpreter can see them."""
+    runner, *_ = [python.put(path, tmp) for path in sorted(TARGETS.glob("*.py"), key=lambda p: p.stem != "runner")]
+    helpers = map(library, ("helper_sized.c", "helper.c", "helper_cpp.cc"))
+    return [*python.argv, runner, module, *(python.put(path, tmp) for path in helpers)]
 
 
-def environment(tmp):
+def environment(python, tmp):
     """A copy of the helper, which is another library for the loader."""
     shutil.copy(library("helper.c"), tmp / "late.so")
-    return {"LATE_LIBRARY": tmp / "late.so"}
+    return {"LATE_LIBRARY": python.inside(tmp / "late.so")}
 
 
 class Runs:
     """The same by run: each capture is of a process of its own, from its start."""
 
-    def __init__(self, python, module, tmp):
-        self.argv, self.env, self.tmp = argv(python, module), environment(tmp), tmp
+    def __init__(self, python, module, tmp, env):
+        self.python, self.argv, self.tmp = python, argv(python, module, tmp), tmp
+        self.env = {**environment(python, tmp), **env}
 
     @contextlib.contextmanager
     def started(self):
@@ -206,11 +209,21 @@ class Table(unittest.TestCase):
     maxDiff = None
     ROWS = MODULE = None
 
+    def prepare(self, python, tmp):
+        """Puts there what the rows need besides, and returns what to add to the environment."""
+        return {}
+
     def check_all(self, way, python):
-        with harness.tmpdir() as tmp:
-            with (Process if way == "attach" else Runs)(python, self.MODULE, tmp).started() as target:
-                for rows in captures(self.ROWS, way):
+        with python.tmpdir() as tmp:
+            kind = Process if way == "attach" else Runs
+            with kind(python, self.MODULE, tmp, self.prepare(python, tmp)).started() as target:
+                for rows in captures(self.rows(way, python), way):
                     self.check_rows(way, target, rows)
+
+    def rows(self, way, python):
+        # chroot itself is the program then whose capture has the given name, and Python another one.
+        behind_chroot = way == "run" and python.root
+        return [row for row in self.ROWS if not (behind_chroot and "--follow-fork" in row.options)]
 
     def check_rows(self, way, target, rows):
         try:
@@ -222,17 +235,46 @@ class Table(unittest.TestCase):
         capture = Capture(cap)
         for row, answer in zip(rows, said):
             with self.subTest(row.name):
-                row.check(self, Seen(row, way, capture, answer))
+                row.check(self, Seen(row, way, target.python, capture, answer))
         cap.unlink()
 
 
-def of(rows, module):
-    """A TestCase with a test for each interpreter and way."""
-    members = {"ROWS": rows, "MODULE": module}
-    for name, python in harness.interpreters().items():
+def here():
+    """{name: function of a test that gives the interpreter}: those of this machine, then newer ones."""
+    found = {name: lambda test, path=path: harness.Interpreter(path)
+             for name, path in harness.interpreters().items()}
+    for name in harness.NEWER:
+        found[f"{harness.NEWER_SUITE} {name}"] = lambda test, name=name: harness.newer_interpreter(test, name)
+    return found
+
+
+def tests(check, interpreters):
+    """Members of a TestCase: a test of each interpreter, named after check(test, interpreter)."""
+    members = {}
+    for name, find in interpreters.items():
+        def test(self, find=find):
+            check(self, find(self))
         short = re.sub(r"\W+", "_", name.replace(os.path.expanduser("~"), ""))
-        for way in WAYS:
-            def test(self, way=way, python=python):
-                self.check_all(way, python)
-            members[f"test_{way}_{short}"] = test
-    return type(module.capitalize(), (Table,), members)
+        members[f"test_{check.__name__}_{short}"] = test
+    return members
+
+
+def each(check):
+    return tests(check, here())
+
+
+def add(case, *checks):
+    for check in checks:
+        for name, test in each(check).items():
+            setattr(case, name, test)
+
+
+def of(rows, module, interpreters=each, base=Table):
+    """A TestCase with a test for each interpreter and way."""
+    def attach(self, python):
+        self.check_all("attach", python)
+
+    def run(self, python):
+        self.check_all("run", python)
+    members = {"ROWS": rows, "MODULE": module, **interpreters(attach), **interpreters(run)}
+    return type(module.capitalize(), (base,), members)

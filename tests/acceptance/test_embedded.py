@@ -11,7 +11,7 @@ import harness
 import session
 import table
 
-TIMEOUT = 300
+TIMEOUT = 400		# the first one makes a root of another Debian
 SIZE = 7654321
 HEADER = 33		# of a bytes object
 TIMES = 3
@@ -28,14 +28,14 @@ STACK = [("leaf", "<string>", 2), ("middle", "<string>", 5), ("<module>", "<stri
 
 
 def library(python):
-    """(its shared library, its prefix), None where there is none."""
+    """(its shared library, its prefix), as it sees them; None where there is none."""
     text = ("import sys, sysconfig; v = sysconfig.get_config_var; "
             "print(sys.base_prefix); print(v('LIBDIR')); print(v('INSTSONAME')); print(v('LDLIBRARY'))")
-    prefix, folder, *names = harness.run([python, "-c", text], check=0).out.split("\n")[:4]
-    version = harness.run([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).out.strip()
+    prefix, folder, *names = harness.run([*python.argv, "-c", text], check=0).out.split("\n")[:4]
+    version = harness.run([*python.argv, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"]).out.strip()
     for name in names + [f"libpython{version}.so.1.0"]:
         for where in (folder, f"{folder}/x86_64-linux-gnu"):
-            path = Path(where, name)
+            path = Path(python.outside(where), name)
             if ".so" in name and path.exists():
                 return path.resolve(), prefix
     return None
@@ -43,9 +43,6 @@ def library(python):
 
 class Embedded(unittest.TestCase):
     maxDiff = None
-
-    def program(self):
-        return harness.compile_c("acceptance/embedded.c", flags=["-pthread", "-ldl"])
 
     def check_capture(self, cap, times=TIMES):
         reader = table.memtrace.FileReader(cap)
@@ -57,17 +54,19 @@ class Embedded(unittest.TestCase):
             self.assertEqual(frames[-1][0], "_start")
             self.assertFalse([f for f in frames if "EvalFrameDefault" in f[0]])
 
-    def each(self, check):
-        for name, python in harness.interpreters().items():
-            with self.subTest(name), harness.tmpdir() as tmp:
-                found = library(python)
-                if not found:
-                    continue		# a build without one cannot be embedded
-                check(tmp, *found)
+    def each(self, python, check):
+        found = library(python)
+        if not found:
+            self.skipTest("a build without a shared library cannot be embedded")
+        path, prefix = found
+        with python.tmpdir() as tmp:
+            program = python.put(harness.compile_c("acceptance/embedded.c", flags=["-pthread", "-ldl"]), tmp)
+            command = python.argv[:-1] + [program]		# in the interpreter's root, if it has one
+            # A debug build adds to each block else.
+            check(tmp, command, path, {"PYTHONHOME": prefix, "PYTHONMALLOC": "pymalloc"})
 
-    def attach(self, tmp, path, prefix, before, during):
-        with harness.start_target([self.program(), path, CODE], stdin=True, wait="^ready",
-                                  env={"PYTHONHOME": prefix}) as target:
+    def attach(self, tmp, argv, env, before, during):
+        with harness.start_target(argv, stdin=True, wait="^ready", env=env) as target:
             def ask(words):
                 for word in words:
                     count = target.lines.count("done")
@@ -84,48 +83,56 @@ class Embedded(unittest.TestCase):
             self.assertEqual((target.wait(), target.err), (0, ""))
         return tmp / "cap.bin"
 
-    def run_(self, tmp, path, prefix, words, *options):
-        result = harness.memtrace("run", "-q", "-o", tmp / "run.bin", *options, "--", self.program(), path, CODE,
-                                  stdin="".join(f"{word}\n" for word in words), env={"PYTHONHOME": prefix})
+    def run_(self, tmp, argv, env, words, *options):
+        result = harness.memtrace("run", "-q", "-o", tmp / "run.bin", *options, "--", *argv,
+                                  stdin="".join(f"{word}\n" for word in words), env=env)
         self.assertEqual(result.err, "")
         return tmp / "run.bin"
 
-    def test_library_of_another_name(self):
-        def check(tmp, path, prefix):
+    def library_of_another_name(self, python):
+        def check(tmp, command, path, env):
             other = tmp / "engine.so"
             shutil.copy(path, other)
-            self.check_capture(self.attach(tmp, other, prefix, ["load"], ["work"]))
-        self.each(check)
+            argv = [*command, python.inside(other), CODE]
+            self.check_capture(self.attach(tmp, argv, env, ["load"], ["work"]))
+        self.each(python, check)
 
-    def test_library_that_comes_later(self):
-        def check(tmp, path, prefix):
-            self.check_capture(self.attach(tmp, path, prefix, [], ["load", "work"]))
-        self.each(check)
+    def library_that_comes_later(self, python):
+        def check(tmp, command, path, env):
+            argv = [*command, python.inside(path), CODE]
+            self.check_capture(self.attach(tmp, argv, env, [], ["load", "work"]))
+        self.each(python, check)
 
-    def test_run(self):
-        def check(tmp, path, prefix):
-            self.check_capture(self.run_(tmp, path, prefix, ["load", "work", "end"]))
-        self.each(check)
+    def embedded_run(self, python):
+        def check(tmp, command, path, env):
+            argv = [*command, python.inside(path), CODE]
+            self.check_capture(self.run_(tmp, argv, env, ["load", "work", "end"]))
+        self.each(python, check)
 
-    def test_python_allocators_of_a_library_that_comes_later(self):
-        def check(tmp, path, prefix):
-            cap = self.run_(tmp, path, prefix, ["load", "work", "end"], "--trace-python-allocators")
+    def python_allocators_of_a_library_that_comes_later(self, python):
+        def check(tmp, command, path, env):
+            argv = [*command, python.inside(path), CODE]
+            cap = self.run_(tmp, argv, env, ["load", "work", "end"], "--trace-python-allocators")
             reader = table.memtrace.FileReader(cap)
             found = [(r.allocator.name, r.stack_trace()) for r in reader.get_allocation_records()
                      if r.size == SIZE + HEADER]
             self.assertEqual(found, [("PYMALLOC_CALLOC", STACK)] * TIMES)
             self.assertTrue(reader.metadata.trace_python_allocators)
-        self.each(check)
+        self.each(python, check)
 
-    def test_thread_of_c(self):
+    def thread_of_c(self, python):
         """It has no interpreter state before, and none afterwards."""
-        def check(tmp, path, prefix):
-            cap = self.run_(tmp, path, prefix, ["load", "thread", "thread", "end"])
-            reader = table.memtrace.FileReader(cap)
+        def check(tmp, command, path, env):
+            argv = [*command, python.inside(path), CODE]
+            reader = table.memtrace.FileReader(self.run_(tmp, argv, env, ["load", "thread", "thread", "end"]))
             found = [r for r in reader.get_allocation_records() if r.size == SIZE + HEADER]
             self.assertEqual([r.stack_trace() for r in found], [STACK] * 2 * TIMES)
             self.assertEqual(len({r.tid for r in found} - {reader.metadata.main_thread_id}), 2)
-        self.each(check)
+        self.each(python, check)
+
+
+table.add(Embedded, Embedded.library_of_another_name, Embedded.library_that_comes_later, Embedded.embedded_run,
+          Embedded.python_allocators_of_a_library_that_comes_later, Embedded.thread_of_c)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import table
 from memtrace import AllocatorType as A
 from table import Row, sizes
 
-TIMEOUT = 300
+TIMEOUT = 400
 K = 1024
 PAGE = 4096
 

@@ -11,7 +11,7 @@ import table
 from memtrace import AllocatorType as A
 from table import Row
 
-TIMEOUT = 300
+TIMEOUT = 400
 SIZE = 1234
 
 
@@ -76,29 +76,31 @@ class Endings(unittest.TestCase):
         self.assertIsNone(reader.damage)
         self.assertEqual(blocks(reader, A.VALLOC, SIZE), (5, 5), kind)
 
-    def each(self, check):
-        for name, python in harness.interpreters().items():
-            for kind, code in self.KINDS.items():
-                with self.subTest(name, kind=kind), harness.tmpdir() as tmp:
-                    check(table.argv(python, "processes"), kind, code, tmp)
+    def each(self, python, check):
+        for kind, code in self.KINDS.items():
+            with self.subTest(kind), python.tmpdir() as tmp:
+                check(table.argv(python, "processes", tmp), table.environment(python, tmp), kind, code, tmp)
 
-    def test_run(self):
-        def check(argv, kind, code, tmp):
+    def ended_run(self, python):
+        def check(argv, env, kind, code, tmp):
             harness.memtrace("run", "-q", "-o", tmp / "cap.bin", "--", *argv, stdin=f"do {kind}\n",
-                             env=table.environment(tmp), check=code)
+                             env=env, check=code)
             self.check(tmp / "cap.bin", kind)
-        self.each(check)
+        self.each(python, check)
 
-    def test_attach(self):
-        def check(argv, kind, code, tmp):
-            with harness.start_target(argv, stdin=True, wait="^ready", env=table.environment(tmp)) as target:
+    def ended_attach(self, python):
+        def check(argv, env, kind, code, tmp):
+            with harness.start_target(argv, stdin=True, wait="^ready", env=env) as target:
                 with session.Attach(target.pid, "-q", "-o", tmp / "cap.bin") as attach:
                     target.send(f"do {kind}\n")
                     self.assertEqual(target.wait(), code)
                     result = attach.wait()
                 self.assertEqual((result.code, result.err), (0, ""))
             self.check(tmp / "cap.bin", kind)
-        self.each(check)
+        self.each(python, check)
+
+
+table.add(Endings, Endings.ended_run, Endings.ended_attach)
 
 
 if __name__ == "__main__":

@@ -64,12 +64,11 @@ class Allocators(unittest.TestCase):
         self.assertEqual([key for key in made if not key[0].startswith("pymalloc") and
                           key[1] in range(LARGE, LARGE + 100)], [])
 
-    def start(self, python, malloc="default"):
-        return harness.start_target([python, TARGET], stdin=True, wait="^ready",
-                                    env={"PYTHONMALLOC": malloc})
+    def start(self, *argv, malloc="default"):
+        return harness.start_target(argv, stdin=True, wait="^ready", env={"PYTHONMALLOC": malloc})
 
     def check(self, python, malloc):
-        with harness.tmpdir() as tmp, self.start(python, malloc) as target:
+        with python.tmpdir() as tmp, self.start(*python.argv, python.put(TARGET, tmp), malloc=malloc) as target:
             before = self.tables(target)
             with session.Attach(target.pid, "-o", tmp / "cap.bin", "--trace-python-allocators") as a:
                 held = self.tables(target)
@@ -87,6 +86,13 @@ class Allocators(unittest.TestCase):
         for name, python in harness.interpreters().items():
             for malloc in ("default", "debug", "malloc") if "/usr/bin" in name else ("default", "debug"):
                 with self.subTest(name, malloc=malloc):
+                    self.check(harness.Interpreter(python), malloc)
+
+    def test_interpreters_of_a_newer_debian(self):
+        for name in harness.NEWER:
+            python = harness.newer_interpreter(self, name)
+            for malloc in ("default", "debug", "malloc", "mimalloc", "mimalloc_debug"):
+                with self.subTest(name, malloc=malloc):
                     self.check(python, malloc)
 
     def test_from_the_start(self):
@@ -100,7 +106,7 @@ class Allocators(unittest.TestCase):
                     self.check_capture(tmp / "cap.bin", live=False)   # it gives back what it can
 
     def test_tracemalloc_comes_and_goes(self):
-        with harness.tmpdir() as tmp, self.start(harness.PYTHON) as target:
+        with harness.tmpdir() as tmp, self.start(harness.PYTHON, TARGET) as target:
             before = self.tables(target)
             with session.Attach(target.pid, "-o", tmp / "cap.bin", "--trace-python-allocators") as a:
                 self.ask(target, "tracemalloc")
@@ -109,7 +115,7 @@ class Allocators(unittest.TestCase):
             self.check_capture(tmp / "cap.bin", times=2)
 
     def test_killed_controller(self):
-        with harness.tmpdir() as tmp, self.start(harness.PYTHON) as target:
+        with harness.tmpdir() as tmp, self.start(harness.PYTHON, TARGET) as target:
             before = self.tables(target)
             with session.Attach(target.pid, "-o", tmp / "cap.bin", "--trace-python-allocators") as a:
                 self.ask(target, "work")
@@ -122,7 +128,7 @@ class Allocators(unittest.TestCase):
             self.ask(target, "work")
 
     def test_forked_child(self):
-        with harness.tmpdir() as tmp, self.start(harness.PYTHON) as target:
+        with harness.tmpdir() as tmp, self.start(harness.PYTHON, TARGET) as target:
             before = self.tables(target)
             with session.Attach(target.pid, "-o", tmp / "cap.bin", "--trace-python-allocators") as a:
                 child = int(self.ask(target, "fork"))

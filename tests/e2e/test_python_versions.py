@@ -15,10 +15,6 @@ TIMEOUT = 400
 SCRIPTS = [str(harness.TARGETS / name) for name in ("versions.py", "frames.py", "codes.py")]
 
 
-# Programs that are PIE and one that is not; one with Py_DEBUG (such packages are large).
-FORKY = ["python3.13", "python3.13-nopie", "python3.14", "python3.14-dbg", "python3.15"]
-
-
 def counts(rows, script):
     """{"function:line;...": count} of the script's frames, by names without their class."""
     found = {}
@@ -74,14 +70,11 @@ class Versions(unittest.TestCase):
                 self.check_subinterpreters([python], harness.TARGETS / "subinterpreters.py")
 
     def test_interpreters_of_a_newer_debian(self):
-        root = harness.rootfs(self, "forky", *FORKY)
+        root = harness.newer_root(self)
         for script in SCRIPTS:
             shutil.copy(script, root / "tmp")
         shutil.copy(harness.TARGETS / "subinterpreters.py", root / "tmp")
-        pythons = sorted(p.name for p in (root / "usr/bin").glob("python3.1[0-9]*")
-                         if re.fullmatch(r"python3\.\d+d?", p.name))
-        self.assertTrue(pythons)
-        for python in pythons:
+        for python in (f"python{name}" for name in harness.NEWER):
             for script in map(os.path.basename, SCRIPTS):
                 with self.subTest(python, script=script):
                     self.check(["chroot", root, f"/usr/bin/{python}"], f"/tmp/{script}")

@@ -48,11 +48,12 @@ def named_from_outside():
     thread = threading.Thread(target=named_from_outside_in_thread)
     thread.start()
     os.read(there[0], 1)
-    helpers.C.name_other(found[0], b"from-outside")
+    error = helpers.C.name_other(found[0], b"from-outside")
     os.write(here[1], b"1")
     thread.join()
     for end in here + there:
         os.close(end)
+    return error
 
 
 def renamed():
