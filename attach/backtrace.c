@@ -4,6 +4,7 @@
  * Called by attach/safepoint, inject/ and cmds/; calls libunwind and attach/. */
 #include "attach/backtrace.h"
 
+#include "attach/greenlet.h"
 #include "base/hash.h"
 
 #include <libunwind-x86_64.h>
@@ -25,7 +26,7 @@ struct backtrace {
 	unw_addr_space_t as;
 	struct mt_map pages;		/* page address -> index + 1 in page_data, 0: unreadable */
 	MT_ARRAY(uint8_t *) page_data;
-	struct mt_map covered;		/* pc -> has unwind information */
+	struct mt_map beyond;		/* pc -> enum beyond */
 	const struct user_regs_struct *regs;	/* of the walk in progress */
 	uint64_t stack_base;
 	uint8_t *stack;
@@ -238,18 +239,41 @@ static int find_proc_info(unw_addr_space_t as, unw_word_t ip, unw_proc_info_t *p
 
 /* ---- the walk ---- */
 
+enum beyond {			/* what is older than a frame */
+	BEYOND_UNKNOWN,
+	BEYOND_CALLER,
+	BEYOND_NOTHING,		/* it is the root */
+};
+
 /* libunwind guesses by the frame pointer where there is no information; it is not asked then. */
-static bool is_covered(struct backtrace *bt, uint64_t pc)
+static enum beyond look_beyond(struct backtrace *bt, uint64_t pc)
 {
-	const uint64_t *known = mt_map_get(&bt->covered, pc);
-	if (known)
-		return *known;
 	unw_proc_info_t pi;
-	bool covered = find_proc_info(bt->as, pc, &pi, 0, bt) == 0;
-	if (bt->covered.len > 65536)
-		mt_map_clear(&bt->covered);
-	(void)!mt_map_put(&bt->covered, pc, covered);
-	return covered;
+	struct image *img = images_find(bt->images, pc);
+	if (find_proc_info(bt->as, pc, &pi, 0, bt))
+		return BEYOND_UNKNOWN;
+	if (!img || !greenlet_is_library(bt->t, img))
+		return BEYOND_CALLER;
+	switch (greenlet_part_at(bt->t, img, pc)) {
+	case GREENLET_ROOT:
+		return BEYOND_NOTHING;
+	case GREENLET_START:
+		return BEYOND_UNKNOWN;
+	default:
+		return BEYOND_CALLER;
+	}
+}
+
+static enum beyond beyond(struct backtrace *bt, uint64_t pc)
+{
+	const uint64_t *known = mt_map_get(&bt->beyond, pc);
+	if (known)
+		return (enum beyond)*known;
+	enum beyond found = look_beyond(bt, pc);
+	if (bt->beyond.len > 65536)
+		mt_map_clear(&bt->beyond);
+	(void)!mt_map_put(&bt->beyond, pc, found);
+	return found;
 }
 
 struct mt_error *backtrace_create(struct tracee *t, const struct images *images,
@@ -289,7 +313,7 @@ void backtrace_destroy(struct backtrace *bt)
 	drop_pages(bt);
 	mt_array_deinit(&bt->page_data);
 	mt_map_deinit(&bt->pages);
-	mt_map_deinit(&bt->covered);
+	mt_map_deinit(&bt->beyond);
 	free(bt->stack);
 	free(bt);
 }
@@ -298,7 +322,7 @@ void backtrace_flush(struct backtrace *bt)
 {
 	unw_flush_cache(bt->as, 0, 0);
 	drop_pages(bt);
-	mt_map_clear(&bt->covered);
+	mt_map_clear(&bt->beyond);
 }
 
 static size_t walk(struct backtrace *bt, struct backtrace_frame *frames, size_t max,
@@ -319,8 +343,9 @@ static size_t walk(struct backtrace *bt, struct backtrace_frame *frames, size_t 
 		if (n && !exact && sp <= frames[n - 1].sp)
 			return n;
 		frames[n++] = (struct backtrace_frame){ pc, exact ? pc : pc - 1, sp };
-		if (!is_covered(bt, frames[n - 1].call_pc)) {
-			*end_ret = BACKTRACE_NO_INFO;
+		enum beyond older = beyond(bt, frames[n - 1].call_pc);
+		if (older != BEYOND_CALLER) {
+			*end_ret = older == BEYOND_NOTHING ? BACKTRACE_START : BACKTRACE_NO_INFO;
 			return n;
 		}
 		exact = unw_is_signal_frame(&cursor) > 0;

@@ -4,6 +4,7 @@
  * Called by inject/injection.c; calls unwind_compile.c and attach/image.c. */
 #include "inject/tables.h"
 
+#include "inject/greenlet_rows.h"
 #include "inject/memory_file.h"
 #include "inject/runtime.h"
 #include "inject/unwind_private.h"
@@ -154,6 +155,9 @@ static struct mt_error *compile_image(struct tracee *t, struct image *img,
 		mt_error_destroy(err);
 		return NULL;
 	}
+	err = greenlet_mark_rows(t, img, &tables->rules, buffer);
+	if (err)
+		return err;
 	e->ret_gadget = find_ret(t, img, tables, e);
 	enum runtime_frames kept = runtime_frames_of(t, img);
 	static const uint32_t made[] = {

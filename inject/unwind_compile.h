@@ -43,6 +43,11 @@ struct mt_error *unwind_compile_section(const uint8_t *data, size_t size, uint64
 					bool is_debug_frame, struct unwind_rules *rules,
 					struct unwind_table *table) MT_MUST_CHECK;
 
+/* Code in [start, end) gets this rule (an index), whatever it had; what lies around keeps its own. False: out
+ * of memory, and the table is as it was. */
+bool unwind_table_set(struct unwind_table *table, uint64_t start, uint64_t end, uint32_t rule)
+	MT_MUST_CHECK;
+
 /* The rule for a virtual address, for tests and the remote unwinder: the tracer's own search. */
 const struct wire_rule *unwind_lookup(const struct unwind_table *table,
 				      const struct unwind_rules *rules, uint64_t vaddr);

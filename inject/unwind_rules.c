@@ -5,6 +5,7 @@
 #include "inject/unwind_private.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct unwind_rule_index {
 	struct mt_map map;	/* rule_key() -> index */
@@ -58,6 +59,30 @@ uint32_t unwind_rules_intern(struct unwind_rules *rules, const struct wire_rule 
 		return UINT32_MAX;
 	rules->list.items[rules->list.len++] = *rule;
 	return index;
+}
+
+bool unwind_table_set(struct unwind_table *table, uint64_t start, uint64_t end, uint32_t rule)
+{
+	struct unwind_table old = *table, new = *table;
+	uint64_t from = start - table->base, to = end - table->base;
+	uint32_t behind = 0;		/* the rule that goes on at `to` */
+	size_t i = 0;
+	if (start < table->base || from >= to || to > UINT32_MAX)
+		return true;		/* no code of this table */
+	memset(&new.rows, 0, sizeof(new.rows));
+	if (!mt_array_reserve(&new.rows, old.rows.len + 2))
+		return false;
+	for (; i < old.rows.len && old.rows.items[i].pc < from; i++)
+		behind = (new.rows.items[new.rows.len++] = old.rows.items[i]).rule;
+	new.rows.items[new.rows.len++] = (struct wire_row){ (uint32_t)from, rule };
+	for (; i < old.rows.len && old.rows.items[i].pc <= to; i++)
+		behind = old.rows.items[i].rule;
+	new.rows.items[new.rows.len++] = (struct wire_row){ (uint32_t)to, behind };
+	for (; i < old.rows.len; i++)
+		new.rows.items[new.rows.len++] = old.rows.items[i];
+	mt_array_deinit(&old.rows);
+	*table = new;
+	return true;
 }
 
 const struct wire_rule *unwind_lookup(const struct unwind_table *table,

@@ -4,7 +4,7 @@
 # Run by tests/run.py.
 """Rows of the table that are no rows here:
   PS-9, PS-14   each capture of the attach rows is one of many of its process, and has its own records alone
-  PS-12         there is no Cython for every interpreter; frames it does not know are C's
+  PS-12         test_cython.py
   NS-2, NS-5..9 merged stacks and inlines: tests/e2e/test_exact_python.py, test_exact_stacks.py, test_symbolize.py
   EX-6          tests/e2e/test_exact_c.py, LateLibraries"""
 import unittest
@@ -13,7 +13,7 @@ import table
 from memtrace import AllocatorType as A
 from table import Row
 
-TIMEOUT = 300
+TIMEOUT = 400
 K = 1024
 
 

@@ -3,7 +3,7 @@
  * Knows: inject/unwind_compile.h, the bytes of .eh_frame. Does not know: files, processes.
  * Called by tests/run.py. */
 #include "base/buf.h"
-#include "inject/unwind_compile.h"
+#include "inject/unwind_private.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -722,6 +722,55 @@ static void test_mutations(void **state)
 	mt_buf_deinit(&s.buf);
 }
 
+/* Code that gets a rule, and what lies around it. Rows to begin with: 8 from 0x1000, 16 from 0x1010, 24
+ * from 0x1020, nothing from 0x1030. */
+static void test_set(void **state)
+{
+	(void)state;
+	static const struct set_case {
+		const char *name;
+		uint32_t start, end;
+		struct row rows[ROWS];
+	} cases[] = {
+		{ "inside of a row", 0x1014, 0x1018,
+		  { RSP(0x1000, 8), RSP(0x1010, 16), END(0x1014), RSP(0x1018, 16), RSP(0x1020, 24),
+		    UNSUPPORTED(0x1030), STOP } },
+		{ "a whole row", 0x1010, 0x1020,
+		  { RSP(0x1000, 8), END(0x1010), RSP(0x1020, 24), UNSUPPORTED(0x1030), STOP } },
+		{ "over several", 0x1008, 0x1028,
+		  { RSP(0x1000, 8), END(0x1008), RSP(0x1028, 24), UNSUPPORTED(0x1030), STOP } },
+		{ "before the first", 0xff0, 0x1008,
+		  { END(0xff0), RSP(0x1008, 8), RSP(0x1010, 16), RSP(0x1020, 24), UNSUPPORTED(0x1030),
+		    STOP } },
+		{ "before all", 0xf00, 0xf10,
+		  { END(0xf00), UNSUPPORTED(0xf10), RSP(0x1000, 8), RSP(0x1010, 16), RSP(0x1020, 24),
+		    UNSUPPORTED(0x1030), STOP } },
+		{ "behind the last", 0x1040, 0x1050,
+		  { RSP(0x1000, 8), RSP(0x1010, 16), RSP(0x1020, 24), UNSUPPORTED(0x1030), END(0x1040),
+		    UNSUPPORTED(0x1050), STOP } },
+		{ "everything", 0, UINT32_MAX, { END(0), UNSUPPORTED(UINT32_MAX), STOP } },
+		{ "nothing", 0x1010, 0x1010,
+		  { RSP(0x1000, 8), RSP(0x1010, 16), RSP(0x1020, 24), UNSUPPORTED(0x1030), STOP } },
+	};
+	static const struct wire_rule end = { .cfa = WIRE_CFA_END };
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct set_case *c = &cases[i];
+		struct section s = { .buf = MT_BUF_INIT };
+		struct result r;
+		size_t rows = 0;
+		put_usual_cie(&s);
+		put_fde(&s, 0x1000, 0x30, BYTES("\x50\x0e\x10\x50\x0e\x18"));
+		put_end(&s);
+		assert_null(compile(&s, &r));
+		assert_true(unwind_table_set(&r.table, c->start, c->end, unwind_rules_intern(&r.rules, &end)));
+		while (c->rows[rows].cfa != 0xff)
+			rows++;
+		check_rows(c->name, &r, c->rows, rows);
+		result_deinit(&r);
+		mt_buf_deinit(&s.buf);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -737,6 +786,7 @@ int main(void)
 		cmocka_unit_test(test_two_sections),
 		cmocka_unit_test(test_base),
 		cmocka_unit_test(test_lookup),
+		cmocka_unit_test(test_set),
 		cmocka_unit_test(test_rules_are_shared),
 		cmocka_unit_test(test_corrupt),
 		cmocka_unit_test(test_damaged_tail),

@@ -190,6 +190,15 @@ int call_in_raw_thread(void (*callback)(void))
 	return pthread_create(&thread, NULL, calling, (void *)callback) || pthread_join(thread, NULL);
 }
 
+/* Some frames of C between two of Python's. */
+NOINLINE int native_between(int depth, void (*callback)(void))
+{
+	if (depth)
+		return native_between(depth - 1, callback) + 1;
+	callback();
+	return 0;
+}
+
 void *use_library(const char *path, size_t size)
 {
 	void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);

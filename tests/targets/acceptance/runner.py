@@ -7,7 +7,7 @@
 Reads lines "COMMAND FUNCTION [ARGUMENT...]" and answers each with "done" and what the function returned
 as JSON. Commands: "do", "high" (the same while 256 MiB more are held, so that the moment is the highest of
 the process's life) and "prime" (the same beforehand, so that caches are warm; what is recorded of it has
-a frame of prime()). Ends with its input."""
+a frame of prime()). Ends with its input. A module's wait_for_input() waits until there is some."""
 import gc
 import importlib
 import json
@@ -40,8 +40,13 @@ def main():
     gc.disable()		# it would come at any moment
     helpers.load(*sys.argv[2:])
     module = importlib.import_module(sys.argv[1])
+    wait = getattr(module, "wait_for_input", lambda: None)
     print("ready", flush=True)
-    for line in sys.stdin:
+    while True:
+        wait()
+        line = sys.stdin.readline()
+        if not line:
+            break
         command, function, *arguments = line.split()
         said = COMMANDS[command](getattr(module, function), arguments)
         print("done", json.dumps(said), flush=True)
