@@ -63,6 +63,7 @@ help:
 	@echo "make soak N=... attach to many kinds of program N times, killing memtrace in a third of them"
 	@echo "make bench      measure; prints figures and the commands that made them"
 	@echo "make soak-events   a capture of a billion events, every one accounted for"
+	@echo "make unwind-check  1,000 stops of five programs: our unwind tables, libunwind and gdb"
 	@echo "make check-includes check-headers lint   structure and static checks"
 	@echo "make install    to DESTDIR and PREFIX ($(PREFIX)), with the man pages"
 	@echo "make clean      remove $(O)/"
@@ -147,6 +148,10 @@ bench: all $(O)/bench/pair $(O)/bench/ticker $(O)/bench/storm $(O)/bench/paths
 .PHONY: soak-events
 soak-events: all
 	@MEMTRACE_STORM_EVENTS=1000000000 O=$(O) tests/run.py e2e/test_storm.Storm.test_many_events
+
+.PHONY: unwind-check
+unwind-check: all helpers
+	@O=$(O) tests/unwind/many_stops.py
 
 $(O)/bench/%: bench/%.c
 	@mkdir -p $(@D)

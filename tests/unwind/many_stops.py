@@ -1,0 +1,184 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+# tests/unwind/many_stops.py - our tables against libunwind and gdb at many stops of real programs.
+# Knows: tests/unwind/compare.c, gdb's frames, how five programs are kept busy. Does not know: rules.
+# Called by `make unwind-check`; too long for the tests, which do some of it (test_live.py).
+"""usage: many_stops.py [-n STOPS] [-g STOPS] [PROGRAM...]
+
+At each of -n random stops all threads are unwound by our rules and by libunwind-ptrace; no frame may
+differ. At each of -g more the program is stopped by SIGSTOP and unwound by our rules and by gdb. Where
+we have no rule (JIT code) a stack ends there, and is equal as far as it goes."""
+
+import argparse
+import contextlib
+import glob
+import os
+import random
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+import harness      # noqa: E402
+
+COMPARE = harness.BUILD / "tests" / "unwind" / "compare"
+TARGETS = HERE / "targets"
+GDB_FRAMES = """
+import gdb
+for thread in gdb.selected_inferior().threads():
+    thread.switch()
+    frame, pcs = gdb.newest_frame(), []
+    while frame is not None and len(pcs) < 512:
+        if frame.type() != gdb.INLINE_FRAME:
+            pcs.append(hex(frame.pc()))
+        try:
+            frame = frame.older()
+        except gdb.error:
+            break
+    print("frames", thread.ptid[1], *pcs)
+"""
+BUSY_SQL = """
+create table t as select i, md5(i::text) as m from generate_series(1, 2000) i;
+create function fail(n int) returns int language plpgsql as $$
+begin if n = 0 then raise exception 'x'; end if; return fail(n - 1); end $$;
+do $$ declare r record; begin loop
+    begin perform fail(10); exception when others then null; end;
+    for r in select m, count(*), array_agg(i order by m desc) from t group by m order by 1 limit 50
+    loop null; end loop;
+    perform count(*) from t a join t b using (m) where a.m ~ '^[0-9a]+b';
+end loop; end $$;
+"""
+
+
+# ---- the programs: each yields the pid of a busy process ----
+
+@contextlib.contextmanager
+def started(argv):
+    with harness.start_target(argv) as target:
+        time.sleep(0.7)
+        yield target.pid
+
+
+def python():
+    return started([harness.PYTHON, TARGETS / "busy.py"])
+
+
+def cpp():
+    return started([harness.compile_c(TARGETS / "busy.cc", flags=["-O2", "-pthread", "-Wl,-z,lazy"])])
+
+
+def node():
+    return started([shutil.which("node"), TARGETS / "busy.js"])
+
+
+@contextlib.contextmanager
+def rust():
+    with tempfile.TemporaryDirectory() as folder:
+        program = Path(folder) / "busy"
+        harness.run(["rustc", "-C", "opt-level=3", "-o", program, TARGETS / "busy.rs"], check=0,
+                    timeout=300)
+        with started([program]) as pid:
+            yield pid
+
+
+@contextlib.contextmanager
+def postgres():
+    user = ["setpriv", "--reuid=postgres", "--regid=postgres", "--init-groups"]
+    tools = Path(sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1])
+    with tempfile.TemporaryDirectory() as folder:
+        shutil.chown(folder, "postgres", "postgres")
+        data, port = f"{folder}/data", harness.free_port()
+        harness.run([*user, tools / "initdb", "-D", data, "-A", "trust", "-N", "-U", "postgres"],
+                    check=0, timeout=200)
+        where = ["-h", folder, "-p", port, "-U", "postgres", "-X", "-q", "-t", "-A"]
+        with harness.start_target([*user, tools / "postgres", "-D", data, "-p", port, "-k", folder,
+                                   "-c", "listen_addresses=", "-c", "max_parallel_workers=0"]):
+            harness.wait_for(lambda: harness.run(["psql", *where, "-c", "select 1"]).code == 0, 60)
+            script = Path(folder) / "busy.sql"
+            script.write_text(BUSY_SQL)
+            with harness.start_target(["psql", *where, "-f", script]):
+                pid = harness.wait_for(lambda: harness.run(
+                    ["psql", *where, "-c", "select pid from pg_stat_activity where state = 'active' "
+                     "and query like 'do %'"]).out.strip(), 60)
+                time.sleep(0.7)
+                yield int(pid)
+
+
+PROGRAMS = {"python": python, "postgres": postgres, "node": node, "cpp": cpp, "rust": rust}
+
+
+# ---- comparing ----
+
+def stacks_of(text, first):
+    """{thread id: ([fields before the frames], [frames])}"""
+    found = {}
+    for line in text.splitlines():
+        fields = line.split()
+        if re.fullmatch(first, line):
+            words = [f for f in fields if not f.startswith("0x")]
+            found[int(words[-1] if words[-1].isdigit() else words[0])] = (
+                words, [f for f in fields if f.startswith("0x")])
+    return found
+
+
+def by_gdb(pid, stops, random_):
+    """(stacks, frames, [what differs])"""
+    stacks = frames = 0
+    different = []
+    with tempfile.NamedTemporaryFile("w", suffix=".py") as script:
+        script.write(GDB_FRAMES)
+        script.flush()
+        for _ in range(stops):
+            time.sleep(random_.uniform(0.0005, 0.05))
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                harness.wait_for(lambda: harness.proc_state(pid) == "T", 20)
+                ours = stacks_of(harness.run([COMPARE, "-p", pid], timeout=60).out, r"\d+ [\w-]+( 0x\w+)+")
+                theirs = stacks_of(harness.run(
+                    ["gdb", "-nx", "-batch", "-p", pid, "-ex", "set backtrace past-main on",
+                     "-ex", "set backtrace past-entry on", "-x", script.name],
+                    timeout=200).out, r"frames \d+( 0x\w+)+")
+            finally:
+                os.kill(pid, signal.SIGCONT)
+            if not ours or set(ours) != set(theirs):
+                different.append(f"threads {sorted(ours)} and {sorted(theirs)}")
+                continue
+            for tid, (words, mine) in ours.items():
+                other = theirs[tid][1]
+                stacks += 1
+                frames += len(mine)
+                if mine != other[:len(mine)] or (words[-1] == "root" and len(mine) != len(other)):
+                    different.append(f"{words}\n  ours {' '.join(mine)}\n  gdb  {' '.join(other)}")
+    return stacks, frames, different
+
+
+def check(name, options):
+    with PROGRAMS[name]() as pid:
+        done = harness.run([COMPARE, pid, options.stops, options.seed], timeout=3600)
+        print(f"{name}: libunwind: {done.out.strip()}", flush=True)
+        stacks, frames, different = by_gdb(pid, options.gdb_stops, random.Random(options.seed))
+        print(f"{name}: gdb: {stacks} stacks, {frames} frames, {len(different)} different", flush=True)
+        for text in different[:5]:
+            print(text)
+    return done.code == 0 and not different
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-n", "--stops", type=int, default=1000)
+    parser.add_argument("-g", "--gdb-stops", type=int, default=50)
+    parser.add_argument("-s", "--seed", type=int, default=1)
+    parser.add_argument("programs", nargs="*", choices=[*PROGRAMS, []], default=[])
+    options = parser.parse_args()
+    results = [check(name, options) for name in options.programs or PROGRAMS]
+    return 0 if all(results) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
