@@ -99,27 +99,65 @@ static inline uint8_t *put_if(uint8_t *p, uint64_t v, uint64_t mask)
 	return p + ((uint64_t)(varint_put(p, v) - p) & mask);
 }
 
-bool column_writer_put(struct column_writer *w, const struct capture_event *ev)
+static inline __attribute__((always_inline)) size_t put_events(struct column_writer *w,
+							       const struct capture_event *events, size_t count)
 {
-	if (__builtin_expect(ev->thread != w->thread, 0) && !change_thread(w, ev->thread))
-		return false;
-	uint64_t ticks = ev->ticks >> w->shift;
-	if (ticks < w->ticks)
-		ticks = w->ticks;
-	if (!w->count++)
-		w->base = w->ticks = ticks;
-	int64_t delta = (int64_t)(ev->address - w->addresses[w->local]);
-	bool aligned = !(delta & 15);
-	*w->pos[COLUMN_TAG]++ = aligned ? ev->kind | WIRE_TAG_ALIGNED : ev->kind;
-	w->pos[COLUMN_THREAD] = varint_put(w->pos[COLUMN_THREAD], w->local);
-	w->pos[COLUMN_TIME] = varint_put(w->pos[COLUMN_TIME], ticks - w->ticks);
-	w->pos[COLUMN_ADDRESS] = varint_put(w->pos[COLUMN_ADDRESS],
-					    varint_zigzag(aligned ? delta >> 4 : delta));
-	w->pos[COLUMN_SIZE] = put_if(w->pos[COLUMN_SIZE], ev->size, if_size(ev->kind));
-	w->pos[COLUMN_STACK] = put_if(w->pos[COLUMN_STACK], ev->stack, if_stack(ev->kind));
-	w->ticks = ticks;
-	w->addresses[w->local] = ev->address;
-	return true;
+	uint8_t *pos[COLUMN_COUNT];
+	uint64_t last = w->ticks;
+	size_t i = 0;
+	memcpy(pos, w->pos, sizeof(pos));
+	if (count > COLUMN_EVENTS - w->count)
+		count = COLUMN_EVENTS - w->count;
+	if (!w->count && count)
+		w->base = last = events[0].ticks >> w->shift > last ? events[0].ticks >> w->shift : last;
+	for (; i < count; i++) {
+		const struct capture_event *ev = &events[i];
+		if (__builtin_expect(ev->thread != w->thread, 0) &&
+		    (w->thread_count >= COLUMN_THREADS || !change_thread(w, ev->thread)))
+			break;
+		uint64_t ticks = ev->ticks >> w->shift, *address = &w->addresses[w->local];
+		if (ticks < last)
+			ticks = last;
+		int64_t delta = (int64_t)(ev->address - *address);
+		bool aligned = !(delta & 15);
+		*pos[COLUMN_TAG]++ = (uint8_t)(ev->kind | aligned * WIRE_TAG_ALIGNED);
+		pos[COLUMN_THREAD] = varint_put(pos[COLUMN_THREAD], w->local);
+		pos[COLUMN_TIME] = varint_put(pos[COLUMN_TIME], ticks - last);
+		pos[COLUMN_ADDRESS] = varint_put(pos[COLUMN_ADDRESS], varint_zigzag(delta >> aligned * 4));
+		pos[COLUMN_SIZE] = put_if(pos[COLUMN_SIZE], ev->size, if_size(ev->kind));
+		pos[COLUMN_STACK] = put_if(pos[COLUMN_STACK], ev->stack, if_stack(ev->kind));
+		last = ticks;
+		*address = ev->address;
+	}
+	memcpy(w->pos, pos, sizeof(pos));
+	w->ticks = last;
+	w->count += (uint32_t)i;
+	return i;
+}
+
+#ifdef __x86_64__
+/* The same with the instructions that shift by any register. */
+__attribute__((target("bmi,bmi2"))) static size_t put_events_bmi2(struct column_writer *w,
+								  const struct capture_event *events, size_t count)
+{
+	return put_events(w, events, count);
+}
+
+static bool have_bmi2(void)
+{
+	return __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+}
+#else
+#define put_events_bmi2 put_events
+static bool have_bmi2(void)
+{
+	return false;
+}
+#endif
+
+size_t column_writer_put(struct column_writer *w, const struct capture_event *events, size_t count)
+{
+	return have_bmi2() ? put_events_bmi2(w, events, count) : put_events(w, events, count);
 }
 
 void column_writer_take(const struct column_writer *w, const struct mt_buf *tables,
@@ -267,17 +305,8 @@ __attribute__((target("bmi,bmi2"))) static size_t take_safely_bmi2(struct column
 {
 	return take_events(r, events, n, true);
 }
-
-static bool have_bmi2(void)
-{
-	return __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
-}
 #else
 #define take_safely_bmi2 take_safely
-static bool have_bmi2(void)
-{
-	return false;
-}
 #endif
 
 #define SAFE_MIN 8u		/* fewer at once are not worth it */

@@ -53,8 +53,9 @@ static inline bool column_writer_full(const struct column_writer *w)
 {
 	return w->count >= COLUMN_EVENTS || w->thread_count >= COLUMN_THREADS;
 }
-/* Times that run backwards become the one before. False: out of memory. */
-bool column_writer_put(struct column_writer *w, const struct capture_event *ev);
+/* Puts events until all are in the block or it is full, and returns how many; fewer than that: out of
+ * memory. Times that run backwards become the one before. */
+size_t column_writer_put(struct column_writer *w, const struct capture_event *events, size_t count);
 /* Appends base, shift, count, `tables` and the columns: all of the payload but the first ids. */
 void column_writer_take(const struct column_writer *w, const struct mt_buf *tables,
 			struct mt_buf *out);

@@ -450,15 +450,18 @@ struct mt_error *capture_writer_stack(struct capture_writer *w, uint32_t native_
 struct mt_error *capture_writer_put_events(struct capture_writer *w, const struct capture_event *events,
 					   size_t count)
 {
-	for (size_t i = 0; i < count; i++) {
-		if (__builtin_expect(column_writer_full(&w->columns) || w->failed, 0)) {
+	while (count) {
+		if (column_writer_full(&w->columns) || w->failed) {
 			struct mt_error *err = writer_put_events(w);
 			if (err)
 				return err;
 		}
-		if (__builtin_expect(!column_writer_put(&w->columns, &events[i]), 0))
+		size_t n = column_writer_put(&w->columns, events, count);
+		if (n < count && !column_writer_full(&w->columns))
 			return &mt_enomem;
-		w->event_count++;
+		w->event_count += n;
+		events += n;
+		count -= n;
 	}
 	return NULL;
 }

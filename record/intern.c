@@ -60,18 +60,6 @@ void intern_forget_modules(struct intern *in)
 	memset(in->node_cache, 0, sizeof(in->node_cache));
 }
 
-static struct intern_node_entry *node_entry(struct intern *in, uint32_t parent, uint64_t frame)
-{
-	uint64_t h = (frame ^ (uint64_t)parent * 0x9e3779b97f4a7c15ull) * 0xd6e8feb86659fd93ull;
-	return &in->node_cache[h >> 50];
-}
-_Static_assert(INTERN_NODE_CACHE == 1u << (64 - 50), "node_entry() takes the high bits");
-
-static bool entry_is(const struct intern_node_entry *e, uint32_t parent, uint64_t frame)
-{
-	return e->frame == frame && e->parent == parent && e->node;
-}
-
 static const struct intern_module *module_of(const struct intern *in, uint64_t pc)
 {
 	size_t lo = 0, hi = in->module_count;
@@ -117,16 +105,11 @@ static struct mt_error *find_native(struct intern *in, uint32_t parent, uint64_t
 	return intern_node(in, parent, frame, node_ret);
 }
 
-struct mt_error *intern_native(struct intern *in, uint32_t parent, uint64_t pc, uint32_t *node_ret)
+struct mt_error *intern_native_new(struct intern *in, uint32_t parent, uint64_t pc, uint32_t *node_ret)
 {
-	struct intern_node_entry *e = node_entry(in, parent, pc);
-	if (entry_is(e, parent, pc)) {
-		*node_ret = e->node;
-		return NULL;
-	}
 	struct mt_error *err = find_native(in, parent, pc, node_ret);
 	if (!err && !(pc & PYTHON_FRAME))
-		*e = (struct intern_node_entry){ pc, parent, *node_ret };
+		*intern_node_entry(in, parent, pc) = (struct intern_node_entry){ pc, parent, *node_ret };
 	return err;
 }
 
@@ -152,9 +135,9 @@ struct mt_error *intern_python(struct intern *in, uint32_t parent, uint32_t code
 	/* Instruction offsets are far below 2^31; more is damage and shares one frame. */
 	uint32_t instr = offset1 < 0x7fffffff ? (uint32_t)offset1 : 0x7fffffff;
 	uint64_t key = (uint64_t)code << 32 | instr << 1 | entry, frame = key | PYTHON_FRAME;
-	struct intern_node_entry *e = node_entry(in, parent, frame);
+	struct intern_node_entry *e = intern_node_entry(in, parent, frame);
 	/* Code numbers with the bit count from "unknown" down and are few. */
-	if (entry_is(e, parent, frame) && !(key & PYTHON_FRAME)) {
+	if (intern_entry_is(e, parent, frame) && !(key & PYTHON_FRAME)) {
 		*node_ret = e->node;
 		return NULL;
 	}

@@ -51,8 +51,32 @@ void intern_deinit(struct intern *in);
 struct mt_error *intern_take_images(struct intern *in, const struct images *images) MT_MUST_CHECK;
 void intern_forget_modules(struct intern *in);
 
-struct mt_error *intern_native(struct intern *in, uint32_t parent, uint64_t pc, uint32_t *node_ret)
+/* The long way of intern_native(). */
+struct mt_error *intern_native_new(struct intern *in, uint32_t parent, uint64_t pc, uint32_t *node_ret)
 	MT_MUST_CHECK;
+
+static inline struct intern_node_entry *intern_node_entry(struct intern *in, uint32_t parent, uint64_t frame)
+{
+	uint64_t h = (frame ^ (uint64_t)parent * 0x9e3779b97f4a7c15ull) * 0xd6e8feb86659fd93ull;
+	return &in->node_cache[h >> 50];
+}
+_Static_assert(INTERN_NODE_CACHE == 1u << (64 - 50), "intern_node_entry() takes the high bits");
+
+static inline bool intern_entry_is(const struct intern_node_entry *e, uint32_t parent, uint64_t frame)
+{
+	return e->frame == frame && e->parent == parent && e->node;
+}
+
+static inline MT_MUST_CHECK struct mt_error *intern_native(struct intern *in, uint32_t parent, uint64_t pc,
+							   uint32_t *node_ret)
+{
+	const struct intern_node_entry *e = intern_node_entry(in, parent, pc);
+	if (__builtin_expect(!intern_entry_is(e, parent, pc), 0))
+		return intern_native_new(in, parent, pc, node_ret);
+	*node_ret = e->node;
+	return NULL;
+}
+
 struct mt_error *intern_python(struct intern *in, uint32_t parent, uint32_t code, bool entry,
 			       uint64_t offset1, uint32_t *node_ret) MT_MUST_CHECK;
 struct mt_error *intern_stack(struct intern *in, uint32_t native_node, uint32_t python_node,

@@ -52,6 +52,8 @@ struct recorder {
 	uint64_t start_realtime_ns;
 	uint64_t flush_interval;
 	struct recorder_sink sink;	/* all NULL: events go to the file */
+	struct capture_event events[RUN_EVENTS];	/* decoded and in order, not given on yet */
+	size_t event_count;
 	uint64_t threads_at, names_at, sample_at, flush_at;	/* ns: when it is due again */
 	MT_ARRAY(char *) names;		/* by thread index, as last written */
 	MT_ARRAY(struct module_state) modules;		/* by image id */
@@ -416,17 +418,29 @@ static bool drain_goes_on(struct recorder *rec, uint64_t deadline)
 	return clock_ticks() < deadline;
 }
 
-/* One thread's events as long as they come before those of all others. */
+static struct mt_error *give_events(struct recorder *rec)
+{
+	size_t n = rec->event_count;
+	if (!n)
+		return NULL;
+	rec->event_count = 0;
+	return rec->sink.events ? rec->sink.events(rec->events, n, rec->sink.arg) :
+				  capture_writer_put_events(rec->writer, rec->events, n);
+}
+
+/* One thread's events as long as they come before those of all others. With several threads those
+ * runs are short: they are given on many at once. What an event names is in the writer before it. */
 static struct mt_error *take_run(struct recorder *rec, struct ring_reader *r, uint64_t until,
 				 size_t *count_ret)
 {
-	struct capture_event events[RUN_EVENTS];
-	struct mt_error *err = ring_reader_take(r, until, &rec->intern, &rec->codes, events,
-						RUN_EVENTS, count_ret);
+	struct mt_error *err = ring_reader_take(r, until, &rec->intern, &rec->codes,
+						rec->events + rec->event_count,
+						RUN_EVENTS - rec->event_count, count_ret);
+	rec->event_count += *count_ret;
+	if (!err && rec->event_count < RUN_EVENTS)
+		return NULL;
 	/* Those before an error are whole. */
-	struct mt_error *second =
-		rec->sink.events ? rec->sink.events(events, *count_ret, rec->sink.arg) :
-				   capture_writer_put_events(rec->writer, events, *count_ret);
+	struct mt_error *second = give_events(rec);
 	if (err)
 		mt_error_destroy(second);
 	return err ? err : second;
@@ -457,6 +471,8 @@ static struct mt_error *drain(struct recorder *rec, bool final, uint64_t *events
 			break;
 		}
 	}
+	if (!err)
+		err = give_events(rec);
 	rec->written += err ? 0 : events;
 	release_rings(rec);
 	*events_ret = events;

@@ -9,6 +9,10 @@
 #include <stdatomic.h>
 #include <string.h>
 
+/* Everything a record takes is inlined into two loops, of which one has instructions that make of a
+ * varint three of them. */
+#define ALWAYS_INLINE inline __attribute__((always_inline))
+
 void ring_reader_start(struct ring_reader *r, uint32_t thread)
 {
 	r->position = atomic_load_explicit(&r->ring->tail, memory_order_relaxed);
@@ -47,7 +51,7 @@ struct stack_head {
 	uint64_t keep, flags, count;
 };
 
-static struct stack_head take_head(struct mt_cursor *c)
+static ALWAYS_INLINE struct stack_head take_head(struct mt_cursor *c)
 {
 	struct stack_head h;
 	h.keep = mt_cursor_varint(c);
@@ -58,7 +62,7 @@ static struct stack_head take_head(struct mt_cursor *c)
 	return h;
 }
 
-static struct mt_error *read_native(struct ring_reader *r, struct mt_cursor *c, struct intern *in)
+static ALWAYS_INLINE struct mt_error *read_native(struct ring_reader *r, struct mt_cursor *c, struct intern *in)
 {
 	struct stack_head h = take_head(c);
 	uint32_t len = (uint32_t)r->native.len;
@@ -69,20 +73,21 @@ static struct mt_error *read_native(struct ring_reader *r, struct mt_cursor *c, 
 	r->native.len = len;
 	r->native_flags = (uint32_t)h.flags;
 	r->stack = 0;
+	if (!mt_array_reserve(&r->native, len + h.count))
+		return &mt_enomem;
 	uint32_t node = len ? r->native.items[len - 1] : 0;
 	for (uint64_t i = 0; i < h.count && !c->failed; i++) {
 		r->pc += (uint64_t)mt_cursor_svarint(c);
 		struct mt_error *err = intern_native(in, node, r->pc, &node);
 		if (err)
 			return err;
-		if (!mt_array_push(&r->native, node))
-			return &mt_enomem;
+		r->native.items[r->native.len++] = node;
 	}
 	return NULL;
 }
 
 /* Shims take a place in the stack, as the tracer counts them, but no node. */
-static struct mt_error *read_python(struct ring_reader *r, struct mt_cursor *c, struct intern *in)
+static ALWAYS_INLINE struct mt_error *read_python(struct ring_reader *r, struct mt_cursor *c, struct intern *in)
 {
 	struct stack_head h = take_head(c);
 	uint32_t len = (uint32_t)r->python.len;
@@ -93,6 +98,8 @@ static struct mt_error *read_python(struct ring_reader *r, struct mt_cursor *c, 
 	r->python.len = len;
 	r->python_flags = (uint32_t)h.flags;
 	r->stack = 0;
+	if (!mt_array_reserve(&r->python, len + h.count))
+		return &mt_enomem;
 	uint32_t node = len ? r->python.items[len - 1] : 0;
 	bool shim = len > 1 ? node == r->python.items[len - 2] : len && !node;
 	for (uint64_t i = 0; i < h.count && !c->failed; i++) {
@@ -105,8 +112,7 @@ static struct mt_error *read_python(struct ring_reader *r, struct mt_cursor *c, 
 				return err;
 		}
 		shim = !code;
-		if (!mt_array_push(&r->python, node))
-			return &mt_enomem;
+		r->python.items[r->python.len++] = node;
 	}
 	return NULL;
 }
@@ -138,7 +144,7 @@ static struct mt_error *current_stack(struct ring_reader *r, struct intern *in)
 	return intern_stack(in, native, python, r->native_flags | r->python_flags << 4, &r->stack);
 }
 
-static inline struct mt_error *set_event(struct ring_reader *r, uint8_t tag, uint64_t time,
+static ALWAYS_INLINE struct mt_error *set_event(struct ring_reader *r, uint8_t tag, uint64_t time,
 					 uint64_t delta, uint64_t size, struct intern *in)
 {
 	uint8_t kind = tag & WIRE_TAG_MASK;
@@ -154,7 +160,7 @@ static inline struct mt_error *set_event(struct ring_reader *r, uint8_t tag, uin
 	return err;
 }
 
-static struct mt_error *read_event(struct ring_reader *r, struct mt_cursor *c, uint8_t tag,
+static ALWAYS_INLINE struct mt_error *read_event(struct ring_reader *r, struct mt_cursor *c, uint8_t tag,
 				   struct intern *in)
 {
 	uint64_t time = mt_cursor_varint(c), delta = mt_cursor_varint(c), size = 0;
@@ -163,7 +169,7 @@ static struct mt_error *read_event(struct ring_reader *r, struct mt_cursor *c, u
 	return c->failed ? NULL : set_event(r, tag, time, delta, size, in);
 }
 
-static struct mt_error *read_record(struct ring_reader *r, struct mt_cursor *c, uint8_t tag,
+static ALWAYS_INLINE struct mt_error *read_record(struct ring_reader *r, struct mt_cursor *c, uint8_t tag,
 				    struct intern *in, struct codes *codes)
 {
 	switch (tag) {
@@ -185,7 +191,7 @@ static struct mt_error *read_record(struct ring_reader *r, struct mt_cursor *c, 
 #define EVENT_MAX (1 + 3 * VARINT_MAX)
 
 /* One record, checked byte by byte. */
-static struct mt_error *step(struct ring_reader *r, const uint8_t *p, uint64_t left,
+static ALWAYS_INLINE struct mt_error *step(struct ring_reader *r, const uint8_t *p, uint64_t left,
 			     struct intern *in, struct codes *codes)
 {
 	struct mt_cursor c = mt_cursor_make(p, left);
@@ -201,7 +207,7 @@ static struct mt_error *step(struct ring_reader *r, const uint8_t *p, uint64_t l
 	return NULL;
 }
 
-static inline struct mt_error *advance(struct ring_reader *r, struct intern *in, struct codes *codes)
+static ALWAYS_INLINE struct mt_error *advance(struct ring_reader *r, struct intern *in, struct codes *codes)
 {
 	r->has_next = false;
 	while (r->position < r->limit && !r->has_next && !r->damaged) {
@@ -237,9 +243,9 @@ struct mt_error *ring_reader_advance(struct ring_reader *r, struct intern *in, s
 	return advance(r, in, codes);
 }
 
-struct mt_error *ring_reader_take(struct ring_reader *r, uint64_t until, struct intern *in,
-				  struct codes *codes, struct capture_event *events, size_t cap,
-				  size_t *count_ret)
+static ALWAYS_INLINE struct mt_error *take(struct ring_reader *r, uint64_t until, struct intern *in,
+					   struct codes *codes, struct capture_event *events,
+					   size_t cap, size_t *count_ret)
 {
 	struct mt_error *err = NULL;
 	size_t n = 0;
@@ -249,4 +255,32 @@ struct mt_error *ring_reader_take(struct ring_reader *r, uint64_t until, struct 
 	}
 	*count_ret = n;
 	return err;
+}
+
+#ifdef __x86_64__
+__attribute__((target("bmi,bmi2"))) static struct mt_error *take_bmi2(
+	struct ring_reader *r, uint64_t until, struct intern *in, struct codes *codes,
+	struct capture_event *events, size_t cap, size_t *count_ret)
+{
+	return take(r, until, in, codes, events, cap, count_ret);
+}
+
+static bool have_bmi2(void)
+{
+	return __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+}
+#else
+#define take_bmi2 take
+static bool have_bmi2(void)
+{
+	return false;
+}
+#endif
+
+struct mt_error *ring_reader_take(struct ring_reader *r, uint64_t until, struct intern *in,
+				  struct codes *codes, struct capture_event *events, size_t cap,
+				  size_t *count_ret)
+{
+	return have_bmi2() ? take_bmi2(r, until, in, codes, events, cap, count_ret) :
+			     take(r, until, in, codes, events, cap, count_ret);
 }
