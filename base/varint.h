@@ -26,6 +26,17 @@ static inline uint64_t varint_load64(const uint8_t *p)
 	return v;
 }
 
+/* A value below 2^56. The mark below it makes it odd, so that its top bit is never asked of 0; with
+ * that bit at k the encoding has one byte more than k / 7, rounded so that 7, 14, .. stay: 9k / 64. */
+static inline uint8_t *varint_put_fitting(uint8_t *p, uint64_t v)
+{
+	uint64_t marked = v << 1 | 1;
+	unsigned top = 63 ^ (unsigned)__builtin_clzll(marked);
+	unsigned more = top * 9 >> 6;
+	varint_store64(p, marked << more);
+	return p + more + 1;
+}
+
 /* Writes at p, where VARINT_MAX bytes must be writable, and returns the end. */
 static inline uint8_t *varint_put(uint8_t *p, uint64_t v)
 {
@@ -34,10 +45,7 @@ static inline uint8_t *varint_put(uint8_t *p, uint64_t v)
 		varint_store64(p + 1, v);
 		return p + 9;
 	}
-	unsigned top = 63 - (unsigned)__builtin_clzll(v | 1);
-	unsigned n = (top * 37 + 259) >> 8;	/* = (top + 7) / 7 for top < 56 */
-	varint_store64(p, (v << n) | (1ull << (n - 1)));
-	return p + n;
+	return varint_put_fitting(p, v);
 }
 
 /* Reads at p, where VARINT_MAX bytes must be readable (not: part of the value), and returns the

@@ -238,7 +238,10 @@ struct wire_python {
 	/* Up to 3.11: _PyRuntime's list of interpreters (head, main), its current thread state, and
 	 * the pthread_t in a thread state; for the threads of sub-interpreters. */
 	uint16_t runtime_interpreters, runtime_current, tstate_thread;
-	uint16_t pad[2];
+	/* 3.11 and 3.12: the youngest chunk of the stack that frames lie in. Later ones keep a chunk
+	 * for the next time when its first frame returns. */
+	uint16_t tstate_chunk;
+	uint16_t pad;
 	uint64_t runtime;		/* address of _PyRuntime, 0: none of this is needed */
 };
 

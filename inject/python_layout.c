@@ -26,7 +26,7 @@
 #define FRAMES_OLD .flags = WIRE_PYTHON_ALL_ENTRY, .tstate_cframe = NONE, .tstate_frame = 24, \
 	.frame_code = 32, .frame_previous = 24, .frame_owner = NONE, .frame_is_entry = NONE, \
 	.code_qualname = NONE, .code_first_instr = NONE, .code_firsttraceable = NONE, \
-	.owner_shim = WIRE_NO_SHIM
+	.owner_shim = WIRE_NO_SHIM, .tstate_chunk = NONE
 
 static const struct wire_python table[] = {
 	{
@@ -51,7 +51,7 @@ static const struct wire_python table[] = {
 	},
 	{
 		.version = 0x030b, RUNTIME(40, 576, 152), OBJECTS, STR_OLD,
-		.tstate_cframe = 56, .tstate_frame = 8,
+		.tstate_cframe = 56, .tstate_frame = 8, .tstate_chunk = 296,
 		.frame_code = 32, .frame_previous = 48, .frame_instr = 56, .frame_owner = 69,
 		.frame_is_entry = 68, .owner_shim = WIRE_NO_SHIM,
 		.code_filename = 112, .code_name = 120, .code_qualname = 128, .code_firstlineno = 72,
@@ -59,7 +59,7 @@ static const struct wire_python table[] = {
 	},
 	{	/* Since 3.12 a shim frame stands where a C-level eval loop begins. */
 		.version = 0x030c, NO_RUNTIME, OBJECTS, STR_312,
-		.tstate_cframe = 56, .tstate_frame = 0,
+		.tstate_cframe = 56, .tstate_frame = 0, .tstate_chunk = 232,
 		.frame_code = 0, .frame_previous = 8, .frame_instr = 56, .frame_owner = 70,
 		.frame_is_entry = NONE, .owner_shim = 3,
 		.code_filename = 112, .code_name = 120, .code_qualname = 128, .code_firstlineno = 68,
@@ -176,7 +176,7 @@ static bool layout_told(const struct python_build *b, const struct told *row, st
 	bool free_threaded = word_at(b, WORD_FREE_THREADED);
 	struct wire_python py = {
 		.version = row->version, .tstate_cframe = NONE, .frame_is_entry = NONE, .owner_shim = 3,
-		.frame_tlbc = NONE, .code_tlbc = NONE, NO_RUNTIME,
+		.frame_tlbc = NONE, .code_tlbc = NONE, .tstate_chunk = NONE, NO_RUNTIME,
 		.str_kind_shift = row->untold[free_threaded].kind_shift,
 		.frame_tag_mask = row->untold[free_threaded].tag_mask,
 	};

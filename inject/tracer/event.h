@@ -55,14 +55,20 @@ static inline __attribute__((always_inline)) void event_write(struct thread *t, 
 	uint8_t *p = t->at;
 	int64_t delta = (int64_t)(pointer - t->last_pointer);
 	unsigned aligned = !(delta & 15);
-	delta >>= aligned * 4;
-	*p = (uint8_t)(kind | aligned * WIRE_TAG_ALIGNED);
-	p = varint_put(p + 1, varint_zigzag((int64_t)(ticks - t->last_ticks)));
-	p = varint_put(p, varint_zigzag(delta));
-	if (has_size)
-		p = varint_put(p, size);
+	uint64_t time = varint_zigzag((int64_t)(ticks - t->last_ticks));
+	uint64_t place = varint_zigzag(delta >> aligned * 4);
 	t->last_ticks = ticks;
 	t->last_pointer = pointer;
+	*p++ = (uint8_t)(kind | aligned * WIRE_TAG_ALIGNED);
+	if (unlikely((time | place | (has_size ? size : 0)) >> 56)) {
+		p = event_put_wide(p, time, place);
+		if (has_size)
+			p = varint_put(p, size);
+	} else {
+		p = varint_put_fitting(varint_put_fitting(p, time), place);
+		if (has_size)
+			p = varint_put_fitting(p, size);
+	}
 	count_event(ring);
 	ring_commit(t, ring, p);
 }

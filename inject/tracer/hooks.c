@@ -22,11 +22,16 @@ _Static_assert(offsetof(struct wire_ring, busy) % 8 == 0 &&
 	       "busy and in_hook are one word");
 typedef uint64_t __attribute__((may_alias)) state_word;
 
-static inline void set_state(struct thread *t, uint64_t state)
+static inline void set_state_of(struct wire_ring *ring, uint64_t state)
 {
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
-	__atomic_store_n((state_word *)&t->ring->busy, state, __ATOMIC_RELEASE);
+	__atomic_store_n((state_word *)&ring->busy, state, __ATOMIC_RELEASE);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+}
+
+static inline void set_state(struct thread *t, uint64_t state)
+{
+	set_state_of(t->ring, state);
 }
 
 /* While a record is written only a signal handler can come here. */
@@ -54,7 +59,7 @@ static inline __attribute__((always_inline)) struct thread *hook_enter(enum wire
 		return hook_nested(ring);
 	if (unlikely(!tracer_armed()))
 		return NULL;
-	set_state(t, STATE_INSIDE | busy);
+	set_state_of(ring, STATE_INSIDE | busy);
 	return t;
 }
 
@@ -86,14 +91,16 @@ static inline void record_stacks(struct thread *t, const uint64_t *frame)
 		__atomic_load_n((uint32_t *)&tracer.header->module_generation, __ATOMIC_ACQUIRE);
 	if (unlikely(t->generation != generation))
 		take_generation(t, generation);
-	if (options & WIRE_OPT_NATIVE)
+	if (likely(options & WIRE_OPT_NATIVE))
 		native_capture(t, frame);
 	if (options & WIRE_OPT_PYTHON)
 		python_capture(t);
 }
 
-static __attribute__((noinline)) void record_alloc(struct thread *t, uint8_t kind, const void *p,
-						   uint64_t size, const uint64_t *frame)
+/* In the hook itself: what keeps and moves registers for a call costs a tenth of it all. */
+static inline __attribute__((always_inline)) void record_alloc_here(struct thread *t, uint8_t kind,
+								     const void *p, uint64_t size,
+								     const uint64_t *frame)
 {
 	state_writing(t);
 	uint64_t now = sys_ticks();
@@ -102,7 +109,14 @@ static __attribute__((noinline)) void record_alloc(struct thread *t, uint8_t kin
 	thread_watch_name(t, now);
 }
 
-static __attribute__((noinline)) void record_free(struct thread *t, uint8_t kind, const void *p)
+static __attribute__((noinline)) void record_alloc(struct thread *t, uint8_t kind, const void *p,
+						   uint64_t size, const uint64_t *frame)
+{
+	record_alloc_here(t, kind, p, size, frame);
+}
+
+static inline __attribute__((always_inline)) void record_free(struct thread *t, uint8_t kind,
+							      const void *p)
 {
 	event_write(t, kind, sys_ticks(), (uint64_t)p, false, 0);
 	if (unlikely(native_in_stack(t, (uint64_t)p)))
@@ -152,19 +166,20 @@ typedef int (*fn_brk)(void *);
 typedef void *(*fn_sbrk)(intptr_t);
 
 /* An original that takes sizes and answers a new block. */
-#define ALLOC_BODY(call, kind, size)						\
+#define ALLOC_BODY_BY(record, call, kind, size)				\
 	struct thread *t = hook_enter(WIRE_IDLE);				\
 	if (unlikely(!t))							\
 		return call;							\
 	void *p = call;								\
 	if (likely(p) && alloc_wanted(t, p, size))				\
-		record_alloc(t, WIRE_REC_##kind, p, size, frame);		\
+		record(t, WIRE_REC_##kind, p, size, frame);			\
 	hook_leave(t);								\
 	return p
+#define ALLOC_BODY(call, kind, size) ALLOC_BODY_BY(record_alloc, call, kind, size)
 
 BODY void *do_malloc(int v, size_t size, const uint64_t *frame)
 {
-	ALLOC_BODY(ORIGINAL(MALLOC, v, fn_size)(size), MALLOC, size);
+	ALLOC_BODY_BY(record_alloc_here, ORIGINAL(MALLOC, v, fn_size)(size), MALLOC, size);
 }
 
 BODY void *do_calloc(int v, size_t n, size_t size, const uint64_t *frame)
@@ -330,12 +345,16 @@ BODY void *do_mmap64(int v, void *at, size_t size, int prot, int flags, int fd, 
 BODY int do_munmap(int v, void *p, size_t size)
 {
 	struct thread *t = hook_enter(WIRE_BUSY_CALLING);
-	if (unlikely(!t))
+	if (unlikely(!t)) {
+		/* Of a thread without a ring: what others keep hangs on the count. */
+		__atomic_add_fetch(&tracer.unmaps, 1, __ATOMIC_RELEASE);
 		return ORIGINAL(MUNMAP, v, fn_munmap)(p, size);
+	}
 	uint64_t before = sys_ticks();
 	int rc = ORIGINAL(MUNMAP, v, fn_munmap)(p, size);
 	state_writing(t);
 	if (!rc) {
+		python_unmapped(t, (uint64_t)p);
 		native_unmapped(t, (uint64_t)p, size);
 		event_write(t, WIRE_REC_MUNMAP, before, (uint64_t)p, true, size);
 	}

@@ -11,6 +11,7 @@
  * stale address is ever followed. Where a word differs, the frame that owns it is stepped anew.
  * This is exact, and costs under half a nanosecond a frame (independent loads). */
 #include "inject/tracer/event.h"
+#include "inject/tracer/proof.h"
 
 #define PAGE 4096ull
 #define GROWTH_MAX (64 * PAGE)
@@ -167,14 +168,30 @@ static const struct wire_rule *rule_find(uint64_t pc)
 	return lo ? &tracer.rules[rows[lo - 1].rule] : &none;
 }
 
-static const struct pc_rule *rule_cached(struct thread *t, uint64_t pc)
+/* A step by a constant whose words lie between sp and the CFA: what nearly all rules are. */
+static bool rule_is_simple(const struct wire_rule *r)
+{
+	if (r->cfa != WIRE_CFA_RSP || r->cfa_offset < 8 || r->cfa_offset & 7 ||
+	    (uint64_t)r->cfa_offset > FRAME_SPAN_MAX)
+		return false;
+	return r->rbp == WIRE_RBP_SAME ||
+	       (r->rbp == WIRE_RBP_CFA && r->rbp_offset <= -16 && !(r->rbp_offset & 7) &&
+		r->rbp_offset >= -r->cfa_offset);
+}
+
+static __attribute__((noinline)) void rule_take(struct pc_rule *r, uint64_t pc, uint64_t key)
+{
+	const struct wire_rule *rule = rule_find(pc);
+	*r = (struct pc_rule){ key, rule->cfa_offset, rule->rbp_offset, rule->cfa, rule->rbp,
+			       rule_is_simple(rule) };
+}
+
+static inline const struct pc_rule *rule_cached(struct thread *t, uint64_t pc)
 {
 	struct pc_rule *r = &t->pc_cache[(pc ^ pc >> 10) & (PC_CACHE_SIZE - 1)];
 	uint64_t key = pc | t->pc_key;
-	if (unlikely(r->key != key)) {
-		const struct wire_rule *rule = rule_find(pc);
-		*r = (struct pc_rule){ key, rule->cfa_offset, rule->rbp_offset, rule->cfa, rule->rbp };
-	}
+	if (unlikely(r->key != key))
+		rule_take(r, pc, key);
 	return r;
 }
 
@@ -183,35 +200,35 @@ static const struct pc_rule *rule_cached(struct thread *t, uint64_t pc)
 static bool step_signal(struct thread *t, struct walk *w, struct frame *f)
 {
 	/* x86-64 ucontext at sp: rbp, rsp, rip of the interrupted code in its mcontext. */
-	uint64_t rbp, sp;
+	uint64_t rbp, sp, pc;
 	f->rbp_slot = w->sp + 120;
 	f->aux_slot = w->sp + 160;
 	f->ra_slot = w->sp + 168;
 	if (!read_word(t, f->rbp_slot, &rbp) || !read_word(t, f->aux_slot, &sp) ||
-	    !read_word(t, f->ra_slot, &f->ra))
+	    !read_word(t, f->ra_slot, &pc))
 		return false;
 	w->rbp = rbp;
 	w->rbp_lost = false;
 	w->sp = sp;
-	w->pc = f->ra;		/* interrupted, not called: exact */
+	w->pc = pc;		/* interrupted, not called: exact */
 	w->interrupted = true;
 	/* The handler may have run on another stack. */
 	if (sp - 8 - t->good_start >= t->good_end - t->good_start) {
 		good_range_move(t, sp);
 		w->two_stacks = true;
 	}
-	return f->ra != 0;
+	return pc != 0;
 }
 
 static bool step_rbp(struct thread *t, const struct pc_rule *r, struct walk *w, struct frame *f,
-		     uint64_t cfa)
+		     uint64_t cfa, uint64_t ra)
 {
 	switch (r->rbp) {
 	case WIRE_RBP_SAME:
 		return true;
 	case WIRE_RBP_FRAME:
 		/* An interrupted function may have set its frame up, or not yet. */
-		if (f->interrupted || !module_find(f->ra - 1))
+		if (f->interrupted || !module_find(ra - 1))
 			return false;
 		f->rbp_slot = cfa + (int64_t)r->rbp_offset;
 		break;
@@ -243,7 +260,7 @@ static bool step_rbp(struct thread *t, const struct pc_rule *r, struct walk *w, 
 static bool step(struct thread *t, struct walk *w, struct frame *f)
 {
 	const struct pc_rule *r = rule_cached(t, w->pc);
-	uint64_t cfa;
+	uint64_t cfa, ra;
 	f->interrupted = w->interrupted;
 	w->interrupted = false;
 	f->ra_slot = f->rbp_slot = f->aux_slot = 0;
@@ -277,16 +294,16 @@ static bool step(struct thread *t, struct walk *w, struct frame *f)
 	default:
 		return false;
 	}
-	if (cfa <= w->sp || cfa - w->sp > FRAME_SPAN_MAX || !read_word(t, cfa - 8, &f->ra))
+	if (cfa <= w->sp || cfa - w->sp > FRAME_SPAN_MAX || !read_word(t, cfa - 8, &ra))
 		goto bad;
 	f->ra_slot = cfa - 8;
-	if (!step_rbp(t, r, w, f, cfa))
+	if (!step_rbp(t, r, w, f, cfa, ra))
 		goto bad;
 	w->flags &= ~(uint32_t)WIRE_STACK_TRUNCATED;
-	if (!f->ra)
+	if (!ra)
 		return false;		/* the root of a thread without an end mark */
 	w->sp = cfa;
-	w->pc = f->ra - 1;
+	w->pc = ra - 1;
 	return true;
 bad:
 	f->ra_slot = f->rbp_slot = f->aux_slot = 0;
@@ -295,38 +312,33 @@ bad:
 
 /* ---- the kept stack ---- */
 
-static uint64_t slot_value(uint64_t slot)
-{
-	return *(const uint64_t *)slot;
-}
-
-/* Puts a frame on top of the kept ones, with the words the rest of the unwind depends on. */
-static void push_kept(struct thread *t, const struct frame *f)
+/* Puts the new frames on top of the kept ones, with the words the rest of the unwind depends on. */
+static void push_new(struct thread *t, uint32_t count)
 {
 	struct frame *kept = &t->frames[t->depth];
-	uint32_t pairs = 0, twins = 0;
-	bool older_needs = false;
-	if (t->depth++) {
-		pairs = kept[-1].pair_end;
-		twins = kept[-1].twin_end;
-		older_needs = kept[-1].needs_rbp;
+	uint32_t pairs = kept[-1].pair_end, twins = kept[-1].twin_end;
+	bool older_needs = kept[-1].needs_rbp;
+	for (const struct frame *f = &t->scratch[count]; f-- > t->scratch; kept++) {
+		*kept = *f;
+		uint64_t rbp_slot = f->rbp_slot, ra_slot = f->ra_slot;
+		bool proves_rbp = older_needs && rbp_slot > RBP_LOST;
+		if (proves_rbp && ra_slot == rbp_slot + 8) {
+			t->twins[twins++] = (struct twin){ rbp_slot, { slot_value(rbp_slot), slot_value(ra_slot) } };
+		} else {
+			if (proves_rbp)
+				t->pairs[pairs++] = (struct pair){ rbp_slot, slot_value(rbp_slot) };
+			if (likely(ra_slot))
+				t->pairs[pairs++] = (struct pair){ ra_slot, slot_value(ra_slot) };
+		}
+		/* Last, so that it is proved first: where the others lie hangs on it. */
+		if (unlikely(f->aux_slot))
+			t->pairs[pairs++] = (struct pair){ f->aux_slot, slot_value(f->aux_slot) };
+		older_needs = f->rule_uses_rbp || (older_needs && !rbp_slot);
+		kept->needs_rbp = older_needs;
+		kept->pair_end = pairs;
+		kept->twin_end = twins;
 	}
-	*kept = *f;
-	kept->needs_rbp = f->rule_uses_rbp || (older_needs && !f->rbp_slot);
-	bool proves_rbp = older_needs && f->rbp_slot > RBP_LOST;
-	if (proves_rbp && f->ra_slot == f->rbp_slot + 8) {
-		t->twins[twins++] = (struct twin){ f->rbp_slot, { slot_value(f->rbp_slot), f->ra } };
-	} else {
-		if (proves_rbp)
-			t->pairs[pairs++] = (struct pair){ f->rbp_slot, slot_value(f->rbp_slot) };
-		if (f->ra_slot)
-			t->pairs[pairs++] = (struct pair){ f->ra_slot, f->ra };
-	}
-	/* Last, so that it is proved first: where the others lie hangs on it. */
-	if (f->aux_slot)
-		t->pairs[pairs++] = (struct pair){ f->aux_slot, slot_value(f->aux_slot) };
-	kept->pair_end = pairs;
-	kept->twin_end = twins;
+	t->depth += count;
 }
 
 static bool pair_holds(const struct pair *p)
@@ -338,7 +350,7 @@ static bool pair_holds(const struct pair *p)
 static bool frame_holds(const struct thread *t, uint32_t i)
 {
 	const struct frame *f = &t->frames[i];
-	uint32_t pairs = i ? f[-1].pair_end : 0, twins = i ? f[-1].twin_end : 0;
+	uint32_t pairs = f[-1].pair_end, twins = f[-1].twin_end;
 	for (uint32_t k = f->pair_end; k > pairs; k--)
 		if (!pair_holds(&t->pairs[k - 1]))
 			return false;
@@ -351,57 +363,8 @@ static bool frame_holds(const struct thread *t, uint32_t i)
 	return true;
 }
 
-/* ---- all frames at once ----
- * Only where any of the words may be read whatever the others hold. Independent loads, no branch
- * a word: a third of a nanosecond a frame. */
-typedef uint64_t word2 __attribute__((vector_size(16), aligned(8), may_alias));
-
-static inline uint64_t pair_difference(const struct pair *p)
-{
-	return slot_value(p->address) ^ p->expected;
-}
-
-static bool pairs_hold(const struct pair *p, uint32_t count)
-{
-	for (; count >= 8; count -= 8) {
-		const struct pair *q = p + count - 8;
-		uint64_t a = pair_difference(q) | pair_difference(q + 1);
-		uint64_t b = pair_difference(q + 2) | pair_difference(q + 3);
-		a |= pair_difference(q + 4) | pair_difference(q + 5);
-		b |= pair_difference(q + 6) | pair_difference(q + 7);
-		if (unlikely(a | b))
-			return false;
-	}
-	for (; count; count--)
-		if (unlikely(pair_difference(p + count - 1)))
-			return false;
-	return true;
-}
-
-static inline word2 twin_difference(const struct twin *w)
-{
-	return *(const word2 *)w->address ^ *(const word2 *)w->expected;
-}
-
-static bool twins_hold(const struct twin *w, uint32_t count)
-{
-	for (; count >= 4; count -= 4) {
-		const struct twin *q = w + count - 4;
-		word2 d = twin_difference(q) | twin_difference(q + 1) |
-			  twin_difference(q + 2) | twin_difference(q + 3);
-		if (unlikely(d[0] | d[1]))
-			return false;
-	}
-	for (; count; count--) {
-		word2 d = twin_difference(w + count - 1);
-		if (unlikely(d[0] | d[1]))
-			return false;
-	}
-	return true;
-}
-
 /* The youngest frame from c on that steps elsewhere now, or -1. */
-static inline int64_t first_changed(const struct thread *t, uint32_t c)
+static int64_t first_changed(const struct thread *t, uint32_t c)
 {
 	if (likely(t->plain) && likely(pairs_hold(t->pairs, t->frames[c].pair_end)) &&
 	    likely(twins_hold(t->twins, t->frames[c].twin_end)))
@@ -458,11 +421,51 @@ static bool frame_is(const struct frame *f, const struct walk *w)
 	       (!f->needs_rbp || (f->rbp == w->rbp && !w->rbp_lost));
 }
 
+/* Steps as long as the rules are simple ones, in registers: to a kept frame, or to what is not as
+ * simple. c: as in walk_stack(). */
+static inline int64_t walk_simply(struct thread *t, struct walk *w, int64_t c)
+{
+	uint64_t pc = w->pc, sp = w->sp, rbp = w->rbp;
+	uint64_t start = t->good_start, size = t->good_end - t->good_start;
+	const struct frame *kept = &t->frames[c];
+	struct frame *f = &t->scratch[w->new_count];
+	const struct frame *end = &t->scratch[t->capacity];
+	if (unlikely(w->interrupted || w->rbp_lost || sp & 7 || sp - start >= size))
+		return c;
+	while (f < end) {
+		while (kept->sp < sp)		/* what stands before the first one lies above */
+			kept--;
+		if (kept->sp == sp && kept->pc == pc)
+			break;
+		const struct pc_rule *r = rule_cached(t, pc);
+		uint64_t ra_slot = sp + (uint64_t)(int64_t)r->cfa_offset - 8;
+		if (unlikely(!r->simple || ra_slot - start >= size))
+			break;
+		uint64_t ra = slot_value(ra_slot);
+		if (unlikely(!ra))
+			break;
+		*f = (struct frame){ .pc = pc, .sp = sp, .rbp = rbp, .ra_slot = ra_slot };
+		sp = ra_slot + 8;
+		pc = ra - 1;
+		if (r->rbp == WIRE_RBP_CFA) {
+			f->rbp_slot = sp + (uint64_t)(int64_t)r->rbp_offset;
+			rbp = slot_value(f->rbp_slot);
+		}
+		f++;
+	}
+	w->pc = pc;
+	w->sp = sp;
+	w->rbp = rbp;
+	w->new_count = (uint32_t)(f - t->scratch);
+	return kept - t->frames;
+}
+
 static void walk_stack(struct thread *t, struct walk *w)
 {
-	int64_t c = (int64_t)t->depth - 1;
+	int64_t c = (int64_t)t->depth - 1;	/* the youngest kept frame that may still be met */
 	bool room = true;
 	for (;;) {
+		c = walk_simply(t, w, c);
 		while (c >= 0 && t->frames[c].sp < w->sp)
 			c--;
 		if (c >= 0 && frame_is(&t->frames[c], w)) {
@@ -555,9 +558,9 @@ void native_forget(struct thread *t)
 	}
 }
 
-void native_capture(struct thread *t, const uint64_t *hook_frame)
+/* The stack is another one, or cannot be proved at once to be the same. */
+static __attribute__((noinline)) void native_changed(struct thread *t, const uint64_t *hook_frame)
 {
-	/* A hook keeps a frame pointer: the caller's rbp and return address lie at it. */
 	struct walk w = {
 		.pc = hook_frame[1] - 1,
 		.sp = (uint64_t)(hook_frame + 2),
@@ -568,9 +571,6 @@ void native_capture(struct thread *t, const uint64_t *hook_frame)
 		forget_memory(t, unmaps);
 	if (unlikely(!native_in_stack(t, w.sp - 8)))
 		good_range_move(t, w.sp);
-	if (likely(t->depth && !t->native_resync) && frame_is(&t->frames[t->depth - 1], &w) &&
-	    first_changed(t, t->depth - 1) < 0)
-		return;			/* the same stack again */
 	walk_stack(t, &w);
 	if (w.kept)
 		w.flags = t->native_flags;	/* those of the root */
@@ -580,8 +580,7 @@ void native_capture(struct thread *t, const uint64_t *hook_frame)
 	if (!w.kept)
 		t->plain = !w.two_stacks;
 	t->depth = w.kept;
-	for (uint32_t i = w.new_count; i > 0; i--)
-		push_kept(t, &t->scratch[i - 1]);
+	push_new(t, w.new_count);
 	t->native_flags = w.flags;
 	if (likely(!changed && !t->native_resync))
 		return;
@@ -592,4 +591,17 @@ void native_capture(struct thread *t, const uint64_t *hook_frame)
 			t->scratch[i] = t->frames[t->depth - 1 - i];
 	}
 	t->native_resync = !write_delta(t, &w);
+}
+
+void native_capture(struct thread *t, const uint64_t *hook_frame)
+{
+	/* A hook keeps a frame pointer: the caller's rbp and return address lie at it. */
+	uint64_t sp = (uint64_t)(hook_frame + 2);
+	const struct frame *top = t->frames + t->depth - 1;	/* of none: lies above all stacks */
+	if (likely(t->unmaps == __atomic_load_n(&tracer.unmaps, __ATOMIC_ACQUIRE)) &&
+	    likely(native_in_stack(t, sp - 8)) && top->sp == sp && top->pc == hook_frame[1] - 1 &&
+	    (!top->needs_rbp || top->rbp == hook_frame[0]) && likely(t->plain && !t->native_resync) &&
+	    likely(pairs_hold(t->pairs, top->pair_end)) && likely(twins_hold(t->twins, top->twin_end)))
+		return;			/* the same stack again */
+	native_changed(t, hook_frame);
 }

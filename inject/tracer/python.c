@@ -159,12 +159,8 @@ static uint32_t code_new_id(struct thread *t, struct wire_code *slot, uint64_t c
 	return id;
 }
 
-static uint32_t code_id(struct thread *t, uint64_t code)
+static uint32_t code_id(struct thread *t, uint64_t code, uint64_t fingerprint)
 {
-	const struct wire_python *py = &tracer.header->python;
-	if (load64(code + py->object_type) != py->code_type)
-		return WIRE_CODE_UNKNOWN;
-	uint64_t fingerprint = code_fingerprint(code);
 	uint32_t h = code_hash(code);
 	for (uint32_t i = 0; i < CODE_PROBES; i++) {
 		struct wire_code *slot = &tracer.codes[(h + i) % WIRE_CODE_SLOTS];
@@ -241,10 +237,9 @@ static uint64_t current_tstate(void)
 	return unlikely(several) ? holder_if_mine(tstate) : tstate;
 }
 
-static uint64_t current_frame(void)
+static uint64_t current_frame(uint64_t tstate)
 {
 	const struct wire_python *py = &tracer.header->python;
-	uint64_t tstate = current_tstate();
 	if (!tstate)
 		return 0;
 	if (py->tstate_cframe != WIRE_NO_FIELD) {
@@ -272,21 +267,30 @@ static uint64_t first_instr(uint64_t frame, uint64_t code)
 	return copies && (uint64_t)copy < load64(copies) ? load64(copies + 8 + 8 * (uint64_t)copy) : 0;
 }
 
-static void frame_describe(struct thread *t, struct py_frame *f)
+/* `old`: what was kept of the frame at this address, or NULL. Its code has the number it had if it
+ * is the same; the table of numbers is large, and seldom in a cache. */
+static void frame_describe(struct thread *t, struct py_frame *f, const struct py_frame *old)
 {
 	const struct wire_python *py = &tracer.header->python;
 	f->code = load64(f->frame + py->frame_code);
 	uint64_t code = f->code & ~(uint64_t)py->frame_tag_mask;
 	bool shim = py->owner_shim != WIRE_NO_SHIM && py->frame_owner != WIRE_NO_FIELD &&
 		    *(const uint8_t *)(f->frame + py->frame_owner) >= py->owner_shim;
-	f->code_entry = 0;
-	f->offset1 = 0;
+	f->code_id = 0;
+	f->fingerprint = f->offset1 = 0;
+	f->entry = false;
 	if (shim || !code)
 		return;
-	bool entry = py->flags & WIRE_PYTHON_ALL_ENTRY ||
-		     (py->frame_is_entry != WIRE_NO_FIELD &&
-		      *(const uint8_t *)(f->frame + py->frame_is_entry));
-	f->code_entry = (uint64_t)code_id(t, code) << 1 | entry;
+	f->entry = py->flags & WIRE_PYTHON_ALL_ENTRY ||
+		   (py->frame_is_entry != WIRE_NO_FIELD &&
+		    *(const uint8_t *)(f->frame + py->frame_is_entry));
+	if (load64(code + py->object_type) == py->code_type) {
+		f->fingerprint = code_fingerprint(code);
+		f->code_id = old && old->code == f->code && old->fingerprint == f->fingerprint ?
+				     old->code_id : code_id(t, code, f->fingerprint);
+	} else {
+		f->code_id = WIRE_CODE_UNKNOWN;
+	}
 	int64_t offset = py->instr_scale ? (int64_t)(int32_t)f->instr * py->instr_scale :
 					   (int64_t)(f->instr - first_instr(f->frame, code));
 	f->offset1 = offset < 0 ? 0 : (uint64_t)offset + 1;
@@ -302,32 +306,83 @@ static void push_py(struct thread *t, const struct py_frame *f)
 	const struct wire_python *py = &tracer.header->python;
 	uint32_t i = t->py_depth;
 	t->py_frames[i] = *f;
-	if (!i)		/* 0, but not where the stack was cut */
-		t->py_proofs[0].frame = load64(f->frame + py->frame_previous);
-	t->py_proofs[i + 1] = (struct py_proof){ f->frame, f->instr };
+	t->py_proofs[i] = (struct py_proof){ load64(f->frame + py->frame_previous), f->instr };
 	t->py_index[py_hash(f->frame)] = i + 1;
 	t->py_depth = i + 1;
 }
 
-/* The youngest frame from c on whose words changed, or -1. */
+/* ---- frames that need no proof ----
+ * In 3.11 and 3.12 a thread's frames lie in chunks of 16 KiB, and a chunk is unmapped as soon as its
+ * first frame returns. So as long as nothing was unmapped since that frame was found in the stack, it
+ * did not return, and all older ones are as they were: they wait for it. What is proved at each event
+ * are the frames of the youngest chunk, however deep the stack is. The oldest chunk is never given
+ * back and has no such frame. Who knows what allocates the chunks: this is believed from the moment on
+ * when one was seen to go. */
+
+#define CHUNK_HEAD 24u		/* previous, size, top */
+
+/* All frames were found to hold, those below `kept` the same as before. */
+static __attribute__((noinline)) void py_find_base(struct thread *t, uint64_t tstate, uint32_t kept)
+{
+	const struct wire_python *py = &tracer.header->python;
+	uint64_t chunk = CHUNK_NONE;
+	if (py->tstate_chunk != WIRE_NO_FIELD)
+		chunk = tstate ? load64(tstate + py->tstate_chunk) : CHUNK_UNKNOWN;
+	bool same = chunk == t->py_chunk;
+	if (same && t->py_base && t->py_base < kept)
+		return;
+	t->py_chunk = chunk;
+	t->py_base = 0;
+	if (chunk <= CHUNK_NONE || !__atomic_load_n(&tracer.chunks_unmapped, __ATOMIC_RELAXED))
+		return;
+	for (uint32_t i = t->py_depth; i > (same ? kept : 0); i--)
+		if (t->py_frames[i - 1].frame == chunk + CHUNK_HEAD) {
+			t->py_base = i - 1;
+			return;
+		}
+}
+
+/* Where instructions are numbers the code object is compared, too: an address of one implies it. */
+static int64_t py_first_changed_by_number(const struct thread *t, uint32_t c)
+{
+	const struct wire_python *py = &tracer.header->python;
+	uint64_t frame = t->py_frames[c].frame;
+	int64_t i = c;
+	for (; i >= 0; frame = t->py_proofs[i--].previous)
+		if (load32(frame + py->frame_instr) != t->py_proofs[i].instr ||
+		    load64(frame + py->frame_previous) != t->py_proofs[i].previous ||
+		    load64(frame + py->frame_code) != t->py_frames[i].code)
+			break;
+	return i;
+}
+
+/* The youngest frame from c on whose words changed, or -1. A frame may only be read when the link
+ * of the younger one was found to lead there still. */
 static int64_t py_first_changed(const struct thread *t, uint32_t c)
 {
 	const struct wire_python *py = &tracer.header->python;
+	if (unlikely(py->instr_scale))
+		return py_first_changed_by_number(t, c);
 	uint64_t previous = py->frame_previous, instr = py->frame_instr;
-	const struct py_proof *p = &t->py_proofs[c + 1];
-	uint64_t frame = p->frame;
-	if (unlikely(py->instr_scale)) {
-		for (; p > t->py_proofs; frame = (--p)->frame)
-			if (load32(frame + instr) != p->instr || load64(frame + previous) != p[-1].frame ||
-			    load64(frame + py->frame_code) != t->py_frames[p - t->py_proofs - 1].code)
-				break;
-	} else {
-#pragma GCC unroll 4
-		for (; p > t->py_proofs; frame = (--p)->frame)
-			if (load64(frame + instr) != p->instr || load64(frame + previous) != p[-1].frame)
-				break;
+	const struct py_proof *p = &t->py_proofs[c];
+	uint64_t frame = t->py_frames[c].frame;
+	uint64_t left = c >= t->py_base ? c - t->py_base + 1 : c + 1;
+#define STEP									\
+	if (unlikely(load64(frame + instr) != p->instr ||			\
+		     load64(frame + previous) != p->previous))			\
+		return p - t->py_proofs;					\
+	frame = p->previous;							\
+	p--
+	/* The end is looked for once in eight frames: a quarter of the instructions. */
+	for (; left >= 8; left -= 8) {
+		STEP; STEP; STEP; STEP;
+		STEP; STEP; STEP; STEP;
 	}
-	return p - t->py_proofs - 1;
+	for (; left; left--) {
+		STEP;
+	}
+#undef STEP
+	return -1;
 }
 
 /* Is this kept frame what it was, as far as it goes? */
@@ -353,19 +408,21 @@ static bool py_room(struct thread *t, struct py_walk *w)
 }
 
 /* `frame` is kept frame c. Proves what is older; else takes over as new the frames that are still
- * right and returns the first address to go on from. 0: all proved. */
-static uint64_t py_meet(struct thread *t, struct py_walk *w, uint32_t c)
+ * right and returns the first address to go on from, which is that of the frame c becomes. 0: all
+ * proved. */
+static uint64_t py_meet(struct thread *t, struct py_walk *w, uint32_t *c)
 {
-	int64_t j = py_first_changed(t, c);
+	int64_t j = py_first_changed(t, *c);
 	if (likely(j < 0)) {
-		w->kept = c + 1;
+		w->kept = *c + 1;
 		return 0;
 	}
-	for (int64_t i = c; i > j; i--) {
+	for (int64_t i = *c; i > j; i--) {
 		if (!py_room(t, w))
 			return 0;
 		t->py_scratch[w->new_count++] = t->py_frames[i];
 	}
+	*c = (uint32_t)j;
 	return t->py_frames[j].frame;
 }
 
@@ -377,17 +434,18 @@ static void py_walk_chain(struct thread *t, struct py_walk *w, uint64_t frame)
 		uint32_t c = t->py_index[py_hash(frame)] - 1;
 		if (c < limit && py_frame_is(&t->py_frames[c], frame)) {
 			limit = c;
-			uint64_t next = py_meet(t, w, c);
+			uint64_t next = py_meet(t, w, &c);
 			if (!next)
 				return;
 			frame = next;
 		}
 		if (!py_room(t, w))
 			return;
+		const struct py_frame *old = c < t->py_depth ? &t->py_frames[c] : NULL;
 		struct py_frame *f = &t->py_scratch[w->new_count++];
 		f->frame = frame;
 		f->instr = frame_instr(frame);
-		frame_describe(t, f);
+		frame_describe(t, f, old && old->frame == frame ? old : NULL);
 		frame = load64(frame + py->frame_previous);
 	}
 }
@@ -406,7 +464,7 @@ static bool py_write(struct thread *t, const struct py_walk *w)
 		p = varint_put_small(p, n);
 		for (uint32_t i = 0; i < n; i++) {
 			const struct py_frame *f = &t->py_scratch[--left];
-			p = varint_put(p, f->code_entry);
+			p = varint_put(p, (uint64_t)f->code_id << 1 | f->entry);
 			p = varint_put(p, f->offset1);
 		}
 		ring_commit(t, t->ring, p);
@@ -415,23 +473,9 @@ static bool py_write(struct thread *t, const struct py_walk *w)
 	return true;
 }
 
-void python_capture(struct thread *t)
+static __attribute__((noinline)) void python_changed(struct thread *t, uint64_t tstate, uint64_t frame)
 {
-	const struct wire_python *py = &tracer.header->python;
-	if (!__atomic_load_n(&py->version, __ATOMIC_ACQUIRE))	/* an interpreter may come later */
-		return;
 	struct py_walk w = { 0 };
-	uint32_t codes_gone = __atomic_load_n(&tracer.codes_gone, __ATOMIC_ACQUIRE);
-	if (unlikely(t->codes_gone != codes_gone)) {
-		t->codes_gone = codes_gone;
-		t->py_resync |= t->py_depth != 0;
-		t->py_depth = 0;
-	}
-	uint64_t frame = current_frame();
-	uint32_t top = t->py_depth - 1;
-	if (likely(t->py_depth && frame && !t->py_resync) && py_frame_is(&t->py_frames[top], frame) &&
-	    py_first_changed(t, top) < 0)
-		return;			/* the same stack again */
 	py_walk_chain(t, &w, frame);
 	if (w.kept)
 		w.flags = t->py_flags;
@@ -447,6 +491,7 @@ void python_capture(struct thread *t)
 	}
 	for (uint32_t i = w.new_count; i > 0; i--)
 		push_py(t, &t->py_scratch[i - 1]);
+	py_find_base(t, tstate, w.kept);
 	t->py_flags = w.flags;
 	if (unlikely(t->py_resync)) {
 		w.kept = 0;
@@ -455,4 +500,32 @@ void python_capture(struct thread *t)
 			t->py_scratch[i] = t->py_frames[t->py_depth - 1 - i];
 	}
 	t->py_resync = !py_write(t, &w);
+}
+
+void python_capture(struct thread *t)
+{
+	const struct wire_python *py = &tracer.header->python;
+	if (!__atomic_load_n(&py->version, __ATOMIC_ACQUIRE))	/* an interpreter may come later */
+		return;
+	uint32_t codes_gone = __atomic_load_n(&tracer.codes_gone, __ATOMIC_ACQUIRE);
+	if (unlikely(t->codes_gone != codes_gone)) {
+		t->codes_gone = codes_gone;
+		t->py_resync |= t->py_depth != 0;
+		t->py_depth = 0;
+	}
+	uint32_t unmaps = __atomic_load_n(&tracer.unmaps, __ATOMIC_ACQUIRE);
+	if (unlikely(t->py_unmaps != unmaps)) {
+		t->py_unmaps = unmaps;
+		t->py_base = 0;
+		t->py_chunk = CHUNK_UNKNOWN;
+	}
+	uint64_t tstate = current_tstate(), frame = current_frame(tstate);
+	uint32_t top = t->py_depth - 1;
+	if (likely(t->py_depth && frame && !t->py_resync) && py_frame_is(&t->py_frames[top], frame) &&
+	    py_first_changed(t, top) < 0) {	/* the same stack again */
+		if (unlikely(t->py_chunk == CHUNK_UNKNOWN))
+			py_find_base(t, tstate, t->py_depth);
+		return;
+	}
+	python_changed(t, tstate, frame);
 }

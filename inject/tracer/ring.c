@@ -2,7 +2,7 @@
 /* inject/tracer/ring.c - finds room in this thread's ring when the short way (event.h) has none.
  * Knows: the ring's positions, back-pressure. Does not know: what is written.
  * Called by the hooks and the stack readers; calls the kernel when the ring fills. */
-#include "inject/tracer/tracer.h"
+#include "inject/tracer/event.h"
 
 /* A controller that is alive but does not drain (stopped, a disk that hangs) may hold a thread
  * this long once without a sign of life; from then on the thread drops until it sees room again. */
@@ -92,6 +92,11 @@ uint8_t *ring_make_room(struct thread *t, uint32_t size)
 		run = half - used;
 	t->room = t->at + (run < to_end ? run : to_end);
 	return t->at;
+}
+
+__attribute__((cold)) uint8_t *event_put_wide(uint8_t *p, uint64_t time, uint64_t place)
+{
+	return varint_put(varint_put(p, time), place);
 }
 
 void event_drop(struct thread *t)

@@ -2,7 +2,7 @@
 /* inject/tracer/thread.c - a thread's ring and caches, made at its first event.
  * Knows: rings, mmap. Does not know: what is recorded.
  * Called by the hooks; calls the kernel. */
-#include "inject/tracer/tracer.h"
+#include "inject/tracer/proof.h"
 
 #define FIRST_DEPTH 256u
 
@@ -170,12 +170,25 @@ static void *map_wiped(size_t size)
 
 static size_t native_bytes(uint32_t capacity)
 {
-	return capacity * (2 * sizeof(struct frame) + 3 * sizeof(struct pair) + sizeof(struct twin));
+	return (1 + 2 * (size_t)capacity) * sizeof(struct frame) +
+	       (PAIR_BATCH + 3 * (size_t)capacity) * sizeof(struct pair) +
+	       (TWIN_BATCH + (size_t)capacity) * sizeof(struct twin);
 }
 
 static size_t python_bytes(uint32_t capacity)
 {
-	return capacity * (2 * sizeof(struct py_frame) + sizeof(struct py_proof)) + sizeof(struct py_proof);
+	return capacity * (2 * sizeof(struct py_frame) + sizeof(struct py_proof));
+}
+
+/* What stands before the arrays. */
+static void put_ends(struct frame *frames, struct pair *pairs, struct twin *twins)
+{
+	static const uint64_t zero[2];
+	frames[-1] = (struct frame){ .sp = ~0ull };
+	for (int i = 1; i <= (int)PAIR_BATCH; i++)
+		pairs[-i] = (struct pair){ .address = (uint64_t)zero };
+	for (int i = 1; i <= (int)TWIN_BATCH; i++)
+		twins[-i] = (struct twin){ .address = (uint64_t)zero };
 }
 
 /* The frames kept so far move; scratch too, it may be in use. */
@@ -187,15 +200,16 @@ bool thread_grow_native(struct thread *t)
 	uint8_t *p = map_wiped(native_bytes(capacity));
 	if (!p)
 		return false;
-	struct frame *frames = (struct frame *)p, *scratch = frames + capacity;
-	struct pair *pairs = (struct pair *)(scratch + capacity);
-	struct twin *twins = (struct twin *)(pairs + 3 * (size_t)capacity);
+	struct frame *frames = (struct frame *)p + 1, *scratch = frames + capacity;
+	struct pair *pairs = (struct pair *)(scratch + capacity) + PAIR_BATCH;
+	struct twin *twins = (struct twin *)(pairs + 3 * (size_t)capacity) + TWIN_BATCH;
+	put_ends(frames, pairs, twins);
 	if (t->frames) {
 		__builtin_memcpy(frames, t->frames, t->capacity * sizeof(*frames));
 		__builtin_memcpy(scratch, t->scratch, t->capacity * sizeof(*scratch));
 		__builtin_memcpy(pairs, t->pairs, 3 * (size_t)t->capacity * sizeof(*pairs));
 		__builtin_memcpy(twins, t->twins, t->capacity * sizeof(*twins));
-		sys_call(SYS_munmap, t->frames, native_bytes(t->capacity), 0, 0);
+		sys_call(SYS_munmap, t->frames - 1, native_bytes(t->capacity), 0, 0);
 	}
 	t->frames = frames;
 	t->scratch = scratch;
@@ -218,7 +232,7 @@ bool thread_grow_python(struct thread *t)
 	if (t->py_frames) {
 		__builtin_memcpy(frames, t->py_frames, t->py_capacity * sizeof(*frames));
 		__builtin_memcpy(scratch, t->py_scratch, t->py_capacity * sizeof(*scratch));
-		__builtin_memcpy(proofs, t->py_proofs, (t->py_capacity + 1) * sizeof(*proofs));
+		__builtin_memcpy(proofs, t->py_proofs, t->py_capacity * sizeof(*proofs));
 		sys_call(SYS_munmap, t->py_frames, python_bytes(t->py_capacity), 0, 0);
 	}
 	t->py_frames = frames;
@@ -245,7 +259,8 @@ static void thread_reset(struct thread *t, struct wire_ring *ring, uint32_t slot
 	t->impatient = t->plain = false;
 	t->good_start = t->good_end = 0;
 	t->unmaps = __atomic_load_n(&tracer.unmaps, __ATOMIC_ACQUIRE);
-	t->depth = t->py_depth = 0;
+	t->depth = t->py_depth = t->py_base = 0;
+	t->py_chunk = CHUNK_UNKNOWN;
 	t->native_flags = t->py_flags = 0;
 	t->native_resync = t->py_resync = false;
 	__builtin_memset(t->py_index, 0, sizeof(t->py_index));
@@ -296,7 +311,7 @@ void threads_unmap(void)
 		struct thread *t = local->threads[i];
 		if (!t)
 			continue;
-		sys_call(SYS_munmap, t->frames, native_bytes(t->capacity), 0, 0);
+		sys_call(SYS_munmap, t->frames - 1, native_bytes(t->capacity), 0, 0);
 		sys_call(SYS_munmap, t->py_frames, python_bytes(t->py_capacity), 0, 0);
 		sys_call(SYS_munmap, t, sizeof(*t), 0, 0);
 	}

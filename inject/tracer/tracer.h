@@ -31,7 +31,7 @@ struct twin {			/* two neighbouring words: saved rbp, return address */
 struct frame {
 	uint64_t pc;		/* inside the call instruction, or exact below a signal frame */
 	uint64_t sp, rbp;	/* at pc */
-	uint64_t ra_slot, ra;	/* where the return address lies, 0: no step (root) */
+	uint64_t ra_slot;	/* where the return address lies, 0: no step (root) */
 	uint64_t rbp_slot;	/* where the caller's rbp lies; 0: unchanged; RBP_LOST */
 	uint64_t aux_slot;	/* one more word the step depends on; 0: none */
 	uint32_t pair_end, twin_end;	/* what proves this frame and all older ones */
@@ -39,24 +39,33 @@ struct frame {
 	bool rule_uses_rbp;
 	bool needs_rbp;		/* the rest of the unwind depends on rbp here */
 };
+_Static_assert(sizeof(struct frame) == 64, "one cache line");
 #define RBP_LOST 1ull
 
 struct py_frame {
 	uint64_t frame;		/* address of the interpreter's frame */
 	uint64_t code;		/* raw word of it that leads to the code object */
-	uint64_t code_entry;	/* code id << 1 | entry */
+	uint64_t fingerprint;	/* of the code object */
+	uint32_t code_id;
+	bool entry;
 	uint64_t instr;		/* raw instruction pointer or index */
 	uint64_t offset1;	/* as on the wire */
 };
 
-struct py_proof {
-	uint64_t frame, instr;
+enum python_chunk {		/* no addresses */
+	CHUNK_UNKNOWN = 1,
+	CHUNK_NONE,
+};
+
+struct py_proof {		/* what a frame's words must be */
+	uint64_t previous, instr;
 };
 
 struct pc_rule {
 	uint64_t key;		/* pc | pc_key of the thread; 0: empty */
 	int32_t cfa_offset, rbp_offset;
 	uint8_t cfa, rbp;
+	bool simple;		/* CFA above rsp by a constant, rbp as it was or saved between them */
 };
 
 struct thread {
@@ -74,7 +83,9 @@ struct thread {
 	uint64_t random;
 	bool impatient;		/* the controller stalled: drop until there is room again */
 
-	/* native stack, root first; the arrays are one mapping of `capacity` */
+	/* native stack, root first; the arrays are one mapping of `capacity`. Before the frames stands
+	 * one that lies above every stack, before pairs and twins some that always hold, so that they
+	 * can be compared in batches (proof.h). */
 	struct frame *frames, *scratch;	/* scratch: leaf first */
 	struct pair *pairs;
 	struct twin *twins;
@@ -87,11 +98,14 @@ struct thread {
 
 	/* Python stack, root first */
 	struct py_frame *py_frames, *py_scratch;
-	struct py_proof *py_proofs;	/* [i + 1]: frame i; [0]: what the root's link leads to */
+	struct py_proof *py_proofs;	/* by frame; the root's link is 0, but not where it was cut */
 	uint32_t py_depth, py_capacity;
 	uint32_t py_flags;
 	bool py_resync;
 	uint32_t codes_gone;	/* as in `tracer` when the frames were kept */
+	/* Frames below py_base need no proof while py_unmaps is as in `tracer` (python.c). */
+	uint32_t py_base, py_unmaps;
+	uint64_t py_chunk;	/* address, or enum python_chunk */
 	uint32_t py_index[PY_INDEX_SIZE];	/* frame address -> index + 1 */
 
 	uint64_t pc_key;	/* counts module lists, above PC_BITS */
@@ -130,6 +144,7 @@ struct tracer {
 	const struct wire_rule *rules;
 	uint32_t codes_gone;	/* counts described code objects that were freed */
 	uint32_t unmaps;	/* counts what went that may have been a stack */
+	bool chunks_unmapped;	/* a chunk of Python's frames was seen to go by munmap */
 	uint64_t ring_size;
 	uint64_t sample_rate;	/* as in the header */
 	struct local *local;
@@ -181,6 +196,8 @@ static inline void thread_watch_name(struct thread *t, uint64_t now)
 /* The long way of ring_reserve() (event.h): looks at the reader's place, wakes it, waits. */
 uint8_t *ring_make_room(struct thread *t, uint32_t size);
 void event_drop(struct thread *t);
+/* The numbers of an event where one does not fit into 56 bits: mostly the first time of all. */
+uint8_t *event_put_wide(uint8_t *p, uint64_t time, uint64_t place);
 void tracer_wake_controller(void);
 
 /* ---- sample.c ---- */
@@ -207,6 +224,11 @@ void python_code_gone(uint64_t code);
 void native_forget(struct thread *t);
 /* Memory is gone that some thread may have had a stack in. */
 void native_unmapped(struct thread *t, uint64_t start, uint64_t size);
+static inline void python_unmapped(const struct thread *t, uint64_t start)
+{
+	if (unlikely(start == t->py_chunk))
+		__atomic_store_n(&tracer.chunks_unmapped, true, __ATOMIC_RELAXED);
+}
 /* Is it in the stack memory of this thread? A block of malloc can be a coroutine's stack. */
 static inline bool native_in_stack(const struct thread *t, uint64_t address)
 {

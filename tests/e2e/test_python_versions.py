@@ -12,7 +12,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import harness  # noqa: E402
 
 TIMEOUT = 400
-SCRIPTS = [str(harness.TARGETS / name) for name in ("versions.py", "frames.py", "codes.py")]
+SCRIPTS = [str(harness.TARGETS / name) for name in ("versions.py", "frames.py", "codes.py", "chunks.py")]
 
 
 def counts(rows, script):

@@ -27,7 +27,7 @@ struct row {
 
 #define COMMON .tstate_cframe = WIRE_NO_FIELD, .tstate_frame = 72, .frame_code = 0, .frame_previous = 8, \
 	.runtime_interpreters = WIRE_NO_FIELD, .runtime_current = WIRE_NO_FIELD, \
-	.tstate_thread = WIRE_NO_FIELD, .frame_instr = 56, .frame_is_entry = WIRE_NO_FIELD, .owner_shim = 3
+	.tstate_thread = WIRE_NO_FIELD, .tstate_chunk = WIRE_NO_FIELD, .frame_instr = 56, .frame_is_entry = WIRE_NO_FIELD, .owner_shim = 3
 #define GIL .code_filename = 112, .code_name = 120, .code_qualname = 128, .code_firstlineno = 68, \
 	.code_linetable = 136, .object_type = 8, .bytes_size = 16, .bytes_data = 32, .str_length = 16, \
 	.str_state = 32, .str_ascii_data = 40, .str_compact_data = 56, .str_kind_shift = 2, \
