@@ -308,10 +308,7 @@ function wireKeys(report) {
 		'N': () => report.nextMatch(-1),
 		'm': () => report.change({ count: !report.state.count }),
 		'f': () => report.change({ flame: !report.state.flame }),
-		'i': () => {
-			if (!$('invert').hidden)
-				$('invert').click();
-		},
+		'i': () => $('invert').click(),
 		't': () => $('theme').click(),
 		'c': () => report.copyStack(),
 		'g': () => toggleChart(report),

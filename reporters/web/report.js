@@ -91,14 +91,14 @@ class Report {
 		s.view = view >= 0 ? view : first.view;
 		s.count = query.has('metric') ? query.get('metric') === 'count' : first.count;
 		s.flame = query.get('shape') === 'flame';
-		s.inverted = !this.model.diff && (query.has('inverted') ? query.get('inverted') === '1' : first.inverted);
+		s.inverted = query.has('inverted') ? query.get('inverted') === '1' : first.inverted;
 		for (const name of Object.keys(SHOW))
 			s.show[name] = query.has(name) ? query.get(name) === '1' : first.show[name];
 		s.query = query.get('search') || '';
 		$('search').value = s.query;
 		s.range = this.parseRange(query.get('range') || '');
 		s.thread = this.parseFrame(query.get('thread'), FLAG_THREAD);
-		s.sandwich = this.model.diff ? 0 : this.parseFrame(query.get('function'), 0);
+		s.sandwich = this.parseFrame(query.get('function'), 0);
 		this.renewTree();
 		s.zoom = this.parseZoom(query.get('zoom') || '');
 	}
@@ -229,7 +229,7 @@ class Report {
 	}
 	/* Callers and callees of a frame's function; 0 leaves them. */
 	showFunction(frame) {
-		if (this.model.diff || frame >= this.model.frames || frame === this.state.sandwich)
+		if (frame >= this.model.frames || frame === this.state.sandwich)
 			return;
 		this.step = true;
 		this.state.zoom = 0;
@@ -461,7 +461,6 @@ class Report {
 			button.hidden = !this.has[button.dataset.show];
 			button.setAttribute('aria-pressed', String(s.show[button.dataset.show]));
 		}
-		$('sandwich').hidden = $('invert').hidden = this.model.diff;
 		$('invert').setAttribute('aria-pressed', String(s.inverted));
 		$('thread').value = String(s.thread);
 		$('sandwich').setAttribute('aria-pressed', String(s.sandwich > 0));

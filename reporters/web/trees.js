@@ -93,66 +93,72 @@ function hideNameless(model, map, table) {
 	}
 }
 
+/* What all trees have. Of two captures `sides` has what each node has in the new one and in the base. */
+class AnyTree {
+	/* New, base and the change of a node; by the measure shown unless said. */
+	change(node, column = this.value === this.blocks ? 'blocks' : 'bytes') {
+		const after = this.sides[0][column][node], before = this.sides[1][column][node];
+		return { after, before, change: after - before };
+	}
+	path(node) {
+		const path = [];
+		for (let i = node; i > 0; i = this.parent[i])
+			path.push(i);
+		return path.reverse();
+	}
+}
+
 /* A tree with the values of one view. Children are sorted when they are first asked for. */
-class Tree {
+class Tree extends AnyTree {
 	/* values: those of the view, or of a range of time in it. */
 	constructor(model, nodes, view, values = model.views[view]) {
+		super();
 		this.model = model;
 		this.nodes = nodes;
 		this.parent = nodes.parent;
 		this.frame = nodes.frame;
 		this.count = nodes.count;
 		this.view = view;
-		this.bytes = new Float64Array(this.count);
-		this.blocks = new Float64Array(this.count);
-		this.selfBytes = new Float64Array(this.count);
-		this.selfBlocks = new Float64Array(this.count);
 		this.addValues(values);
 		if (model.diff)
 			this.sides = [0, 1].map((v) => this.totalsOf(model.views[v]));
 		this.linkChildren();
 	}
 	addValues(v) {
-		/* Fields of `this` in locals: a million turns are twice as fast. */
-		const map = this.nodes.map, { parent, selfBytes, selfBlocks, bytes, blocks } = this;
 		this.hiddenBytes = 0;
-		for (let k = 0; k < v.node.length; k++) {
-			const i = map ? map[v.node[k]] : v.node[k];
-			if (i < 0) {
-				this.hiddenBytes += i === -1 ? v.bytes[k] : 0;
-				continue;
-			}
-			selfBytes[i] += v.bytes[k];
-			selfBlocks[i] += v.count[k];
-		}
-		bytes.set(selfBytes);
-		blocks.set(selfBlocks);
-		for (let i = this.count - 1; i > 0; i--) {
-			bytes[parent[i]] += bytes[i];
-			blocks[parent[i]] += blocks[i];
-		}
+		const map = this.nodes.map;
+		if (map)
+			for (let k = 0; k < v.node.length; k++)
+				this.hiddenBytes += map[v.node[k]] === -1 ? v.bytes[k] : 0;
+		Object.assign(this, this.totalsOf(v));
 	}
-	/* What each node has in another view, by both measures. */
+	/* What each node has in a view, itself and with all it calls, by both measures. */
 	totalsOf(v) {
-		const map = this.nodes.map, parent = this.parent;
-		const bytes = new Float64Array(this.count), blocks = new Float64Array(this.count);
+		/* Fields of `this` in locals: a million turns are twice as fast. */
+		const map = this.nodes.map, { parent, count } = this;
+		const selfBytes = new Float64Array(count), selfBlocks = new Float64Array(count);
 		for (let k = 0; k < v.node.length; k++) {
 			const i = map ? map[v.node[k]] : v.node[k];
 			if (i >= 0) {
-				bytes[i] += v.bytes[k];
-				blocks[i] += v.count[k];
+				selfBytes[i] += v.bytes[k];
+				selfBlocks[i] += v.count[k];
 			}
 		}
-		for (let i = this.count - 1; i > 0; i--) {
+		const bytes = selfBytes.slice(), blocks = selfBlocks.slice();
+		for (let i = count - 1; i > 0; i--) {
 			bytes[parent[i]] += bytes[i];
 			blocks[parent[i]] += blocks[i];
 		}
-		return { bytes, blocks };
+		return { bytes, blocks, selfBytes, selfBlocks };
 	}
-	/* Of two captures: new, base and the change of a node; by the measure shown unless said. */
-	change(node, column = this.value === this.blocks ? 'blocks' : 'bytes') {
-		const after = this.sides[0][column][node], before = this.sides[1][column][node];
-		return { after, before, change: after - before };
+	/* Whether a stack ends here: of two captures, in either. */
+	endsAt(i) {
+		return this.selfBlocks[i] > 0 || this.selfBytes[i] > 0 ||
+			this.sides !== undefined && this.sides.some((side) => side.selfBlocks[i] > 0 || side.selfBytes[i] > 0);
+	}
+	isThere(i) {
+		return this.blocks[i] > 0 || this.bytes[i] > 0 ||
+			this.sides !== undefined && this.sides.some((side) => side.blocks[i] > 0 || side.bytes[i] > 0);
 	}
 	linkChildren() {
 		const n = this.count, parent = this.parent;
@@ -202,21 +208,26 @@ class Tree {
 				marks[this.parent[i]] |= 1;
 		return { mark: (node) => marks[node], value, matches };
 	}
-	path(node) {
-		const path = [];
-		for (let i = node; i > 0; i = this.parent[i])
-			path.push(i);
-		return path.reverse();
-	}
 }
 
 /* A tree over another one whose nodes get their children when they are first asked for; its arrays
  * grow. */
-class GrowingTree {
+class GrowingTree extends AnyTree {
 	constructor(tree) {
+		super();
 		this.base = tree;
 		this.model = tree.model;
 		this.view = tree.view;
+		this.hiddenBytes = tree.hiddenBytes;
+		this.parent = [];
+		this.frame = [];
+		this.bytes = [];
+		this.blocks = [];
+		this.selfBytes = [];
+		this.selfBlocks = [];
+		this.sides = tree.sides && tree.sides.map(() => ({ bytes: [], blocks: [] }));
+		this.kids = [];
+		this.sorted = [];
 	}
 	get count() {
 		return this.parent.length;
@@ -227,6 +238,43 @@ class GrowingTree {
 		this.self = byCount ? this.selfBlocks : this.selfBytes;
 		this.sorted = [];
 	}
+	add(parent, frame) {
+		this.parent.push(parent);
+		this.frame.push(frame);
+		for (const column of [this.bytes, this.blocks, this.selfBytes, this.selfBlocks])
+			column.push(0);
+		for (const side of this.sides || []) {
+			side.bytes.push(0);
+			side.blocks.push(0);
+		}
+		this.kids.push(null);
+		return this.parent.length - 1;
+	}
+	/* To a node's values those of a node of the whole tree, with all it calls. */
+	addTotals(node, from) {
+		const { base } = this;
+		this.bytes[node] += base.bytes[from];
+		this.blocks[node] += base.blocks[from];
+		for (const [k, side] of (this.sides || []).entries()) {
+			side.bytes[node] += base.sides[k].bytes[from];
+			side.blocks[node] += base.sides[k].blocks[from];
+		}
+	}
+	addSelf(node, from) {
+		this.selfBytes[node] += this.base.selfBytes[from];
+		this.selfBlocks[node] += this.base.selfBlocks[from];
+	}
+	order(list) {
+		return list.sort((a, b) => this.value[b] - this.value[a] || a - b);
+	}
+	children(node) {
+		this.kids[node] ||= this.grow(node);
+		if (!this.sorted[node]) {
+			this.sorted[node] = true;
+			this.order(this.kids[node]);
+		}
+		return this.kids[node];
+	}
 }
 
 /* The same stacks from the leaf: roots are the functions that allocate, below them their callers.
@@ -235,30 +283,31 @@ class GrowingTree {
 class InvertedTree extends GrowingTree {
 	constructor(tree) {
 		super(tree);
-		this.hiddenBytes = tree.hiddenBytes;
-		this.parent = [0];
-		this.frame = [0];
-		this.bytes = [tree.bytes[0]];
-		this.blocks = [tree.blocks[0]];
-		this.selfBytes = [tree.selfBytes[0]];
-		this.selfBlocks = [tree.selfBlocks[0]];
-		this.kids = [null];
 		const leaves = [];
 		for (let i = 1; i < tree.count; i++)
-			if (tree.selfBlocks[i] > 0 || tree.selfBytes[i] > 0)
+			if (tree.endsAt(i))
 				leaves.push(i);
 		/* Stacks that pass through a node: the leaf, and how far up the node stands. */
-		this.stacks = [{ leaf: leaves, at: leaves }];
+		this.stacks = [];
+		this.add(0, 0);
+		this.stacks[0] = { leaf: leaves, at: leaves };
+		this.addTotals(0, 0);
+		this.addSelf(0, 0);
 		this.setMetric(tree.value === tree.blocks);
 	}
 	add(parent, frame) {
-		this.parent.push(parent);
-		this.frame.push(frame);
-		for (const column of [this.bytes, this.blocks, this.selfBytes, this.selfBlocks])
-			column.push(0);
-		this.kids.push(null);
 		this.stacks.push({ leaf: [], at: [] });
-		return this.parent.length - 1;
+		return super.add(parent, frame);
+	}
+	/* Of a stack what its leaf has itself. */
+	addStack(node, leaf) {
+		const { base } = this;
+		this.bytes[node] += base.selfBytes[leaf];
+		this.blocks[node] += base.selfBlocks[leaf];
+		for (const [k, side] of (this.sides || []).entries()) {
+			side.bytes[node] += base.sides[k].selfBytes[leaf];
+			side.blocks[node] += base.sides[k].selfBlocks[leaf];
+		}
 	}
 	grow(node) {
 		const { base } = this, { leaf, at } = this.stacks[node], byFrame = new Map();
@@ -267,27 +316,16 @@ class InvertedTree extends GrowingTree {
 			let child = byFrame.get(frame);
 			if (child === undefined)
 				byFrame.set(frame, child = this.add(node, frame));
-			this.bytes[child] += base.selfBytes[leaf[k]];
-			this.blocks[child] += base.selfBlocks[leaf[k]];
+			this.addStack(child, leaf[k]);
 			if (up > 0) {
 				this.stacks[child].leaf.push(leaf[k]);
 				this.stacks[child].at.push(up);
 			} else {
-				this.selfBytes[child] += base.selfBytes[leaf[k]];
-				this.selfBlocks[child] += base.selfBlocks[leaf[k]];
+				this.addSelf(child, leaf[k]);
 			}
 		}
 		this.stacks[node] = null;
-		this.kids[node] = [...byFrame.values()];
-	}
-	children(node) {
-		if (!this.kids[node])
-			this.grow(node);
-		if (!this.sorted[node]) {
-			this.sorted[node] = true;
-			this.kids[node].sort((a, b) => this.value[b] - this.value[a] || a - b);
-		}
-		return this.kids[node];
+		return [...byFrame.values()];
 	}
 	match(frameMatches) {
 		const found = this.base.match(frameMatches), marks = [0];
@@ -304,9 +342,6 @@ class InvertedTree extends GrowingTree {
 		};
 		return { mark, value: found.value, matches: found.matches };
 	}
-	path(node) {
-		return Tree.prototype.path.call(this, node);
-	}
 }
 
 /* One function: what it calls, merged over all its places, and who calls it. Of a recursion the
@@ -320,53 +355,40 @@ class SandwichTree extends GrowingTree {
 		const top = [];
 		for (let i = 1; i < tree.count; i++) {
 			this.inside[i] = this.inside[tree.parent[i]] | frames[tree.frame[i]];
-			if (this.inside[i] && !this.inside[tree.parent[i]] && tree.blocks[i] > 0)
+			if (this.inside[i] && !this.inside[tree.parent[i]] && tree.isThere(i))
 				top.push(i);
 		}
-		this.parent = [0];
-		this.frame = [top.length ? tree.frame[top[0]] : 0];
-		this.bytes = [0];
-		this.blocks = [0];
-		this.selfBytes = [0];
-		this.selfBlocks = [0];
-		this.caller = [false];
-		this.kids = [null];
+		this.caller = [];
 		/* Of a callee the nodes it stands for; of a caller also the function's node below each. */
-		this.of = [{ at: top, from: top }];
+		this.of = [];
+		this.add(0, top.length ? tree.frame[top[0]] : 0, false);
 		for (const i of top)
 			this.addNode(0, i, i);
 		this.callers = null;
 		this.setMetric(tree.value === tree.blocks);
 	}
-	/* To a node's values those of a node of the whole tree; its own are of `at`. */
+	add(parent, frame, caller) {
+		this.caller.push(caller);
+		this.of.push({ at: [], from: [] });
+		return super.add(parent, frame);
+	}
+	/* The node stands for another one of the whole tree: a callee's own values are of `at`, all that
+	 * counts for it is of `from`. */
 	addNode(node, at, from) {
-		const { base } = this;
-		this.bytes[node] += base.bytes[from];
-		this.blocks[node] += base.blocks[from];
-		if (!this.caller[node]) {
-			this.selfBytes[node] += base.selfBytes[at];
-			this.selfBlocks[node] += base.selfBlocks[at];
-		}
+		this.of[node].at.push(at);
+		this.of[node].from.push(from);
+		this.addTotals(node, from);
+		if (!this.caller[node])
+			this.addSelf(node, at);
 	}
 	child(byFrame, parent, caller, at, from) {
 		const frame = this.base.frame[at];
 		let node = byFrame.get(frame);
-		if (node === undefined) {
-			node = this.parent.length;
-			byFrame.set(frame, node);
-			this.parent.push(parent);
-			this.frame.push(frame);
-			for (const column of [this.bytes, this.blocks, this.selfBytes, this.selfBlocks])
-				column.push(0);
-			this.caller.push(caller);
-			this.kids.push(null);
-			this.of.push({ at: [], from: [] });
-		}
-		this.of[node].at.push(at);
-		this.of[node].from.push(from);
+		if (node === undefined)
+			byFrame.set(frame, node = this.add(parent, frame, caller));
 		this.addNode(node, at, from);
 	}
-	grow(node, callers) {
+	grow(node, callers = this.caller[node]) {
 		const { base } = this, { at, from } = this.of[node], byFrame = new Map();
 		for (let k = 0; k < at.length; k++) {
 			if (callers) {
@@ -378,17 +400,6 @@ class SandwichTree extends GrowingTree {
 				this.child(byFrame, node, false, child, child);
 		}
 		return [...byFrame.values()];
-	}
-	order(list) {
-		return list.sort((a, b) => this.value[b] - this.value[a] || a - b);
-	}
-	children(node) {
-		this.kids[node] ||= this.grow(node, this.caller[node]);
-		if (!this.sorted[node]) {
-			this.sorted[node] = true;
-			this.order(this.kids[node]);
-		}
-		return this.kids[node];
 	}
 	/* The function's own callers; those of a caller are its children. */
 	topCallers() {
@@ -409,11 +420,8 @@ class SandwichTree extends GrowingTree {
 	}
 	/* In order of calls, with the function itself. */
 	path(node) {
-		const path = [];
-		for (let i = node; i > 0; i = this.parent[i])
-			path.push(i);
-		path.push(0);
-		return this.caller[node] ? path : path.reverse();
+		const path = super.path(node);
+		return this.caller[node] ? [...path.reverse(), 0] : [0, ...path];
 	}
 }
 

@@ -119,11 +119,120 @@ test('the diff page has what diff --json has', async () => {
 		const bytes = changed[i].new_bytes - changed[i].base_bytes;
 		assert.ok(row[4].startsWith(bytes > 0 ? '+' : bytes < 0 ? '−' : '0'), row.join(' '));
 	}
-	await page.keyboard.press('Escape');
-	assert.equal(await page.locator('#invert').isVisible(), false);
+});
+
+/* What both captures have by a path of function names, added up here from the stacks of the page: 'leaf' is
+ * every path from the leaf, otherwise the paths below (or, of `callers`, above) the outermost call of
+ * a function. */
+const sums_of_stacks = (page, wanted) => page.evaluate(({ kind, name }) => {
+	const { model } = report, sums = {};
+	const add = (path, side, bytes, count) => {
+		const sum = sums[path.join('\n')] ||= [0, 0, 0, 0];
+		sum[side] += bytes;
+		sum[2 + side] += count;
+	};
+	for (const side of [0, 1]) {
+		const view = model.views[side];
+		for (let k = 0; k < view.node.length; k++) {
+			const stack = [];
+			for (let i = view.node[k]; i > 0; i = model.parent[i])
+				stack.push(model.functionName(model.frame[i]));
+			if (kind !== 'leaf')
+				stack.reverse();
+			let part = stack;
+			if (kind !== 'leaf') {
+				const at = stack.indexOf(name);
+				if (at < 0)
+					continue;
+				part = kind === 'callees' ? stack.slice(at) : stack.slice(0, at + 1).reverse();
+			}
+			for (let n = 1; n <= part.length; n++)
+				add(part.slice(0, n), side, view.bytes[k], view.count[k]);
+		}
+	}
+	return sums;
+}, wanted);
+
+/* The same of the tree that is shown, all of it. */
+const sums_of_tree = (page, kind) => page.evaluate((what) => {
+	const { tree, model } = report, sums = {};
+	const name = (node) => model.functionName(tree.frame[node]);
+	const walk = (node, path) => {
+		const bytes = tree.change(node, 'bytes'), blocks = tree.change(node, 'blocks');
+		/* Frames differ by more than their name. */
+		const sum = sums[path.join('\n')] ||= [0, 0, 0, 0];
+		[bytes.after, bytes.before, blocks.after, blocks.before].forEach((v, i) => {
+			sum[i] += v;
+		});
+		for (const child of tree.children(node))
+			walk(child, [...path, name(child)]);
+	};
+	if (what === 'leaf')
+		for (const child of tree.children(0))
+			walk(child, [name(child)]);
+	else if (what === 'callees')
+		walk(0, [name(0)]);
+	else
+		for (const child of tree.topCallers())
+			walk(child, [name(0), name(child)]);
+	return sums;
+}, kind);
+
+const ALL_FRAMES = { native: true, interpreter: true, imports: true, lines: true, threads: true };
+
+test('inverted and around a function, the changes are those of the stacks', async () => {
+	const page = await open({ url: `file://${in_folder('memtrace-diff-new.html')}` });
+	await page.evaluate((show) => report.change({ show }), ALL_FRAMES);
 	await page.keyboard.press('i');
-	await page.keyboard.press('s');
-	assert.equal(await page.evaluate(() => report.state.inverted || report.state.sandwich), 0);
+	assert.equal(await page.getAttribute('#invert', 'aria-pressed'), 'true');
+	for (const view of ['grown', 'shrunk', 'new']) {
+		await page.click(`[data-view=${view}]`);
+		assert.deepEqual(await sums_of_tree(page, 'leaf'), await sums_of_stacks(page, { kind: 'leaf' }), view);
+		assert.ok(await page.evaluate(() => report.layout.rows > 3));
+	}
+	await page.keyboard.press('i');
+	for (const [view, name] of [['grown', 'leak'], ['shrunk', 'cache'], ['base', 'stays']]) {
+		await page.click(`[data-view=${view}]`);
+		await page.evaluate((wanted) => {
+			const { tree, model } = report;
+			report.showFunction(tree.frame.find((frame, i) => i > 0 && frame < model.frames && tree.value[i] > 0 &&
+				model.functionName(frame) === wanted));
+		}, name);
+		assert.equal(await page.getAttribute('#sandwich', 'aria-pressed'), 'true');
+		assert.deepEqual(await sums_of_tree(page, 'callees'), await sums_of_stacks(page, { kind: 'callees', name }), name);
+		const callers = await sums_of_stacks(page, { kind: 'callers', name });
+		delete callers[name];
+		assert.deepEqual(await sums_of_tree(page, 'callers'), callers, name);
+		assert.match(await page.locator('#status').textContent(), new RegExp(`^Callers and callees of ${name}\\.`));
+		await page.keyboard.press('Escape');
+		assert.equal(await page.evaluate(() => report.state.sandwich), 0);
+	}
+});
+
+test('an inverted comparison keeps colours, words, zoom and address', async () => {
+	const file = { url: `file://${in_folder('memtrace-diff-new.html')}` };
+	const page = await open(file, { colorScheme: 'light' });
+	await page.click('#invert');
+	const at = await page.evaluate(() => {
+		const { layout, tree, model } = report;
+		const i = layout.node.findIndex((node) => node > 0 && model.functionName(tree.frame[node]) === 'leak');
+		const box = document.getElementById('canvas').getBoundingClientRect();
+		return { x: box.left + layout.x[i] + 3, y: box.top + layout.rowOf(i) * ROW + 5 };
+	});
+	await page.mouse.move(at.x, at.y);
+	assert.match(await page.locator('#tip').textContent(), /leak.*Bytes in base.*Bytes in new.*\+1\.\d\d MiB/);
+	const [r, , b] = await page.evaluate(({ x, y }) => {
+		const canvas = document.getElementById('canvas'), box = canvas.getBoundingClientRect(), { ratio } = report.painter;
+		return [...canvas.getContext('2d').getImageData((x - box.left - 2) * ratio, (y - box.top - 2) * ratio, 1, 1).data];
+	}, at);
+	assert.ok(r > b + 20, `${r} ${b}`);
+	await page.mouse.click(at.x, at.y);
+	const zoomed = await page.evaluate(() => [location.hash, report.model.functionName(report.tree.frame[report.state.zoom])]);
+	assert.equal(zoomed[1], 'leak');
+	const again = await open(file, {}, zoomed[0]);
+	assert.deepEqual(await again.evaluate(() => [location.hash, report.model.functionName(report.tree.frame[report.state.zoom])]), zoomed);
+	assert.equal(await again.getAttribute('#invert', 'aria-pressed'), 'true');
+	assert.match(await page.evaluate(() => report.stackText(report.focusAt)), /\nleak \(service\.py\)\n.* \(grown\)\n$/);
 });
 
 test('more is orange and less is blue, and both have their sign', async () => {
