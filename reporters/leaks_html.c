@@ -11,11 +11,13 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define NAME_MAX_BYTES 600u
 #define OPEN_STACKS 3u		/* sites whose stack is open at first */
 #define CURVE_HEIGHT 100u
+#define MEMORY_COLUMNS 400u	/* of memory over time, at most */
 
 struct page {
 	const struct leaks *l;
@@ -24,30 +26,132 @@ struct page {
 	struct leaks_rss rss;
 };
 
+/* ---- curves -------------------------------------------------------------------------------- */
+
+/* Of `n` values, each a unit wide, CURVE_HEIGHT in all: the picture is stretched. */
+static void put_points(struct mt_buf *out, const uint64_t *values, size_t n, uint64_t most)
+{
+	for (size_t i = 0; i < n; i++) {
+		double y = CURVE_HEIGHT - 3 - (double)values[i] / (double)most * (CURVE_HEIGHT - 8);
+		mt_buf_printf(out, "%zu,%.1f %zu,%.1f ", i, y, i + 1, y);
+	}
+}
+
+static void put_line(struct mt_buf *out, const char *class, const uint64_t *values, size_t n, uint64_t most)
+{
+	mt_buf_printf(out, "<polyline class=\"%s\" points=\"", class);
+	put_points(out, values, n, most);
+	mt_buf_put_str(out, "\"/>");
+}
+
+static void put_area(struct mt_buf *out, const uint64_t *values, size_t n, uint64_t most)
+{
+	mt_buf_printf(out, "<polygon class=\"area\" points=\"0,%u ", CURVE_HEIGHT);
+	put_points(out, values, n, most);
+	mt_buf_printf(out, "%zu,%u\"/>", n, CURVE_HEIGHT);
+}
+
+static uint64_t highest(const uint64_t *values, size_t n)
+{
+	uint64_t most = 1;
+	for (size_t i = 0; i < n; i++)
+		most = values[i] > most ? values[i] : most;
+	return most;
+}
+
+/* ---- memory over time ---------------------------------------------------------------------- */
+
+/* A column has the highest value in its time; one without a value has what the last one ended with. */
+struct columns {
+	uint64_t most[MEMORY_COLUMNS], end[MEMORY_COLUMNS];
+	bool seen[MEMORY_COLUMNS];
+	bool any;
+};
+
+static void columns_put(struct columns *c, const struct page *p, uint64_t ticks, uint64_t value)
+{
+	uint64_t ns = capture_ticks_to_ns(p->l->r->cap, ticks), end = p->facts.duration_ns;
+	size_t i = ns < end ? (size_t)((double)ns / (double)end * (MEMORY_COLUMNS - 1)) : MEMORY_COLUMNS - 1;
+	if (!c->seen[i] || value > c->most[i])
+		c->most[i] = value;
+	c->end[i] = value;
+	c->seen[i] = c->any = true;
+}
+
+static void columns_fill(struct columns *c, uint64_t before)
+{
+	for (size_t i = 0; i < MEMORY_COLUMNS; i++)
+		if (!c->seen[i])
+			c->most[i] = c->end[i] = i ? c->end[i - 1] : before;
+}
+
+/* Memory of a process that allocates little would press its heap flat on one scale. */
+static bool one_scale(uint64_t heap, uint64_t rss)
+{
+	return rss / 4 <= heap;
+}
+
+static void put_memory_words(struct mt_buf *out, const struct page *p, uint64_t heap, uint64_t rss)
+{
+	char a[MT_TEXT_MAX];
+	mt_buf_printf(out, "<figcaption><span>0 s</span><span class=\"key\"><i class=\"heap\"></i>Heap, at "
+		      "most %s", mt_text_size(a, heap));
+	if (rss)
+		mt_buf_printf(out, " <i class=\"rss\"></i>Resident, at most %s%s", mt_text_size(a, rss),
+			      one_scale(heap, rss) ? "" : ", on a scale of its own");
+	mt_buf_printf(out, "</span><span>%s</span></figcaption>\n",
+		      mt_text_duration(a, p->facts.duration_ns));
+}
+
+/* Live bytes of what was recorded, and the process's resident memory where it was sampled. */
+static struct mt_error *put_memory(struct mt_buf *out, const void *arg)
+{
+	const struct page *p = arg;
+	const struct views *v = p->l->r->views;
+	size_t samples;
+	const struct capture_sample *s = capture_samples(p->l->r->cap, &samples);
+	auto_free struct columns *c = calloc(2, sizeof(*c));
+	if (!c)
+		return &mt_enomem;
+	for (size_t i = 0; i < v->point_count; i++)
+		columns_put(&c[0], p, v->points[i].ticks, v->points[i].heap);
+	for (size_t i = 0; i < samples; i++)
+		columns_put(&c[1], p, s[i].ticks, s[i].rss);
+	if (!c[0].any || !p->facts.duration_ns)
+		return NULL;
+	columns_fill(&c[0], 0);
+	columns_fill(&c[1], samples ? s[0].rss : 0);
+	uint64_t heap = highest(c[0].most, MEMORY_COLUMNS);
+	uint64_t rss = c[1].any ? highest(c[1].most, MEMORY_COLUMNS) : 0;
+	bool same = rss && one_scale(heap, rss);
+	uint64_t top = same && rss > heap ? rss : heap;
+	mt_buf_put_str(out, "<section class=\"memory\">\n<h2>Memory over time</h2>\n<figure>\n");
+	mt_buf_printf(out, "<svg viewBox=\"0 0 %u %u\" preserveAspectRatio=\"none\" aria-hidden=\"true\">",
+		      MEMORY_COLUMNS, CURVE_HEIGHT);
+	put_area(out, c[0].most, MEMORY_COLUMNS, top);
+	put_line(out, "curve", c[0].most, MEMORY_COLUMNS, top);
+	if (rss)
+		put_line(out, "rss", c[1].most, MEMORY_COLUMNS, same ? top : rss);
+	mt_buf_put_str(out, "</svg>\n");
+	put_memory_words(out, p, heap, rss);
+	mt_buf_put_str(out, "</figure>\n</section>\n");
+	return NULL;
+}
+
 /* ---- one site ------------------------------------------------------------------------------ */
 
-/* A unit a slot, CURVE_HEIGHT in all: the picture is stretched. The first third, which the order
- * leaves aside, is shaded. */
+/* The first third, which the order leaves aside, is shaded. */
 static void put_curve(struct mt_buf *out, const struct page *p, const struct leak_site *s)
 {
 	uint32_t slots = p->l->slots;
-	uint64_t most = 1;
-	auto_buf struct mt_buf points = MT_BUF_INIT;
-	for (uint32_t i = 0; i < slots; i++)
-		most = s->live[i] > most ? s->live[i] : most;
-	for (uint32_t i = 0; i < slots; i++) {
-		double y = CURVE_HEIGHT - 3 - (double)s->live[i] / (double)most * (CURVE_HEIGHT - 8);
-		mt_buf_printf(&points, "%" PRIu32 ",%.1f %" PRIu32 ",%.1f ", i, y, i + 1, y);
-	}
+	uint64_t most = highest(s->live, slots);
 	mt_buf_printf(out, "<svg viewBox=\"0 0 %" PRIu32 " %u\" preserveAspectRatio=\"none\" aria-hidden=\"true\">",
 		      slots, CURVE_HEIGHT);
 	mt_buf_printf(out, "<rect class=\"before\" width=\"%" PRIu32 "\" height=\"%u\"/>",
 		      slots > 3 ? s->trend.from + 1 : 0, CURVE_HEIGHT);
-	mt_buf_printf(out, "<polygon class=\"area\" points=\"0,%u %.*s%" PRIu32 ",%u\"/>", CURVE_HEIGHT,
-		      (int)points.len, (const char *)points.data, slots, CURVE_HEIGHT);
-	mt_buf_printf(out, "<polyline class=\"curve\" points=\"%.*s\"/></svg>\n", (int)points.len,
-		      (const char *)points.data);
-	out->failed |= points.failed;
+	put_area(out, s->live, slots, most);
+	put_line(out, "curve", s->live, slots, most);
+	mt_buf_put_str(out, "</svg>\n");
 }
 
 static void put_figure(struct mt_buf *out, const struct page *p, const struct leak_site *s)
@@ -253,7 +357,8 @@ struct mt_error *leaks_write_html(const struct leaks *l, const struct leaks_opti
 	};
 	static const struct html_mark marks[] = {
 		{ "TITLE", put_title }, { "COMMAND", put_command }, { "FACTS", put_facts },
-		{ "TOTALS", put_totals }, { "NOTES", put_notes }, { "SITES", put_sites }, { NULL, NULL },
+		{ "TOTALS", put_totals }, { "NOTES", put_notes }, { "MEMORY", put_memory },
+		{ "SITES", put_sites }, { NULL, NULL },
 	};
 	auto_buf struct mt_buf page = MT_BUF_INIT;
 	struct page p = { .l = l, .o = options, .rss = leaks_rss(l->r->cap) };

@@ -54,7 +54,7 @@ test('the leaks page has the sites of leaks --json, in their order, without a sc
 	assert.match(names[0], /^leak:/);
 	assert.deepEqual(await page.locator('.sentence').allTextContents(), json.sites.slice(0, 50).map((site) => site.sentence));
 	assert.equal(await page.locator('.sites svg .curve').count(), names.length);
-	const points = (await page.locator('svg .curve').first().getAttribute('points')).trim().split(' ').map((p) => p.split(',').map(Number));
+	const points = (await page.locator('.sites svg .curve').first().getAttribute('points')).trim().split(' ').map((p) => p.split(',').map(Number));
 	assert.equal(points.length, 2 * json.sites[0].live_bytes.length);
 	/* The curve of the leak goes up, which is towards 0. */
 	assert.ok(points.every(([x, y], i) => !i || (x >= points[i - 1][0] && y <= points[i - 1][1] + 0.01)));
@@ -69,6 +69,28 @@ test('the leaks page has the sites of leaks --json, in their order, without a sc
 	await last.locator('summary').click();
 	assert.equal(await last.locator('li').first().isVisible(), names.length > 3);
 	assert.match(readFileSync(new URL(file.url), 'utf8'), /content="default-src 'none'; style-src 'sha256-[^;]*'; img-src data:; base-uri 'none'; form-action 'none'"/);
+});
+
+test('the leaks page has memory over time, as the flame graph has it', async () => {
+	const page = await open(page_of('leaks', '--html', '-f', capture('base', 40000, 300)), { javaScriptEnabled: false });
+	const graph = await open(page_of('flamegraph', '-f', '-o', 'base-graph.html', 'base.bin'));
+	const most = await graph.evaluate(() => [sizeText(highest(report.model.heap)), sizeText(highest(report.model.rss))]);
+	const words = await page.locator('.memory figcaption').textContent();
+	assert.ok(words.includes(`Heap, at most ${most[0]}`), `${words} ${most}`);
+	assert.ok(words.includes(`Resident, at most ${most[1]}`), `${words} ${most}`);
+	const points = async (name) => (await page.locator(`.memory svg .${name}`).getAttribute('points')).trim().split(' ').map((p) => p.split(',').map(Number));
+	const box = (await page.locator('.memory svg').getAttribute('viewBox')).split(' ').map(Number);
+	for (const name of ['curve', 'rss']) {
+		const at = await points(name);
+		assert.ok(at.every(([x, y], i) => y >= 0 && y <= box[3] && (!i || x >= at[i - 1][0])), name);
+		assert.deepEqual([at[0][0], at.at(-1)[0]], [0, box[2]], name);
+	}
+	/* Its highest moment is where the page of the flame graph has it, and it ends with what is left. */
+	const curve = await points('curve'), top = Math.min(...curve.map(([, y]) => y));
+	const peak = await graph.evaluate(() => Number(report.model.facts.peak_ns) / report.model.endNs);
+	const where = curve.findIndex(([, y]) => y === top);
+	assert.ok(curve.some(([x, y]) => y === top && Math.abs(x / box[2] - peak) < 0.02), `${where} ${peak}`);
+	assert.match(words, /^0 s.* s$|^0 s.* ms$/s);
 });
 
 test('the leaks page of the oldest, of few and of nothing', async () => {
