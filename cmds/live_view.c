@@ -120,16 +120,17 @@ static struct mt_error *make_page(struct live_view *v, const struct data_request
 	return data_make(&report, request, ret);
 }
 
-static struct mt_error *read_and_make(struct live_view *v)
+/* `request_ret`: what the page is of. Another one may have been asked for, and taken back, meanwhile. */
+static struct mt_error *read_and_make(struct live_view *v, struct data_request *request_ret)
 {
 	struct data *page = NULL;
 	struct mt_error *err = read_on(v);
 	if (err || !v->views || atomic_load(&v->stop))
 		return err;
 	pthread_mutex_lock(&v->lock);
-	struct data_request request = v->request;
+	*request_ret = v->request;
 	pthread_mutex_unlock(&v->lock);
-	err = make_page(v, &request, &page);
+	err = make_page(v, request_ret, &page);
 	if (err)
 		return err;
 	pthread_mutex_lock(&v->lock);
@@ -185,7 +186,7 @@ static void *read_main(void *arg)
 		struct data_request request = v->request;
 		bool ended = v->ended;
 		pthread_mutex_unlock(&v->lock);
-		struct mt_error *err = read_and_make(v);
+		struct mt_error *err = read_and_make(v, &request);
 		if (err) {
 			pthread_mutex_lock(&v->lock);
 			v->error = err;
