@@ -204,14 +204,12 @@ class Live(unittest.TestCase):
 
     # ---- the terminal and the process ----
 
-    def rate(self, target, seconds):
-        """Blocks a second, by the process's own count."""
-        def count():
-            return int(target.lines[-1])
-        harness.wait_for(lambda: target.lines)
-        before, begin = count(), time.monotonic()
-        time.sleep(seconds)
-        return (count() - before) / (time.monotonic() - begin)
+    def works(self, target):
+        """Waits for more events than all room there is for them: a process that waits stands still. How fast
+        it is says nothing here: that is for the other processes of the machine to decide."""
+        target.wait_line(r"^\d+$")
+        first = int(target.lines[-1])
+        harness.wait_for(lambda: int(target.lines[-1]) > first + 400000, timeout=90, what="the process works")
 
     def test_stopped_terminal_slows_nothing(self):
         with self.target(BUSY) as target, harness.tmpdir() as tmp:
@@ -220,11 +218,10 @@ class Live(unittest.TestCase):
                 self.start(term, target)
                 term.wait(r"\[Total\]")
                 pid, server = term.program_pid(), term.server_pid()
-                before = self.rate(target, 2)
                 os.kill(server, signal.SIGSTOP)          # nobody reads the terminal any more
                 try:
                     self.fill_terminal(pid)
-                    during = self.rate(target, 3)
+                    self.works(target)
                     os.kill(pid, signal.SIGTERM)         # detaches all the same
                     harness.wait_for(lambda: harness.proc_state(pid) in (None, "Z"))
                     self.assert_clean(target)
@@ -233,8 +230,7 @@ class Live(unittest.TestCase):
             counters = harness.counters(cap)
             self.assertEqual(counters["dropped"], 0)
             self.assertEqual(counters["produced"], counters["written"])
-            # Other processes of the machine change both; a process that waits would stand still.
-            self.assertGreater(during, before / 3)
+            self.assertGreater(counters["produced"], 800000)
 
     def fill_terminal(self, pid):
         """Until what the program draws has no room any more: its terminal is full."""
