@@ -217,22 +217,80 @@ static void dhat_frame(const struct export *x, uint32_t i, struct mt_json *j, st
 	mt_json_strn(j, NULL, (const char *)text->data, text->len);
 }
 
-static void dhat_point(struct export *x, size_t i, uint32_t kinds_from, struct mt_json *j)
+/* A program point: all rows of one function and one stack, as it is spelled. The viewer takes no stack
+ * twice. */
+struct dhat_point {
+	uint32_t leaf;
+	uint8_t kind;
+	uint64_t bytes[VIEW_COUNT], count[VIEW_COUNT];
+	uint64_t life_ms, most_bytes, most_count;
+};
+
+static int by_stack(const void *pa, const void *pb)
 {
-	const struct view_row *row = &x->r->views->rows[i];
-	const struct growth_row *g = &x->r->views->growth->rows.items[i];
+	const struct dhat_point *a = pa, *b = pb;
+	if (a->leaf != b->leaf)
+		return a->leaf < b->leaf ? -1 : 1;
+	return (a->kind > b->kind) - (a->kind < b->kind);
+}
+
+static void add_point(struct dhat_point *to, const struct dhat_point *p)
+{
+	for (unsigned v = 0; v < VIEW_COUNT; v++) {
+		to->bytes[v] += p->bytes[v];
+		to->count[v] += p->count[v];
+	}
+	to->life_ms += p->life_ms;
+	/* Not at one time, perhaps: at most. */
+	to->most_bytes += p->most_bytes;
+	to->most_count += p->most_count;
+}
+
+/* The caller frees; NULL: out of memory. */
+static struct dhat_point *dhat_points(const struct export *x, size_t *count_ret)
+{
+	const struct views *v = x->r->views;
+	struct dhat_point *points = calloc(v->row_count + 1, sizeof(*points));
+	size_t n = 0;
+	if (!points)
+		return NULL;
+	for (size_t i = 0; i < v->row_count; i++) {
+		const struct growth_row *g = &v->growth->rows.items[i];
+		struct dhat_point *p = &points[i];
+		p->leaf = x->leaf[i];
+		p->kind = v->rows[i].kind;
+		memcpy(p->bytes, v->rows[i].bytes, sizeof(p->bytes));
+		memcpy(p->count, v->rows[i].count, sizeof(p->count));
+		p->life_ms = g->lived_ms + g->survived_ms;
+		p->most_bytes = g->most_bytes;
+		p->most_count = g->most_count;
+	}
+	qsort(points, v->row_count, sizeof(*points), by_stack);
+	for (size_t i = 0; i < v->row_count; i++) {
+		if (n && !by_stack(&points[n - 1], &points[i]))
+			add_point(&points[n - 1], &points[i]);
+		else
+			points[n++] = points[i];
+	}
+	*count_ret = n;
+	return points;
+}
+
+static void dhat_put(const struct export *x, const struct dhat_point *p, uint32_t kinds_from,
+		     struct mt_json *j)
+{
 	mt_json_open(j, NULL, '{');
-	mt_json_u64(j, "tb", row->bytes[VIEW_ALLOCATED]);
-	mt_json_u64(j, "tbk", row->count[VIEW_ALLOCATED]);
-	mt_json_u64(j, "tl", (g->lived_ms + g->survived_ms) * 1000);
-	mt_json_u64(j, "mb", g->most_bytes);
-	mt_json_u64(j, "mbk", g->most_count);
-	mt_json_u64(j, "gb", row->bytes[VIEW_PEAK]);
-	mt_json_u64(j, "gbk", row->count[VIEW_PEAK]);
-	mt_json_u64(j, "eb", row->bytes[VIEW_LEAKS]);
-	mt_json_u64(j, "ebk", row->count[VIEW_LEAKS]);
+	mt_json_u64(j, "tb", p->bytes[VIEW_ALLOCATED]);
+	mt_json_u64(j, "tbk", p->count[VIEW_ALLOCATED]);
+	mt_json_u64(j, "tl", p->life_ms * 1000);
+	mt_json_u64(j, "mb", p->most_bytes);
+	mt_json_u64(j, "mbk", p->most_count);
+	mt_json_u64(j, "gb", p->bytes[VIEW_PEAK]);
+	mt_json_u64(j, "gbk", p->count[VIEW_PEAK]);
+	mt_json_u64(j, "eb", p->bytes[VIEW_LEAKS]);
+	mt_json_u64(j, "ebk", p->count[VIEW_LEAKS]);
 	mt_json_open(j, "fs", '[');
-	mt_json_u64(j, NULL, kinds_from + row->kind);
+	mt_json_u64(j, NULL, kinds_from + p->kind);
 	for (size_t k = 0; k < x->path.len; k++)
 		mt_json_u64(j, NULL, x->path.items[k]);
 	mt_json_close(j);
@@ -263,20 +321,23 @@ struct mt_error *export_dhat(struct export *x, FILE *out, size_t *items_ret)
 	auto_buf struct mt_buf text = MT_BUF_INIT;
 	const struct views *v = x->r->views;
 	uint32_t count;
+	size_t points_count;
 	struct mt_error *err = facts_init(x->r->cap, v->last_ticks, &f);
-	tree_frames(x->tree, &count);
 	if (err)
 		return err;
-	*items_ret = 0;
+	auto_free struct dhat_point *points = dhat_points(x, &points_count);
+	if (!points)
+		return &mt_enomem;
+	tree_frames(x->tree, &count);
 	mt_json_open(&j, NULL, '{');
 	dhat_head(x, &f, &j);
 	mt_json_open(&j, "pps", '[');
-	for (size_t i = 0; !err && i < v->row_count; i++) {
-		err = export_path(x, x->leaf[i]);
+	for (size_t i = 0; !err && i < points_count; i++) {
+		err = export_path(x, points[i].leaf);
 		if (!err)
-			dhat_point(x, i, count, &j);
-		++*items_ret;
+			dhat_put(x, &points[i], count, &j);
 	}
+	*items_ret = points_count;
 	mt_json_close(&j);
 	mt_json_open(&j, "ftbl", '[');
 	mt_json_str(&j, NULL, "[root]");
