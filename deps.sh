@@ -12,7 +12,8 @@ build="gcc make pkg-config libc6-dev libunwind-dev libelf-dev libdw-dev libzstd-
 test="libcmocka-dev clang libclang-rt-dev|libclang-rt-14-dev|libclang-rt-18-dev|libclang-common-14-dev
 	g++ gcc-multilib musl-tools gdb strace binutils dwz xz-utils debuginfod elfutils llvm git procps util-linux tmux ca-certificates nodejs=node npm=npm chromium?
 	cppcheck clang-tidy man-db python3-pip mypy python3-ipykernel jupyter-nbconvert python3-pytest
-	python3-pytest-xdist python3-flask python3-psycopg2 python3-greenlet python3-gevent cython3 python3-dev"
+	python3-pytest-xdist python3-flask python3-psycopg2 python3-greenlet python3-gevent cython3 python3-dev
+	golang-go=go graphviz valgrind sqlite3"
 real="gunicorn python3-django postgresql postgresql-contrib redis-server redis-tools
 	nginx-light|nginx wrk default-jdk-headless=javac rustc=rustc"
 bench="python3-numpy python3-django heaptrack"

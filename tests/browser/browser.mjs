@@ -51,16 +51,17 @@ export function test(name, run) {
 let browser;
 let opened = [];
 
-/* A page of its own; everything it complains about or asks for is kept. */
+/* A page of its own; everything it complains about or asks for is kept. One that is `foreign` may complain
+ * as it likes. */
 export async function open(file, options = {}, hash = '') {
-	const { javaScriptEnabled = true, ...rest } = options;
+	const { javaScriptEnabled = true, foreign = false, ...rest } = options;
 	const context = await browser.newContext({ viewport: { width: 1600, height: 900 }, javaScriptEnabled, ...rest });
 	const page = await context.newPage();
 	const log = page.log = [];
 	page.requests = [];
 	page.on('console', (m) => {
 		/* The tests read pixels back; the page never does. */
-		if ((m.type() === 'error' || m.type() === 'warning') && !m.text().includes('willReadFrequently'))
+		if (!foreign && (m.type() === 'error' || m.type() === 'warning') && !m.text().includes('willReadFrequently'))
 			log.push(`${m.type()}: ${m.text()}`);
 	});
 	page.on('pageerror', (e) => log.push(`exception: ${e.message}`));
@@ -72,7 +73,7 @@ export async function open(file, options = {}, hash = '') {
 		});
 	opened.push({ context, page, javaScriptEnabled });
 	await page.goto(file.url + hash);
-	if (javaScriptEnabled)
+	if (javaScriptEnabled && !foreign)
 		await page.waitForFunction(() => document.documentElement.dataset.ready || document.documentElement.dataset.failed ||
 			document.readyState === 'complete' && !document.querySelector('script'));
 	return page;
@@ -103,13 +104,14 @@ async function close_all(name) {
 	}
 }
 
-export async function main() {
+/* `graphics`: what the browser is told of the graphics card. */
+export async function main(graphics = ['--disable-gpu']) {
 	const executable = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
 	if (!executable) {
 		console.log('# no chromium is installed');
 		process.exit(77);
 	}
-	browser = await chromium.launch({ executablePath: executable, args: ['--no-sandbox', '--disable-gpu'] });
+	browser = await chromium.launch({ executablePath: executable, args: ['--no-sandbox', ...graphics] });
 	const wanted = process.argv.slice(2), counts = { ok: 0, bad: 0 };
 	for (const { name, run } of tests) {
 		if (wanted.length && !wanted.some((w) => name.includes(w)))
