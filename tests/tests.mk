@@ -24,7 +24,7 @@ unit-asan:
 
 # Programs that tests start (the makers of the browser tests' pages, ...): all objects but main.
 
-HELPER_SOURCES := $(wildcard tests/browser/*.c tests/symbols/*.c tests/unwind/*.c)
+HELPER_SOURCES := $(wildcard tests/browser/*.c tests/sizes/*.c tests/symbols/*.c tests/unwind/*.c)
 HELPER_PROGRAMS := $(HELPER_SOURCES:%.c=$(O)/%)
 
 define HELPER_RULE
@@ -33,7 +33,7 @@ $(O)/tests/$(1)/%: tests/$(1)/%.c $(filter-out $(O)/cmds/main.o,$(OBJECTS))
 	@echo "  CC [U]  $$<"
 	$$(Q)$$(CC) $$(ALL_CFLAGS) -MF $$@.d -o $$@ $$< $(filter-out $(O)/cmds/main.o,$(OBJECTS)) $$(LDFLAGS) $$(LIBS)
 endef
-$(foreach kind,browser symbols unwind,$(eval $(call HELPER_RULE,$(kind))))
+$(foreach kind,browser sizes symbols unwind,$(eval $(call HELPER_RULE,$(kind))))
 
 -include $(HELPER_PROGRAMS:=.d)
 
