@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* analysis/growth.c - live memory of rows over time, and the ages of what is left.
  * Knows: rows by number, milliseconds. Does not know: events, stacks.
- * Called by analysis/views.c; read by reporters/leaks.c. */
+ * Called by analysis/events.c and views.c; read by reporters/leaks.c. */
 #include "analysis/growth.h"
 
 void growth_init(struct growth *g, uint32_t older_than_ms)

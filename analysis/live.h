@@ -19,7 +19,7 @@ struct live_block {
 	uint64_t sequence : 37;	/* allocations of its thread before it */
 	uint64_t thread : 27;	/* as many as a capture can have */
 	uint32_t row_1;		/* row + 1; 0: released, or free */
-	uint32_t born;		/* milliseconds, or a stamp: analysis/views.c says */
+	uint32_t born;		/* milliseconds, or a stamp: analysis/events.c says */
 };
 _Static_assert(sizeof(struct live_block) == 32, "two blocks a cache line");
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* analysis/temporal.c - from lives of blocks to entries between instants.
  * Knows: rows by number, stamps. Does not know: events, stacks.
- * Called by analysis/views.c; read by reporters/flamegraph.c.
+ * Called by analysis/events.c and views.c; read by reporters/flamegraph.c.
  *
  * Which moment of a slot is its instant is known at the slot's end only. Until then a released
  * block that was live at the highest moment so far waits in `released`: when the heap gets higher
