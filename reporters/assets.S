@@ -28,6 +28,7 @@
 	.incbin "reporters/web/trees.js"
 	.incbin "reporters/web/draw.js"
 	.incbin "reporters/web/chart.js"
+	.incbin "reporters/web/state.js"
 	.incbin "reporters/web/report.js"
 	.incbin "reporters/web/page.js"
 	asset_end asset_page_js

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* reporters/web/trees.js - the trees that are drawn: from the root, from the leaves, around a function.
  * Knows: the model's columns. Does not know: the page, pixels.
- * Called by draw.js, report.js and page.js; follows model.js. */
+ * Called by draw.js, state.js, report.js and page.js; follows model.js. */
 
 /* Nodes by (parent, frame), for merging what becomes equal when frames are left out. */
 class NodeTable {
