@@ -128,6 +128,8 @@ static struct mt_error *describe(struct flamegraph *g, const struct report *repo
 				 const struct args *args, const uint32_t *row_nodes)
 {
 	struct mt_error *err = flamegraph_describe(g, report->cap, report->views, args->max_points);
+	if (!err && report->split_threads)
+		err = flamegraph_split(g, report->cap, report->views, row_nodes);
 	if (!err)
 		err = flamegraph_temporal(g, report->cap, report->views, row_nodes);
 	if (!err)
@@ -142,7 +144,7 @@ static struct mt_error *write_page(const struct report *report, const struct arg
 	auto_buf struct mt_buf stats = MT_BUF_INIT;
 	auto_free uint32_t *row_nodes = calloc(report->views->row_count + 1, sizeof(*row_nodes));
 	struct tree_options tree_options = {
-		.split_threads = report->split_threads, .row_nodes = row_nodes,
+		.row_nodes = row_nodes,
 		.progress = cmd_progress, .progress_arg = (void *)"building the tree",
 	};
 	if (!row_nodes)

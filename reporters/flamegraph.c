@@ -31,6 +31,11 @@ void flamegraph_deinit(struct flamegraph *g)
 	mt_array_deinit(&g->points);
 	mt_array_deinit(&g->instants);
 	mt_array_deinit(&g->lives);
+	for (size_t i = 0; i < g->threads.len; i++)
+		free(g->threads.items[i]);
+	mt_array_deinit(&g->threads);
+	mt_array_deinit(&g->shares);
+	mt_map_deinit(&g->thread_numbers);
 }
 
 struct mt_error *flamegraph_fact(struct flamegraph *g, const char *name, const char *fmt, ...)
@@ -94,6 +99,13 @@ static void put_facts(struct mt_buf *out, const struct flamegraph *g)
 		html_put_leb(out, g->notes.items[i].warning);
 		put_clean(out, g->notes.items[i].text);
 	}
+}
+
+static void put_threads(struct mt_buf *out, const struct flamegraph *g)
+{
+	html_put_leb(out, g->threads.len);
+	for (size_t i = 0; i < g->threads.len; i++)
+		put_clean(out, g->threads.items[i]);
 }
 
 static void put_frames(struct mt_buf *out, const struct tree *t)
@@ -197,9 +209,59 @@ static void put_view(struct mt_buf *out, const struct tree *t, const struct orde
 	}
 }
 
-/* place: filled in, where each node of the tree stands in the page. */
-static struct mt_error *put_nodes(struct mt_buf *out, const struct tree *t, uint32_t *place)
+static struct mt_error *put_views(struct mt_buf *out, const struct tree *t, const struct order *o)
 {
+	size_t valued;
+	auto_free uint32_t *places = places_with_value(t, o, &valued);
+	if (!places)
+		return &mt_enomem;
+	for (unsigned v = 0; v < VIEW_COUNT; v++)
+		put_view(out, t, o, places, valued, v);
+	return NULL;
+}
+
+/* Of a page by thread. */
+static void put_shared_view(struct mt_buf *out, const struct flamegraph_share *shares, size_t count,
+			    enum view_kind view)
+{
+	uint64_t entries = 0;
+	for (unsigned column = 0; column < 5; column++) {
+		uint32_t last = 0;
+		for (size_t k = 0; k < count; k++) {
+			const struct flamegraph_share *s = &shares[k];
+			if (!s->bytes[view] && !s->count[view])
+				continue;
+			entries++;
+			if (column)
+				html_put_leb(out, column == 1 ? s->node - last : column == 2 ? s->thread :
+						  column == 3 ? s->bytes[view] : s->count[view]);
+			last = s->node;
+		}
+		if (!column)
+			html_put_leb(out, entries);
+	}
+}
+
+static struct mt_error *put_shared_views(struct mt_buf *out, const struct flamegraph *g, const uint32_t *place)
+{
+	size_t count = g->shares.len;
+	auto_free struct flamegraph_share *shares = malloc(count * sizeof(*shares) + 1);
+	if (!shares)
+		return &mt_enomem;
+	if (count)
+		memcpy(shares, g->shares.items, count * sizeof(*shares));
+	for (size_t i = 0; i < count; i++)
+		shares[i].node = place[shares[i].node];
+	flamegraph_merge_shares(shares, &count);
+	for (unsigned v = 0; v < VIEW_COUNT; v++)
+		put_shared_view(out, shares, count, v);
+	return NULL;
+}
+
+/* place: filled in, where each node of the tree stands in the page. */
+static struct mt_error *put_nodes(struct mt_buf *out, const struct flamegraph *g, uint32_t *place)
+{
+	const struct tree *t = g->tree;
 	uint32_t count;
 	const struct tree_node *nodes = tree_nodes(t, &count);
 	auto_free uint32_t *node = malloc(count * sizeof(*node));
@@ -213,16 +275,10 @@ static struct mt_error *put_nodes(struct mt_buf *out, const struct tree *t, uint
 		html_put_leb(out, up[i]);
 	for (uint32_t i = 0; i < o.count; i++)
 		html_put_leb(out, nodes[node[i]].frame);
-	size_t valued;
-	auto_free uint32_t *places = places_with_value(t, &o, &valued);
-	if (!places)
-		return &mt_enomem;
-	for (unsigned v = 0; v < VIEW_COUNT; v++)
-		put_view(out, t, &o, places, valued, v);
 	place[0] = 0;
 	for (uint32_t i = 0; i < o.count; i++)
 		place[o.node[i]] = i + 1;
-	return NULL;
+	return g->threads.len ? put_shared_views(out, g, place) : put_views(out, t, &o);
 }
 
 static void put_points(struct mt_buf *out, const struct flamegraph *g)
@@ -242,6 +298,8 @@ static int by_life(const void *pa, const void *pb)
 	const struct flamegraph_life *a = pa, *b = pb;
 	if (a->node != b->node)
 		return a->node < b->node ? -1 : 1;
+	if (a->thread != b->thread)
+		return a->thread < b->thread ? -1 : 1;
 	if (a->born != b->born)
 		return a->born < b->born ? -1 : 1;
 	return (a->gone > b->gone) - (a->gone < b->gone);
@@ -285,9 +343,11 @@ static struct mt_error *put_temporal(struct mt_buf *out, const struct flamegraph
 	html_put_leb(out, n);
 	for (size_t i = 0; i < n; i++)
 		html_put_leb(out, l[i].node - (i ? l[i - 1].node : 0));
+	for (size_t i = 0; i < n && g->threads.len; i++)
+		html_put_leb(out, l[i].thread);
 	for (size_t i = 0; i < n; i++)
-		html_put_leb(out, i && l[i].node == l[i - 1].node ? l[i].born - l[i - 1].born :
-								    l[i].born);
+		html_put_leb(out, i && l[i].node == l[i - 1].node && l[i].thread == l[i - 1].thread ?
+					  l[i].born - l[i - 1].born : l[i].born);
 	for (size_t i = 0; i < n; i++)
 		html_put_leb(out, l[i].gone == TEMPORAL_NEVER ? 0 : l[i].gone - l[i].born);
 	for (size_t i = 0; i < n; i++)
@@ -305,11 +365,12 @@ static struct mt_error *encode(const struct flamegraph *g, struct mt_buf *out)
 	auto_free uint32_t *place = malloc(nodes * sizeof(*place));
 	if (!place)
 		return &mt_enomem;
-	mt_buf_put(&raw, "MTFG\2", 5);
+	mt_buf_put(&raw, "MTFG\3", 5);
 	put_facts(&raw, g);
+	put_threads(&raw, g);
 	put_frames(&raw, g->tree);
 	put_sources(&raw, g->sources);
-	struct mt_error *err = put_nodes(&raw, g->tree, place);
+	struct mt_error *err = put_nodes(&raw, g, place);
 	if (err)
 		return err;
 	put_points(&raw, g);

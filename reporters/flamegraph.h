@@ -3,23 +3,27 @@
  *
  *	struct flamegraph g = { .tree = tree, ... };
  *	flamegraph_describe(&g, cap, views, 2000)	facts of the capture
+ *	flamegraph_split(&g, cap, views, row_nodes)	rows are by thread: a tree for each
  *	flamegraph_temporal(&g, cap, views, row_nodes)
  *	flamegraph_write(&g, FILE *)
  *	flamegraph_deinit(&g)			what describe gathered; the rest is borrowed
  *
  * The page's data is a gzip stream in base64, decoded by reporters/web/model.js; numbers LEB128,
  * texts a length and bytes:
- *	"MTFG" 2
+ *	"MTFG" 3
  *	facts: count, (name, value) texts
  *	notes: count, (level 0 information, 1 warning; text)
+ *	threads: count, texts; when there are some, the entries below have a column thread behind node, and
+ *		what is shown is a tree for each thread (stacks are in the page once)
  *	strings: count, texts (string 0 is empty)
  *	frames: count; columns function, file, module (strings), line, kind | flags << 2
  *	source lines: count; columns frame (delta), text
  *	nodes: count; pre-order without the root: levels back up before this node, column frame
  *	views, 4 times: entries; columns node (delta), bytes, count
  *	memory over time: points; columns ns (delta), heap, rss (0: not known)
- *	temporal (analysis/temporal.h): instants; columns ns (delta), heap; entries by node, born, gone;
- *		columns node (delta), born (delta within a node), 0 for never, else gone - born, bytes, count */
+ *	temporal (analysis/temporal.h): instants; columns ns (delta), heap; entries by node, thread, born, gone;
+ *		columns node (delta), born (delta within node and thread), 0 for never, else gone - born, bytes,
+ *		count */
 #ifndef MT_REPORTERS_FLAMEGRAPH_H
 #define MT_REPORTERS_FLAMEGRAPH_H
 
@@ -27,6 +31,7 @@
 #include "base/array.h"
 #include "base/error.h"
 #include "base/buf.h"
+#include "base/hash.h"
 #include "reporters/source.h"
 #include "reporters/tree.h"
 
@@ -46,9 +51,14 @@ struct flamegraph_point {
 };
 
 struct flamegraph_life {	/* what one instant saw first and another saw gone */
-	uint32_t node;
+	uint32_t node, thread;
 	uint16_t born, gone;
 	uint64_t bytes, count;
+};
+
+struct flamegraph_share {	/* what a thread has of a node, itself */
+	uint32_t node, thread;
+	uint64_t bytes[VIEW_COUNT], count[VIEW_COUNT];
 };
 
 struct flamegraph_words {	/* of a page whose tree has other values than the four views */
@@ -69,6 +79,9 @@ struct flamegraph {
 	MT_ARRAY(struct flamegraph_note) notes;
 	MT_ARRAY(struct flamegraph_point) points, instants;	/* rss of instants: 0 */
 	MT_ARRAY(struct flamegraph_life) lives;
+	MT_ARRAY(char *) threads;			/* names; none: the page is not by thread */
+	struct mt_map thread_numbers;			/* thread index of the capture -> number of its name */
+	MT_ARRAY(struct flamegraph_share) shares;
 };
 
 void flamegraph_deinit(struct flamegraph *g);
@@ -81,6 +94,11 @@ struct mt_error *flamegraph_note(struct flamegraph *g, bool warning, const char 
 /* At most about `max_points` points of memory over time. */
 struct mt_error *flamegraph_describe(struct flamegraph *g, struct capture *cap,
 				     const struct views *views, size_t max_points) MT_MUST_CHECK;
+/* flamegraph_threads.c: keeps threads apart. The tree is of all of them, with no frames for threads. */
+struct mt_error *flamegraph_split(struct flamegraph *g, const struct capture *cap,
+				  const struct views *views, const uint32_t *row_nodes) MT_MUST_CHECK;
+/* Sorts shares whose nodes are numbers of the page, and makes one of those that are of one thread and node. */
+void flamegraph_merge_shares(struct flamegraph_share *shares, size_t *count);
 /* What lived when; `row_nodes` as tree_build() filled it in. */
 struct mt_error *flamegraph_temporal(struct flamegraph *g, struct capture *cap,
 				     const struct views *views, const uint32_t *row_nodes)

@@ -137,8 +137,9 @@ struct mt_error *flamegraph_temporal(struct flamegraph *g, struct capture *cap,
 		const struct temporal_entry *e = &t->entries[i];
 		if (!e->key)
 			continue;
+		const uint64_t *thread = mt_map_get(&g->thread_numbers, views->rows[temporal_row(e)].thread);
 		struct flamegraph_life life = {
-			.node = row_nodes[temporal_row(e)], .born = (uint16_t)temporal_born(e),
+			.node = row_nodes[temporal_row(e)], .thread = thread ? (uint32_t)*thread : 0, .born = (uint16_t)temporal_born(e),
 			.gone = (uint16_t)temporal_gone(e), .bytes = e->bytes, .count = e->count,
 		};
 		if (!mt_array_push(&g->lives, life))

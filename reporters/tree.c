@@ -236,14 +236,21 @@ void tree_add_value(struct tree *t, uint32_t node, const uint64_t bytes[VIEW_COU
 	}
 }
 
+char *tree_thread_text(const struct capture *cap, uint32_t index)
+{
+	uint32_t tid = 0;
+	const char *name = capture_thread_name(cap, index, &tid);
+	char *text = NULL;
+	return asprintf(&text, "%s [%" PRIu32 "]", *name ? name : "thread", tid) < 0 ? NULL : text;
+}
+
 /* The frame that stands for a thread: its name and id. */
 static struct mt_error *thread_node(struct tree *t, const struct capture *cap, uint32_t index,
 				    uint32_t *node_ret)
 {
-	uint32_t tid = 0, node = 0;
-	const char *name = capture_thread_name(cap, index, &tid);
-	auto_free char *text = NULL;
-	if (asprintf(&text, "%s [%" PRIu32 "]", *name ? name : "thread", tid) < 0)
+	uint32_t node = 0;
+	auto_free char *text = tree_thread_text(cap, index);
+	if (!text)
 		return &mt_enomem;
 	struct symbol_frame mark = { .function = text, .file = "", .module = "",
 				     .kind = FRAME_MARK, .flags = TREE_FRAME_THREAD };

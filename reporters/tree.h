@@ -60,6 +60,8 @@ struct mt_error *tree_build(struct capture *cap, const struct views *views,
 			    struct symbolizer *s, const struct tree_options *options,
 			    struct tree **ret) MT_MUST_CHECK;
 
+/* What a frame that stands for a thread says: "name [id]". The caller frees; NULL: out of memory. */
+char *tree_thread_text(const struct capture *cap, uint32_t index);
 /* Adds a stack, root to leaf; *node_ret is the leaf's node (0 for an empty stack). Texts are told apart by where they
  * are: until the last stack is added they must not move or change, as a symbolizer's do not. */
 struct mt_error *tree_add_stack(struct tree *t, const struct symbol_frame *frames, size_t count,

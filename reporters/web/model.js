@@ -51,11 +51,30 @@ async function inflate(base64) {
 	return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
+/* Entries of a list, thread by thread. */
+class ByThread {
+	constructor({ node, thread }, threads) {
+		this.node = node;
+		this.split = new Uint32Array(node.length);	/* the nodes they get */
+		const start = this.start = new Uint32Array(threads + 1);
+		for (let i = 0; i < thread.length; i++)
+			start[thread[i] + 1]++;
+		for (let k = 0; k < threads; k++)
+			start[k + 1] += start[k];
+		const next = start.slice(0, threads), order = this.order = new Uint32Array(node.length);
+		for (let i = 0; i < thread.length; i++)
+			order[next[thread[i]]++] = i;
+	}
+	entries(thread) {
+		return this.order.subarray(this.start[thread], this.start[thread + 1]);
+	}
+}
+
 /* What the file holds, as columns: nodes in pre-order, so a parent comes before its children. */
 class Model {
 	constructor(bytes) {
 		const r = new Reader(bytes), decoder = new TextDecoder();
-		if (decoder.decode(bytes.subarray(0, 4)) !== 'MTFG' || bytes[4] !== 2)
+		if (decoder.decode(bytes.subarray(0, 4)) !== 'MTFG' || bytes[4] !== 3)
 			throw new Error('the data of this page is of another version');
 		r.at = 5;
 		this.facts = Object.create(null);
@@ -70,6 +89,9 @@ class Model {
 		this.notes = [];
 		for (let n = r.number(); n > 0; n--)
 			this.notes.push({ warning: r.number() > 0, text: r.text(decoder) });
+		this.threads = new Array(r.number());
+		for (let i = 0; i < this.threads.length; i++)
+			this.threads[i] = r.text(decoder);
 		this.strings = new Array(r.number());
 		for (let i = 0; i < this.strings.length; i++)
 			this.strings[i] = r.text(decoder);
@@ -86,6 +108,8 @@ class Model {
 		this.heap = r.column(new Float64Array(this.points));
 		this.rss = r.column(new Float64Array(this.points));
 		this.readTemporal(r);
+		if (this.threads.length)
+			this.splitNodes();
 		this.endNs = Math.max(Number(this.facts.duration_ns || 0), this.points ? this.time[this.points - 1] : 0, 1);
 	}
 	readTemporal(r) {
@@ -93,14 +117,14 @@ class Model {
 		this.instantNs = running(r.column(new Float64Array(n)));
 		this.instantHeap = r.column(new Float64Array(n));
 		const count = r.number();
-		const node = running(r.column(new Uint32Array(count)));
+		const node = running(r.column(new Uint32Array(count))), thread = this.readThread(r, count);
 		const born = r.column(new Uint16Array(count)), gone = r.column(new Uint16Array(count));
 		for (let i = 0; i < count; i++) {
-			if (i && node[i] === node[i - 1])
+			if (i && node[i] === node[i - 1] && (!thread || thread[i] === thread[i - 1]))
 				born[i] += born[i - 1];
 			gone[i] = gone[i] ? born[i] + gone[i] : NEVER;
 		}
-		this.lives = { node, born, gone, bytes: r.column(new Float64Array(count)), count: r.column(new Float64Array(count)) };
+		this.lives = { node, thread, born, gone, bytes: r.column(new Float64Array(count)), count: r.column(new Float64Array(count)) };
 	}
 
 	/* ---- ranges of time: from instant a (-1: the start) to instant b (the number of instants: the
@@ -156,19 +180,56 @@ class Model {
 		}
 		return { heap: this.heap[low], rss: this.rss[low] };
 	}
+	/* Frames of threads come behind those of the file. */
 	readFrames(r) {
-		const n = this.frames = r.number();
-		this.fn = r.column(new Uint32Array(n));
-		this.file = r.column(new Uint32Array(n));
-		this.module = r.column(new Uint32Array(n));
-		this.line = r.column(new Uint32Array(n));
-		this.kind = new Uint8Array(n);
-		this.flags = new Uint8Array(n);
+		const n = r.number(), all = this.frames = n + this.threads.length;
+		for (const name of ['fn', 'file', 'module', 'line']) {
+			this[name] = new Uint32Array(all);
+			r.column(this[name].subarray(0, n));
+		}
+		this.kind = new Uint8Array(all).fill(KIND_MARK);
+		this.flags = new Uint8Array(all).fill(FLAG_THREAD);
 		for (let i = 0; i < n; i++) {
 			const v = r.number();
 			this.kind[i] = v & 3;
 			this.flags[i] = v >> 2;
 		}
+		for (let k = 0; k < this.threads.length; k++)
+			this.fn[n + k] = this.strings.push(this.threads[k]) - 1;
+	}
+	readThread(r, count) {
+		return this.threads.length ? r.column(new Uint32Array(count)) : null;
+	}
+	/* The file has each stack once, and what each thread has of it: a tree for each thread, of the stacks
+	 * that it has something of, in the order of the file. */
+	splitNodes() {
+		const { parent, frame, nodes } = this, lists = [...this.views, this.lives].map((list) => new ByThread(list, this.threads.length));
+		const first = this.frames - this.threads.length, seen = new Int32Array(nodes).fill(-1), at = new Int32Array(nodes);
+		const newParent = [0], newFrame = [0];
+		for (let k = 0; k < this.threads.length; k++) {
+			const own = [];
+			for (const list of lists)
+				for (const entry of list.entries(k))
+					for (let i = list.node[entry]; i > 0 && seen[i] !== k; i = parent[i]) {
+						seen[i] = k;
+						own.push(i);
+					}
+			at[0] = newParent.push(0) - 1;
+			newFrame.push(first + k);
+			for (const i of Uint32Array.from(own).sort()) {
+				at[i] = newParent.push(at[parent[i]]) - 1;
+				newFrame.push(frame[i]);
+			}
+			for (const list of lists)
+				for (const entry of list.entries(k))
+					list.split[entry] = at[list.node[entry]];
+		}
+		this.nodes = newParent.length;
+		this.parent = Int32Array.from(newParent);
+		this.frame = Uint32Array.from(newFrame);
+		[...this.views, this.lives].forEach((list, i) => {
+			list.node = lists[i].split;
+		});
 	}
 	readNodes(r) {
 		const n = this.nodes = r.number() + 1;
@@ -188,10 +249,10 @@ class Model {
 		this.views = [];
 		for (let v = 0; v < VIEWS.length; v++) {
 			const n = r.number();
-			const node = running(r.column(new Uint32Array(n)));
+			const node = running(r.column(new Uint32Array(n))), thread = this.readThread(r, n);
 			const bytes = r.column(new Float64Array(n));
 			const count = r.column(new Float64Array(n));
-			this.views.push({ node, bytes, count, totalBytes: sum(bytes), totalCount: sum(count) });
+			this.views.push({ node, thread, bytes, count, totalBytes: sum(bytes), totalCount: sum(count) });
 		}
 	}
 	/* Frames that differ in nothing but the line share the id of the first of them. */
