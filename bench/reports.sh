@@ -4,7 +4,9 @@
 # Knows: bench/gen_capture.c, the report commands. Does not know: how captures are read.
 # Run by hand; prints figures, is never a test. `bench/reports.sh [EVENTS [LIVE [ROUNDS]]]`, O= names
 # the build. Of the rounds the one with least processor time counts: on a busy machine the clock says
-# little. Beside it stands memray's own time for a capture of its own when MEMRAY_CAPTURE names one.
+# little. With ROOTFS=DIR (bench/rootfs.sh makes it) memray and memtrace record one program there with so many
+# events, and the reports that both have follow side by side. TMPDIR has to have room: 6 bytes an event,
+# and some 60 for memray.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -39,14 +41,19 @@ echo "capture: $events events, $live live blocks, $(stat -c %s "$dir/cap.bin") b
 echo "| report | clock, s | processor, s | million events/s | peak memory, MiB | output, kB |"
 echo "|---|---|---|---|---|---|"
 
+# Of what was measured: $figures, $size.
+row() {
+	echo "$figures" | awk -v name="$1" -v events="$events" -v size="$size" '{
+		printf "| %s | %s | %s | %.1f | %s | %.0f |\n", name, $1, $2, events / $2 / 1e6, $3, size / 1000 }'
+}
+
 report() {
 	name=$1
 	shift
 	rm -f "$dir/out"
 	figures=$(python3 "$dir/measure.py" "$rounds" "$@")
 	size=$(stat -c %s "$dir/out" 2>/dev/null || echo 0)
-	echo "$figures" | awk -v name="$name" -v events="$events" -v size="$size" '{
-		printf "| %s | %s | %s | %.1f | %s | %.0f |\n", name, $1, $2, events / $2 / 1e6, $3, size / 1000 }'
+	row "$name"
 }
 
 # A memtrace command on the capture; its output in a file.
@@ -69,6 +76,38 @@ report "diff --html" "$build/memtrace" diff --html --no-debuginfod -f -o "$dir/o
 for format in folded pprof speedscope gprof2dot csv dhat; do
 	report "transform $format" "$build/memtrace" transform --no-debuginfod -f -o "$dir/out" "$format" "$dir/cap.bin"
 done
-if [ -n "${MEMRAY_CAPTURE:-}" ]; then
-	report "memray flamegraph --temporal" "${MEMRAY:-memray}" flamegraph --temporal --no-web -f -o "$dir/out" "$MEMRAY_CAPTURE"
-fi
+[ -n "${ROOTFS:-}" ] || exit 0
+
+# Both record the same program, in the same root; memray's reports are made there, too.
+inside=$(mktemp -d -p "$ROOTFS/tmp")
+trap 'rm -rf "$dir" "$inside"' EXIT
+cp bench/reports_target.py "$inside/target.py"
+place=${inside#"$ROOTFS"}
+set -- /usr/bin/python3 "$place/target.py" "$events"
+alone=$(python3 "$dir/measure.py" 1 chroot "$ROOTFS" "$@")
+memray=$(python3 "$dir/measure.py" 1 chroot "$ROOTFS" memray run -q -o "$place/memray.bin" "$place/target.py" "$events")
+memtrace=$(python3 "$dir/measure.py" 1 "$build/memtrace" run -q -f --no-native -o "$dir/cap.bin" -- chroot "$ROOTFS" "$@")
+echo
+echo "bench/reports_target.py, $events events: alone $alone, memray run $memray, memtrace run $memtrace (clock, processor," \
+	"peak MiB); captures of $(stat -c %s "$inside/memray.bin") and $(stat -c %s "$dir/cap.bin") bytes"
+echo "| report | clock, s | processor, s | million events/s | peak memory, MiB | output, kB |"
+echo "|---|---|---|---|---|---|"
+
+# A report of memray's, whose options differ here and there.
+theirs() {
+	rm -f "$inside/out"
+	figures=$(python3 "$dir/measure.py" 1 chroot "$ROOTFS" memray "$@")
+	size=$(stat -c %s "$inside/out" 2>/dev/null || echo 0)
+	row "memray $1"
+}
+
+theirs flamegraph --temporal --no-web -f -o "$place/out" "$place/memray.bin"
+ours flamegraph
+theirs table --no-web -f -o "$place/out" "$place/memray.bin"
+ours table
+theirs stats --json -f -o "$place/out" "$place/memray.bin"
+ours stats
+theirs summary "$place/memray.bin"
+ours summary
+theirs transform csv -f -o "$place/out" "$place/memray.bin"
+report "transform csv" "$build/memtrace" transform --no-debuginfod -f -o "$dir/out" csv "$dir/cap.bin"
