@@ -135,6 +135,8 @@ static struct mt_error *describe(struct flamegraph *g, const struct report *repo
 	if (!err)
 		err = flamegraph_fact(g, "temporary_threshold", "%" PRIu32,
 				      args->open.temporary_threshold);
+	if (!err && report->view == VIEW_LEAKS)
+		err = flamegraph_note_arenas(g, report->cap);
 	return err ? err : note_symbols(g, report->sym);
 }
 

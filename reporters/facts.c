@@ -23,6 +23,14 @@ static void read_times(const struct capture *cap, uint64_t last_ticks, struct fa
 		f->duration_ns = capture_ticks_to_ns(cap, last_ticks);
 }
 
+/* Under all names of PYTHONMALLOC but "malloc" and "malloc_debug". */
+static bool has_arenas(const struct capture *cap)
+{
+	const char *name = capture_meta(cap, CAPTURE_META_PYTHON_ALLOCATOR, NULL);
+	return name && strncmp(name, "malloc", 6) != 0 &&
+	       !facts_meta_has(cap, CAPTURE_META_OPTIONS, "python-allocators");
+}
+
 struct mt_error *facts_init(const struct capture *cap, uint64_t last_ticks, struct facts *ret)
 {
 	struct facts f = { 0 };
@@ -42,6 +50,7 @@ struct mt_error *facts_init(const struct capture *cap, uint64_t last_ticks, stru
 	f.waits = counter(cap, CAPTURE_COUNTER_WAITS);
 	f.wait_ticks = counter(cap, CAPTURE_COUNTER_WAIT_TICKS);
 	f.late_loads = counter(cap, CAPTURE_COUNTER_LATE_LOADS);
+	f.arenas = has_arenas(cap);
 	*ret = f;
 	return NULL;
 }

@@ -18,7 +18,12 @@ struct facts {
 	bool has_counters;			/* the capture was ended properly */
 	uint64_t produced, written, dropped;
 	uint64_t nested, waits, wait_ticks, late_loads;
+	bool arenas;		/* Python kept small objects in arenas, of which nothing more is known */
 };
+
+/* What to think of leaks then. */
+#define FACTS_ARENAS "Python's allocator was at work: an arena of it stays while one small object in it does, and " \
+	"which one is not known. Record with --trace-python-allocators to see objects"
 
 /* `last_ticks`: of the last event, for the duration of a capture without an end; 0: none. */
 struct mt_error *facts_init(const struct capture *cap, uint64_t last_ticks, struct facts *ret)

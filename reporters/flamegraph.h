@@ -94,6 +94,8 @@ struct mt_error *flamegraph_note(struct flamegraph *g, bool warning, const char 
 /* At most about `max_points` points of memory over time. */
 struct mt_error *flamegraph_describe(struct flamegraph *g, struct capture *cap,
 				     const struct views *views, size_t max_points) MT_MUST_CHECK;
+/* What to think of leaks when Python's allocator kept objects to itself. */
+struct mt_error *flamegraph_note_arenas(struct flamegraph *g, struct capture *cap) MT_MUST_CHECK;
 /* flamegraph_threads.c: keeps threads apart. The tree is of all of them, with no frames for threads. */
 struct mt_error *flamegraph_split(struct flamegraph *g, const struct capture *cap,
 				  const struct views *views, const uint32_t *row_nodes) MT_MUST_CHECK;

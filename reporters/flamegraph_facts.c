@@ -148,6 +148,13 @@ struct mt_error *flamegraph_temporal(struct flamegraph *g, struct capture *cap,
 	return NULL;
 }
 
+struct mt_error *flamegraph_note_arenas(struct flamegraph *g, struct capture *cap)
+{
+	auto_facts struct facts facts = { 0 };
+	struct mt_error *err = facts_init(cap, 0, &facts);
+	return err || !facts.arenas ? err : flamegraph_note(g, false, "%s.", FACTS_ARENAS);
+}
+
 struct mt_error *flamegraph_describe(struct flamegraph *g, struct capture *cap,
 				     const struct views *views, size_t max_points)
 {

@@ -327,6 +327,8 @@ static struct mt_error *put_notes(struct mt_buf *out, const void *arg)
 	if (p->facts.sample_rate)
 		mt_buf_printf(out, "<p class=\"warning\">A sample, one block every %s of allocations: bytes "
 			      "and blocks are estimates.</p>\n", mt_text_size(a, p->facts.sample_rate));
+	if (p->facts.arenas)
+		mt_buf_put_str(out, "<p class=\"note\">" FACTS_ARENAS ".</p>\n");
 	return NULL;
 }
 

@@ -83,6 +83,8 @@ static struct mt_error *print_head(const struct text *t)
 	if (f.dropped)
 		fprintf(t->out, "%-12s %s of %s events: a block whose release was lost seems to leak\n",
 			"Dropped", mt_text_count(a, f.dropped), mt_text_count(b, f.produced));
+	if (f.arenas)
+		fprintf(t->out, "%-12s %s\n", "Note", FACTS_ARENAS);
 	return NULL;
 }
 

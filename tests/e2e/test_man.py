@@ -2,6 +2,7 @@
 # tests/e2e/test_man.py - the manual pages say what --help says, and describe the file as it is.
 # Knows: man's source language as far as our pages use it. Does not know: what options do.
 # Called by tests/run.py.
+import json
 import re
 import shutil
 import unittest
@@ -37,6 +38,19 @@ def help_options(text):
         if match:
             names.update(re.findall(r"(?<![\w-])(--?[\w?][\w-]*)", match[1]))
     return names
+
+
+def keys(value):
+    """Names of fields at any depth; those of a map from names are not fields."""
+    if isinstance(value, list):
+        return set().union(*map(keys, value))
+    if not isinstance(value, dict):
+        return set()
+    found = set(value)
+    for key, below in value.items():
+        if key not in ("allocator_type_distribution", "events_by_kind"):
+            found |= keys(below)
+    return found
 
 
 class Man(unittest.TestCase):
@@ -83,6 +97,21 @@ class Man(unittest.TestCase):
         for number, name in enumerate(re.findall(r"^\s*CAPTURE_BLOCK_(\w+)", blocks, re.M), 1):
             with self.subTest(block=name):
                 self.assertIn(f".B {number} {name}\n", page)
+
+    def test_json(self):
+        """memtrace-json(5) has every field that is written, and no other."""
+        page = source("memtrace-json", 5)
+        with harness.tmpdir() as tmp:
+            cap = tmp / "cap.bin"
+            harness.memtrace("run", "-q", "-o", cap, "--", harness.PYTHON, "-c", "pass")
+            for name, files in (("stats", [cap]), ("leaks", [cap]), ("diff", [cap, cap]), ("info", [cap])):
+                with self.subTest(command=name):
+                    section = re.search(rf"^\.SH memtrace {name} --json\n(.*?)(?=^\.SH )", page, re.M | re.S)[1]
+                    told = set(re.findall(r"\\fB(\w+)\\fR", section))
+                    there = keys(json.loads(harness.memtrace(name, "--json", *files).out))
+                    self.assertEqual(there - told, set())
+                    # What a sample has, and what there is only when something was not well.
+                    self.assertLessEqual(told - there, {"sample_bytes", "note"})
 
     def complete(self, *words):
         """What bash offers for the last word."""
