@@ -10,7 +10,7 @@
 
 struct mt_error *capture_open_growing(const char *path, struct capture **ret)
 {
-	struct mt_error *err = capture_open_header(path, ret);
+	struct mt_error *err = capture_open_header(path, path, ret);
 	if (err)
 		return err;
 	(*ret)->growing = true;

@@ -91,27 +91,25 @@ static struct mt_error *read_header(struct capture *cap)
 				     "captures are made by `memtrace attach` and `memtrace run`");
 	if (!capture_read_at(cap, 0, h, sizeof(*h)))
 		return mt_error_corrupt(cap->size, "'%s' is cut inside its header", cap->path);
-	struct mt_error *err = check_version(cap);
-	if (err)
-		return err;
+	/* First: what a damaged header says of itself is no reason to look for another memtrace. */
 	if (h->checksum != block_hash(h, offsetof(struct capture_file_header, checksum)))
 		return mt_error_corrupt(0, "the header of '%s' is damaged", cap->path);
-	return NULL;
+	return check_version(cap);
 }
 
-static struct mt_error *open_file(struct capture *cap, const char *path)
+static struct mt_error *open_file(struct capture *cap, const char *path, const char *name)
 {
 	struct stat st;
-	cap->path = strdup(path);
+	cap->path = strdup(name);
 	if (!cap->path)
 		return &mt_enomem;
 	cap->fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (cap->fd < 0)
-		return mt_error_os(errno, "cannot open '%s'", path);
+		return mt_error_os(errno, "cannot open '%s'", name);
 	if (fstat(cap->fd, &st))
-		return mt_error_os(errno, "cannot read '%s'", path);
+		return mt_error_os(errno, "cannot read '%s'", name);
 	if (!S_ISREG(st.st_mode))
-		return mt_error_create(MT_ERROR_OTHER, "'%s' is %s, not a capture", path,
+		return mt_error_create(MT_ERROR_OTHER, "'%s' is %s, not a capture", name,
 				       S_ISDIR(st.st_mode) ? "a directory" : "not a regular file");
 	cap->size = (uint64_t)st.st_size;
 	return NULL;
@@ -144,13 +142,13 @@ static struct mt_error *load_sides(struct capture *cap)
 	return err;
 }
 
-struct mt_error *capture_open_header(const char *path, struct capture **ret)
+struct mt_error *capture_open_header(const char *path, const char *name, struct capture **ret)
 {
 	auto_capture struct capture *cap = calloc(1, sizeof(*cap));
 	if (!cap)
 		return &mt_enomem;
 	cap->fd = -1;
-	struct mt_error *err = open_file(cap, path);
+	struct mt_error *err = open_file(cap, path, name);
 	if (!err)
 		err = read_header(cap);
 	if (!err)
@@ -166,8 +164,13 @@ void capture_take_meta(struct capture *cap)
 
 struct mt_error *capture_open(const char *path, struct capture **ret)
 {
+	return capture_open_called(path, path, ret);
+}
+
+struct mt_error *capture_open_called(const char *path, const char *name, struct capture **ret)
+{
 	auto_capture struct capture *cap = NULL;
-	struct mt_error *err = capture_open_header(path, &cap);
+	struct mt_error *err = capture_open_header(path, name, &cap);
 	if (!err)
 		err = capture_find_blocks(cap);
 	if (!err)

@@ -67,6 +67,9 @@ struct capture_module_symbols {
 };
 
 struct mt_error *capture_open(const char *path, struct capture **ret) MT_MUST_CHECK;
+/* The same, called `name` by errors and capture_path(): for a path that means nothing to a person. */
+struct mt_error *capture_open_called(const char *path, const char *name, struct capture **ret)
+	MT_MUST_CHECK;
 void capture_close(struct capture *cap);	/* NULL accepted */
 MT_DEFINE_CLEANUP(capture, struct capture *, capture_close)
 #define auto_capture mt_auto(mt_cleanup_capture)

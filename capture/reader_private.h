@@ -88,7 +88,8 @@ struct capture {
 void capture_note_damage(struct capture *cap, uint64_t offset, const char *what);
 void capture_note_cut(struct capture *cap, uint64_t offset, const char *what);
 /* The file and its header alone. */
-struct mt_error *capture_open_header(const char *path, struct capture **ret) MT_MUST_CHECK;
+struct mt_error *capture_open_header(const char *path, const char *name, struct capture **ret)
+	MT_MUST_CHECK;
 /* What blocks of meta say that is asked for at every event. */
 void capture_take_meta(struct capture *cap);
 bool capture_block_is_side(uint8_t type);

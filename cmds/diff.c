@@ -78,6 +78,7 @@ static struct mt_error *open_both(struct diff_args *args, struct report *base, s
 	args->open.file = args->base;
 	struct mt_error *err = open_report(&args->open, base);
 	args->open.file = file;
+	args->open.called[0] = args->open.called[1];
 	return err ? err : open_report(&args->open, new);
 }
 

@@ -15,12 +15,14 @@
 
 enum open_key {
 	KEY_VIEW = 0x1000, KEY_LEAKS, KEY_TEMPORARY, KEY_THRESHOLD, KEY_METRIC, KEY_SPLIT,
-	KEY_NO_NATIVE, KEY_DEBUG_DIR, KEY_SYSROOT, KEY_NO_DEBUGINFOD,
+	KEY_NO_NATIVE, KEY_DEBUG_DIR, KEY_SYSROOT, KEY_NO_DEBUGINFOD, KEY_CALLED,
 };
 
 static const struct argp_option file_options[] = {
 	{ "output", 'o', "OUT", 0, "Write to OUT; '-' is standard output", 0 },
 	{ "force", 'f', NULL, 0, "Overwrite OUT", 0 },
+	/* For `serve`, whose FILE is a descriptor. */
+	{ "called", KEY_CALLED, "NAME", OPTION_HIDDEN, NULL, 0 },
 	{ 0 },
 };
 
@@ -53,6 +55,9 @@ static error_t parse_file(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'f':
 		args->force = true;
+		return 0;
+	case KEY_CALLED:
+		args->called[args->called[0] != NULL] = arg;
 		return 0;
 	case ARGP_KEY_ARG:
 		if (args->file)
@@ -310,7 +315,7 @@ struct mt_error *open_capture(const struct open_args *args, struct capture **ret
 						     "the output '%s' is the capture itself",
 						     args->output),
 				     "-o takes the name of another file");
-	return capture_open(args->file, ret);
+	return capture_open_called(args->file, args->called[0] ? args->called[0] : args->file, ret);
 }
 
 struct mt_error *open_report(struct open_args *args, struct report *ret)

@@ -24,6 +24,7 @@
 
 struct open_args {
 	const char *file;		/* FILE */
+	const char *called[2];		/* --called, not for people: what messages call FILE, and a second one */
 	const char *output;		/* -o, NULL: not given */
 	bool force;			/* -f */
 	enum view_kind view;

@@ -144,6 +144,8 @@ static struct mt_error *start_attach(struct recordings *r, struct recording *rec
 		argv[n++] = "--no-native";
 	if (rec->wish.python_allocators)
 		argv[n++] = "--trace-python-allocators";
+	if (rec->wish.aggregate)
+		argv[n++] = "--aggregate";
 	argv[n++] = pid;
 	argv[n] = NULL;
 	const struct worker_spec spec = {

@@ -24,7 +24,7 @@ struct recording_wish {
 	pid_t pid;
 	uint64_t seconds;		/* 1 to the most that the server allows */
 	uint64_t sample;		/* bytes, 0: every allocation */
-	bool no_native, python_allocators;
+	bool no_native, python_allocators, aggregate;
 };
 
 struct recording {

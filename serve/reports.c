@@ -141,11 +141,21 @@ static void fail(struct served_report *report, int status, const char *text)
 
 static void start(struct reports *r, struct served_report *report, uint64_t now)
 {
+	const char *argv[REPORT_ARGS + 2 * WORKER_FILES];
+	size_t n = 0;
+	for (; n < REPORT_ARGS - 1 && report->wish.argv[n]; n++)
+		argv[n] = report->wish.argv[n];
+	for (size_t i = 0; i < WORKER_FILES && *report->wish.called[i]; i++) {
+		argv[n++] = "--called";
+		argv[n++] = report->wish.called[i];
+	}
+	argv[n] = NULL;
 	const struct worker_spec spec = {
-		.argv = report->wish.argv, .run = report->wish.run, .arg = report->wish.arg,
+		.argv = argv, .run = report->wish.run, .arg = report->wish.arg,
 		.folder = -1, .files = { report->wish.files[0], report->wish.files[1] },
 		.memory = r->options.memory, .file_size = OUTPUT_BYTES, .seconds = r->options.seconds,
 		.no_network = true, .death_signal = SIGKILL,
+		.owner = report->wish.owner,
 	};
 	auto_error struct mt_error *err = worker_start(&spec, &report->worker);
 	report->started_ns = now;

@@ -18,12 +18,15 @@
 #define REPORT_ARGS 16u
 #define REPORT_KEY_MAX 512u
 #define REPORT_TEXT_MAX 1024u
+#define REPORT_NAME_MAX 256u
 
 enum report_state { REPORT_QUEUED, REPORT_RUNNING, REPORT_DONE, REPORT_FAILED };
 
 struct report_wish {
 	char key[REPORT_KEY_MAX];		/* what makes it the same as another one */
 	const char *argv[REPORT_ARGS];		/* static strings; files are WORKER_FILE() */
+	char called[WORKER_FILES][REPORT_NAME_MAX];	/* what messages call the files; "": nothing */
+	uid_t owner;				/* by whose rights it is made; 0: ours */
 	void (*run)(const void *arg);		/* instead of argv; such a report is not kept */
 	const void *arg;
 	int files[WORKER_FILES];			/* duplicated; -1: none */

@@ -126,19 +126,21 @@ static enum MHD_Result take_parameter(void *arg, enum MHD_ValueKind kind, const 
 	return MHD_NO;
 }
 
-/* `name` without `suffix`, or that with ".bin", as people leave it out. -1: no such capture. */
-static int open_named(struct exchange *x, const char *name, const char *suffix, struct stat *st)
+/* `name` without `suffix`, or that with ".bin", as people leave it out; which it is. -1: no such capture. */
+static int open_named(struct exchange *x, const char *name, const char *suffix, struct stat *st,
+		      char file_ret[REPORT_NAME_MAX])
 {
-	char file[REQUEST_PATH_MAX + 8];
+	static const char *const ends[] = { "", ".bin" };
 	size_t len = strlen(name), cut = strlen(suffix);
 	if (len <= cut || strcmp(name + len - cut, suffix))
 		return -1;
-	snprintf(file, sizeof(file), "%.*s", (int)(len - cut), name);
-	int fd = folder_capture_open(x->server->folder, file, st);
-	if (fd >= 0)
-		return fd;
-	snprintf(file, sizeof(file), "%.*s.bin", (int)(len - cut), name);
-	return folder_capture_open(x->server->folder, file, st);
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+		int n = snprintf(file_ret, REPORT_NAME_MAX, "%.*s%s", (int)(len - cut), name, ends[i]);
+		int fd = n < (int)REPORT_NAME_MAX ? folder_capture_open(x->server->folder, file_ret, st) : -1;
+		if (fd >= 0)
+			return fd;
+	}
+	return -1;
 }
 
 static void put_identity(struct report_wish *wish, const struct stat *st)
@@ -149,19 +151,40 @@ static void put_identity(struct report_wish *wish, const struct stat *st)
 		 (uint64_t)st->st_mtim.tv_sec, (unsigned long)st->st_mtim.tv_nsec);
 }
 
-/* Opens the captures that the segments from `first` on name; false: one is not there. */
-static bool open_files(struct exchange *x, size_t first, unsigned count, const char *suffix,
-		       struct report_wish *wish)
+/* Root reads a capture of another user with that user's rights: it names files to look into, and whoever
+ * made it may know of a way to have code run by what reads it. False: captures of two owners, of which none
+ * may read both. */
+static bool take_owner(struct report_wish *wish, const struct stat *st, bool first)
+{
+	uid_t owner = geteuid() ? 0 : st->st_uid;
+	if (first)
+		wish->owner = owner;
+	return wish->owner == owner;
+}
+
+/* Opens the captures that the segments from `first` on name. 0, or the status: one is not there. */
+static unsigned open_files(struct exchange *x, size_t first, unsigned count, const char *suffix,
+			   struct report_wish *wish)
 {
 	for (unsigned i = 0; i < count; i++) {
 		struct stat st;
-		const char *name = x->path.segments[first + i];
-		wish->files[i] = open_named(x, name, i + 1 == count ? suffix : "", &st);
+		const char *end = i + 1 == count ? suffix : "";
+		wish->files[i] = open_named(x, x->path.segments[first + i], end, &st, wish->called[i]);
 		if (wish->files[i] < 0)
-			return false;
+			return MHD_HTTP_NOT_FOUND;
 		put_identity(wish, &st);
+		if (!take_owner(wish, &st, !i))
+			return MHD_HTTP_FORBIDDEN;
 	}
-	return true;
+	return 0;
+}
+
+/* What open_files() found wrong. */
+static enum MHD_Result refuse_files(struct exchange *x, unsigned status)
+{
+	return status == MHD_HTTP_NOT_FOUND ? not_found(x) :
+	       answer_text(x, status, "the two captures have different owners, and this server runs as root:"
+			   " it does not read both at once");
 }
 
 static void close_files(struct report_wish *wish)
@@ -208,10 +231,10 @@ static enum MHD_Result report(struct exchange *x, const struct report_kind *kind
 		wish.argv[q.n++] = WORKER_FILE(3);
 		if (kind->files == 2)
 			wish.argv[q.n++] = WORKER_FILE(4);
-		bool found = open_files(x, 1, kind->files, kind->suffix, &wish);
-		enum MHD_Result rc = found ? wait_for(x, &wish) : not_found(x);
+		unsigned bad = open_files(x, 1, kind->files, kind->suffix, &wish);
+		enum MHD_Result rc = bad ? refuse_files(x, bad) : wait_for(x, &wish);
 		close_files(&wish);
-		if (!found || !x->report || x->suspended)
+		if (bad || !x->report || x->suspended)
 			return rc;
 	}
 	return send_report(x, &a);
@@ -237,7 +260,8 @@ static enum MHD_Result some_report(struct exchange *x)
 static enum MHD_Result stats(struct exchange *x)
 {
 	struct stat st;
-	auto_close int fd = open_named(x, x->path.segments[1], ".html", &st);
+	char file[REPORT_NAME_MAX];
+	auto_close int fd = open_named(x, x->path.segments[1], ".html", &st, file);
 	return fd >= 0 ? own_page(x) : some_report(x);
 }
 
@@ -271,10 +295,10 @@ static enum MHD_Result export(struct exchange *x)
 		const char *const argv[] = { "transform", *format, WORKER_FILE(3), NULL };
 		memcpy(wish.argv, argv, sizeof(argv));
 		snprintf(wish.key, sizeof(wish.key), "export %s", *format);
-		bool found = open_files(x, 2, 1, "", &wish);
-		enum MHD_Result rc = found ? wait_for(x, &wish) : not_found(x);
+		unsigned bad = open_files(x, 2, 1, "", &wish);
+		enum MHD_Result rc = bad ? refuse_files(x, bad) : wait_for(x, &wish);
 		close_files(&wish);
-		if (!found || !x->report || x->suspended)
+		if (bad || !x->report || x->suspended)
 			return rc;
 	}
 	return send_report(x, &a);
@@ -419,6 +443,7 @@ static const struct {
 	{ "sample", REQUEST_NUMBER, 0, 1ull << 40 },
 	{ "no_native", REQUEST_BOOL, 0, 1 },
 	{ "trace_python_allocators", REQUEST_BOOL, 0, 1 },
+	{ "aggregate", REQUEST_BOOL, 0, 1 },
 };
 #define WISH_FIELDS (sizeof(wish_fields) / sizeof(wish_fields[0]))
 
@@ -441,6 +466,7 @@ static bool read_wish(const struct exchange *x, struct recording_wish *ret)
 	*ret = (struct recording_wish){
 		.pid = (pid_t)values[0], .seconds = values[1], .sample = values[2],
 		.no_native = values[3], .python_allocators = values[4],
+		.aggregate = values[5],
 	};
 	return ret->pid > 0;
 }
@@ -465,7 +491,7 @@ static enum MHD_Result start_recording(struct exchange *x)
 	if (!read_wish(x, &wish))
 		return answer_text(x, MHD_HTTP_BAD_REQUEST,
 				   "the body is an object with pid, seconds, sample (bytes), no_native,"
-				   " trace_python_allocators");
+				   " trace_python_allocators, aggregate");
 	auto_error struct mt_error *err = recordings_start(x->server->recordings, &wish,
 							   x->server->now_ns, &rec);
 	return err ? answer_error(x, status_of(err), err) :

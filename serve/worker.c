@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -16,6 +17,7 @@
 #include <unistd.h>
 
 #define ARGS_MAX 32
+#define NO_GROUP 65534		/* whose files nobody has for being in it */
 
 static void limit(int resource, uint64_t value)
 {
@@ -67,12 +69,18 @@ static bool place_files(const struct worker_spec *spec, const struct worker *c)
 	return !syscall(SYS_close_range, (unsigned)last + 1, ~0u, 0u);
 }
 
+/* For good: no identity of before is kept to go back to. */
+static bool become(uid_t owner)
+{
+	if (!owner)
+		return true;
+	return !setgroups(0, NULL) && !setresgid(NO_GROUP, NO_GROUP, NO_GROUP) &&
+	       !setresuid(owner, owner, owner);
+}
+
 static void in_child(const struct worker_spec *spec, const struct worker *c, pid_t parent)
 {
 	char *argv[ARGS_MAX + 2] = { (char *)"memtrace" };
-	prctl(PR_SET_PDEATHSIG, spec->death_signal);
-	if (getppid() != parent)
-		return;			/* it ended before that was set */
 	/* A group of its own: Ctrl-C on the server's terminal is for the server to act on. */
 	setpgid(0, 0);
 	if (spec->folder >= 0 && fchdir(spec->folder))
@@ -83,6 +91,11 @@ static void in_child(const struct worker_spec *spec, const struct worker *c, pid
 	set_limits(spec);
 	if (spec->no_network)
 		unsetenv("DEBUGINFOD_URLS");
+	if (!become(spec->owner))
+		return;
+	prctl(PR_SET_PDEATHSIG, spec->death_signal);	/* last: another user's clears it */
+	if (getppid() != parent)
+		return;			/* it ended before that was set */
 	if (spec->run) {
 		spec->run(spec->arg);
 		_exit(0);		/* lint: allow, the end of a fork */

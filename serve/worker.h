@@ -26,6 +26,7 @@ struct worker_spec {
 	uint64_t seconds;		/* of processor time, 0: no limit */
 	bool no_network;		/* asks no debuginfod server */
 	int death_signal;		/* it gets when this process ends */
+	uid_t owner;			/* not 0: it runs as that user, in no group of anybody's */
 };
 
 struct worker {

@@ -287,6 +287,7 @@ async function startRecording(event) {
 	const wish = {
 		pid: Number(document.querySelector('#processes input:checked').value), seconds: Number($('seconds').value),
 		sample: Number($('sample').value), no_native: $('no-native').checked, trace_python_allocators: $('allocators').checked,
+		aggregate: $('aggregate').checked,
 	};
 	try {
 		const r = await ask('/api/recordings', wish);
@@ -334,7 +335,10 @@ async function showReport(folder, names) {
 
 function table(caption, heads, rows) {
 	const t = make('table', {}, make('caption', { textContent: caption }));
-	t.createTHead().append(make('tr', {}, ...heads.map((text, i) => make('th', { scope: 'col', textContent: text, className: i ? 'number' : '' }))));
+	/* A column without a name has no header: an empty one is read out as one. */
+	const head = (text, i) => text ? make('th', { scope: 'col', textContent: text, className: i ? 'number' : '' }) : make('td');
+	if (heads.some(Boolean))
+		t.createTHead().append(make('tr', {}, ...heads.map(head)));
 	t.createTBody().append(...rows.map((cells) => make('tr', {}, ...cells.map((c, i) => make('td', { className: i ? 'number' : '' }, c)))));
 	return t;
 }

@@ -81,10 +81,10 @@ export async function open(file, options = {}, hash = '') {
 
 /* What axe-core finds on a page, which is opened with bypassCSP: its policy allows no script but its
  * own. */
-export async function axe_complaints(page) {
+export async function axe_complaints(page, options = {}) {
 	const source = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 	await page.evaluate((text) => (0, eval)(text), source);
-	const { violations } = await page.evaluate(() => window.axe.run(document));
+	const { violations } = await page.evaluate((o) => window.axe.run(document, o), options);
 	return violations.map((v) => `${v.id}: ${v.nodes.map((n) => n.html.slice(0, 200)).join(' | ')}`);
 }
 

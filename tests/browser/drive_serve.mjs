@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/browser/drive_serve.mjs URL PID [SCREENSHOT-FOLDER] - a person at `memtrace serve`: the list, reports, a
- * difference, and process PID recorded. Prints what was seen as JSON.
+ * difference, process PID recorded; and what axe-core says of the server's own pages. Prints what was seen as JSON.
  * Knows: the page's parts. Does not know: the server. Started by tests/e2e/test_serve.py. */
 import { existsSync } from 'node:fs';
 import { chromium } from 'playwright-core';
+import { axe_complaints } from './browser.mjs';
 
 const [url, pid, folder] = process.argv.slice(2);
 const executable = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find(existsSync);
@@ -20,7 +21,40 @@ const frame = async () => {
 	return page.frameLocator('#frame');
 };
 
+/* Its pages in both colours; their frames are the reports' own pages, which are looked at elsewhere. */
+async function look_for_barriers() {
+	const found = [];
+	/* In the dark the colours alone differ. */
+	for (const [colorScheme, rules] of [['light', {}], ['dark', { runOnly: ['color-contrast'] }]]) {
+		const context = await browser.newContext({ bypassCSP: true, colorScheme, viewport: { width: 1300, height: 900 } });
+		const p = await context.newPage();
+		const look = async (what) => found.push(...(await axe_complaints(p, { iframes: false, ...rules })).map((c) => `${colorScheme} ${what}: ${c}`));
+		await p.goto(url);
+		await p.waitForSelector('[data-filled]');
+		await look('list');
+		await p.check('[aria-label="Compare base.bin"]');
+		await p.check('[aria-label^="Compare new"]');
+		await look('two chosen');
+		await p.click('#new');
+		await p.waitForSelector('#processes input');
+		await look('start');
+		await p.click('#start-close');
+		await p.click('tr:has-text("base.bin") >> text=Statistics');
+		await p.waitForSelector('[data-stats]');
+		await look('stats');
+		await p.click('#tabs >> text=Table');
+		await p.waitForSelector('#frame[src^="/tables/"]:not([hidden])');
+		await look('report');
+		await p.goto(new URL('/#flamegraphs/nothing.bin', url).href);
+		await p.waitForSelector('#problem:not([hidden])');
+		await look('problem');
+		await context.close();
+	}
+	return found;
+}
+
 try {
+	seen.barriers = await look_for_barriers();
 	await page.goto(url);
 	await page.waitForSelector('[data-filled]');
 	seen.url = page.url();		/* the token is gone from it */

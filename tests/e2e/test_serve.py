@@ -2,12 +2,14 @@
 # tests/e2e/test_serve.py - memtrace serve: what it gives, to whom, and what it survives.
 # Knows: HTTP, addresses of the server. Does not know: what is in a report.
 # Called by tests/run.py.
+import base64
 import contextlib
 import gzip
 import http.client
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -106,6 +108,12 @@ def serve(folder, *options, unix=None, **kwargs):
             raise AssertionError(f"the server ended badly: {target.err}")
 
 
+def text_of_page(body):
+    """What a report's page holds, unpacked."""
+    packed = re.findall(rb"H4sI[A-Za-z0-9+/]{20,}=*", body)
+    return "".join(gzip.decompress(base64.b64decode(p)).decode("utf-8", "replace") for p in packed)
+
+
 def make_capture(path, code="x = [bytearray(1000) for _ in range(500)]"):
     harness.memtrace("run", "-q", "-f", "-o", path, "--", harness.PYTHON, "-c", code)
 
@@ -188,6 +196,23 @@ class Serve(unittest.TestCase):
             if status == 422:
                 self.assertRegex(body.decode(), "broken|damaged|capture|offset|block")
         self.assertEqual(self.server.status("/stats/base.bin.json"), 200)
+
+    def test_a_capture_is_called_by_its_name(self):
+        """Its reader has a descriptor of it alone."""
+        name = "damaged <b>.bin"
+        whole = bytearray((self.folder / "base.bin").read_bytes())
+        whole[40] ^= 1
+        (self.folder / name).write_bytes(whole)
+        self.addCleanup((self.folder / name).unlink)
+        for path in ("/flamegraphs/damaged%20%3Cb%3E.html", "/stats/damaged%20%3Cb%3E.bin.json",
+                     "/info/damaged%20%3Cb%3E.json", "/exports/csv/damaged%20%3Cb%3E.bin",
+                     "/diffs/base.bin/damaged%20%3Cb%3E.json", "/diffs/damaged%20%3Cb%3E.bin/base.json"):
+            with self.subTest(path=path):
+                status, headers, body = self.server.ask(path)
+                self.assertEqual((status, headers["Content-Type"]), (422, "text/plain; charset=utf-8"))
+                self.assertIn(f"the header of '{name}' is damaged at offset 0", body.decode().splitlines())
+                self.assertNotIn("/fd/", body.decode())
+        self.assertEqual(self.server.json("/info/base.json")["file"], "base.bin")
 
     # ---- what it does not give ----
 
@@ -364,7 +389,49 @@ class Serve(unittest.TestCase):
         self.assertEqual({r[0] for r in results}, {200})
         self.assertEqual(len({r[1] for r in results}), 1)
 
+    def test_load_while_a_capture_runs(self):
+        """wrk asks as fast as it can; nothing fails, and the capture is whole. SERVE_LOAD_SECONDS: for how
+        long on each page."""
+        if not shutil.which("wrk"):
+            self.skipTest("no wrk here")
+        s, seconds = self.server, os.environ.get("SERVE_LOAD_SECONDS", "2")
+        with harness.start_target([harness.PYTHON, "-c", PROGRAM], wait="^ready") as target:
+            r = s.post("/api/recordings", {"pid": target.pid, "seconds": 600}, expect=201)
+            s.wait_state(r["id"], "recording")
+            answered = 0
+            for path in ("/", "/api/captures", "/stats/base.bin.json", f"/api/recordings/{r['id']}"):
+                with self.subTest(path=path):
+                    out = harness.run(["wrk", "-t2", "-c100", f"-d{seconds}s", "--timeout", "30s", "-H",
+                                       f"Authorization: Bearer {s.token}", f"http://{s.host}{path}"],
+                                      timeout=120, check=0).out
+                    count = re.search(r"(\d+) requests in", out)
+                    self.assertTrue(count, out)
+                    self.assertGreater(int(count[1]), 100, out)
+                    answered += int(count[1])
+                    self.assertNotIn("Non-2xx", out)
+                    self.assertNotIn("Socket errors", out)
+            s.post(f"/api/recordings/{r['id']}/stop", {})
+            done = s.wait_state(r["id"], "done", "failed")
+            self.assertEqual(done["state"], "done", done)
+            self.assertTrue(target.alive())
+        info = s.json(f"/info/{done['file']}.json")
+        self.assertIsNone(info["damage"])
+        self.assertGreater(info["events"], 100)
+        (self.folder / done["file"]).unlink()
+        self.assertLess(len(os.listdir(f"/proc/{s.target.pid}/fd")), 700)
+
     # ---- captures ----
+
+    def test_record_sums(self):
+        s = self.server
+        with harness.start_target([harness.PYTHON, "-c", PROGRAM], wait="^ready") as target:
+            r = s.post("/api/recordings", {"pid": target.pid, "seconds": 1, "aggregate": True}, expect=201)
+            done = s.wait_state(r["id"], "done", "failed")
+            self.assertEqual(done["state"], "done", done)
+        path = self.folder / done["file"]
+        self.addCleanup(path.unlink)
+        self.assertIn("aggregated", harness.memtrace("parse", path, check=1).err)
+        self.assertIn(b"<module> (<string>:6)", s.ask(f"/exports/folded/{done['file']}")[2])
 
     def test_record_and_stop(self):
         s = self.server
@@ -419,6 +486,7 @@ class Serve(unittest.TestCase):
             self.assertTrue(target.alive())
         seen = json.loads(result.out)
         self.assertEqual(seen["problems"], [p for p in seen["problems"] if "422" in p], seen)
+        self.assertEqual(seen["barriers"], [])
         self.assertEqual(seen["url"], f"http://{s.host}/")
         self.assertEqual(seen["captures"], sorted(["base.bin", "new one & <b>ü.bin", "broken.bin"]))
         self.assertTrue(any("bytearray(1000)" in c for c in seen["commands"]), seen["commands"])
@@ -522,6 +590,36 @@ class Ways(unittest.TestCase):
                 conn.close()
                 proc.send_signal(signal.SIGTERM)
                 self.assertEqual(proc.wait(20), 0)
+
+    def test_root_reads_with_the_rights_of_the_owner(self):
+        """A capture names files to look into. Made by another user, it gets no line of a file that this user
+        cannot read."""
+        if os.getuid():
+            self.skipTest("needs root")
+        with harness.tmpdir(0o755) as tmp:
+            folder = tmp / "captures"
+            folder.mkdir(0o700)
+            script = tmp / "private.py"
+            script.write_text("def work():\n    return bytearray(777000)    # the line that is nobody's business\n"
+                              "kept = [work() for _ in range(3)]\n")
+            script.chmod(0o600)
+            harness.memtrace("run", "-q", "-o", folder / "ours.bin", "--", harness.PYTHON, script)
+            shutil.copy(folder / "ours.bin", folder / "theirs.bin")
+            (folder / "theirs.bin").chmod(0o600)
+            os.chown(folder / "theirs.bin", 12345, 12345)
+            with serve(folder) as s:
+                for name, seen in (("ours", True), ("theirs", False)):
+                    status, _, body = s.ask(f"/flamegraphs/{name}.html")
+                    self.assertEqual(status, 200, body[:300])
+                    texts = text_of_page(body)
+                    self.assertIn("private.py", texts)
+                    self.assertEqual("nobody's business" in texts, seen, name)
+                self.assertEqual(s.status("/diffs/ours.bin/ours.json"), 200)
+                self.assertEqual(s.status("/diffs/theirs.bin/theirs.json"), 200)
+                for path in ("/diffs/ours.bin/theirs.json", "/diffs/theirs.bin/ours.html"):
+                    status, _, body = s.ask(path)
+                    self.assertEqual(status, 403)
+                    self.assertIn(b"different owners", body)
 
     def test_limits_of_a_report(self):
         with harness.tmpdir() as tmp:
