@@ -10,7 +10,7 @@ set -eu
 build="gcc make pkg-config libc6-dev libunwind-dev libelf-dev libdw-dev libzstd-dev libiberty-dev
 	libxxhash-dev zlib1g-dev libncurses-dev libmicrohttpd-dev python3"
 test="libcmocka-dev clang libclang-rt-dev|libclang-rt-14-dev|libclang-rt-18-dev|libclang-common-14-dev
-	g++ gcc-multilib musl-tools gdb strace binutils dwz xz-utils debuginfod elfutils llvm git procps util-linux tmux ca-certificates nodejs=node npm=npm chromium?
+	g++ gcc-multilib musl-tools gdb strace binutils dwz xz-utils debuginfod elfutils llvm git procps util-linux tmux systemd ca-certificates nodejs=node npm=npm chromium?
 	cppcheck clang-tidy man-db python3-pip mypy python3-ipykernel jupyter-nbconvert python3-pytest
 	python3-pytest-xdist python3-flask python3-psycopg2 python3-greenlet python3-gevent cython3 python3-dev
 	golang-go=go graphviz valgrind sqlite3"
