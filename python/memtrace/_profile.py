@@ -7,7 +7,7 @@ import time
 from datetime import datetime
 from typing import Any, Callable, Dict, Optional
 
-from ._reader import FileReader, PathLike
+from ._reader import FileFormat, FileReader, PathLike
 from ._tracker import Tracker
 
 
@@ -17,16 +17,19 @@ def profile_name(prefix: str) -> str:
 
 
 def profile_function(func: Callable[..., Any], *args: Any, profile_prefix: str = "profile",
-                     profile_dir: Optional[PathLike] = None, **kwargs: Any) -> Dict[str, Any]:
+                     profile_dir: Optional[PathLike] = None, profile_aggregate: bool = False,
+                     **kwargs: Any) -> Dict[str, Any]:
     """Calls func(*args, **kwargs) under a Tracker: {"result": ..., "profile": {"profileFile": NAME,
     "profilePath": ..., "durationMs": ..., "peakBytes": ..., "totalBytes": ..., "allocations": ...}}.
 
-    The capture goes to `profile_dir`, the current folder without one. What func raises passes."""
+    The capture goes to `profile_dir`, the current folder without one; with
+    `profile_aggregate` it has sums by stack in place of each event. What func raises passes."""
     name = profile_name(profile_prefix)
     if os.path.basename(name) != name:
         raise ValueError(f"profile_prefix must not name a folder: {profile_prefix!r}")
     path = os.path.join(os.fspath(profile_dir) if profile_dir is not None else "", name)
-    with Tracker(path):
+    kind = FileFormat.AGGREGATED_ALLOCATIONS if profile_aggregate else FileFormat.ALL_ALLOCATIONS
+    with Tracker(path, file_format=kind):
         begin = time.perf_counter()
         result = func(*args, **kwargs)
         seconds = time.perf_counter() - begin

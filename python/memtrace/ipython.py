@@ -11,6 +11,7 @@ import tempfile
 from typing import Any, List, NoReturn, Optional
 
 from . import _files
+from ._reader import FileFormat
 from ._tracker import Tracker
 
 RESULTS = "memtrace-results"
@@ -47,6 +48,8 @@ def _parser() -> _Parser:
     parser.add_argument("--inverted", action="store_true", help="start from what allocates")
     parser.add_argument("--max-memory-records", metavar="N", type=int,
                         help="points of the memory graph: accepted for Memray's sake")
+    parser.add_argument("--aggregate", action="store_true",
+                        help="keep sums by stack in place of each event: a small file")
     parser.add_argument("--sample", metavar="BYTES", help="record a sample of blocks")
     return parser
 
@@ -57,6 +60,8 @@ def _report_options(args: argparse.Namespace) -> List[str]:
         raise ValueError("--temporal and temporary allocations exclude each other")
     if args.leaks and temporary:
         raise ValueError("--leaks and temporary allocations exclude each other")
+    if args.aggregate and args.temporary_allocation_threshold not in (None, 1):
+        raise ValueError("--aggregate knows what is freed before 2 further allocations, no other threshold")
     options = ["--leaks"] if args.leaks else []
     if args.temporary_allocation_threshold is not None:
         options.append(f"--temporary-allocation-threshold={args.temporary_allocation_threshold}")
@@ -88,7 +93,8 @@ def flamegraph(ipython: Any, line: str, cell: str) -> None:
     folder = tempfile.mkdtemp(prefix="tmp", dir=RESULTS)
     capture, page = os.path.join(folder, "cell.bin"), os.path.join(folder, "flamegraph.html")
     code = ipython.transform_cell(cell)
-    with Tracker(capture, native_traces=not args.no_native, follow_fork=args.follow_fork,
+    kind = FileFormat.AGGREGATED_ALLOCATIONS if args.aggregate else FileFormat.ALL_ALLOCATIONS
+    with Tracker(capture, file_format=kind, native_traces=not args.no_native, follow_fork=args.follow_fork,
                  trace_python_allocators=args.trace_python_allocators, sample=args.sample):
         # Shows a traceback itself; the page is made whatever the cell did.
         ipython.run_cell(code, store_history=False)

@@ -23,7 +23,7 @@ from typing import Any, Callable, Dict, Generator, Iterable, List, NamedTuple, O
 
 import pytest
 
-from ._reader import AllocationRecord, FileReader
+from ._reader import AllocationRecord, FileFormat, FileReader
 from ._tracker import Tracker
 
 MARKERS = {
@@ -68,6 +68,7 @@ _OPTIONS = [
     _Option("--stacks", "string", 1, "show so many frames of a place (1)"),
     _Option("--native", "bool", False, "show native frames"),
     _Option("--trace-python-allocators", "bool", False, "record Python's own allocator"),
+    _Option("--memtrace-aggregate", "bool", False, "sums by stack in place of each event: small captures"),
     _Option("--fail-on-increase", "bool", False,
             "fail a test with limit_memory that uses more than in its last successful run"),
 ]
@@ -75,6 +76,8 @@ _OPTIONS = [
 
 def pytest_addoption(parser: Any) -> None:
     group = parser.getgroup("memtrace")
+    parser.addini("verbosity_memtrace", "how much a failed limit_memory tells: below 0 the sum alone, from 2 on "
+                  "all places, else --most-allocations of them; without it as -v and -q", default="auto")
     for option in _OPTIONS:
         action = "store_true" if option.kind == "bool" else "store"
         try:
@@ -99,6 +102,16 @@ def _number(config: Any, name: str) -> int:
     except ValueError:
         raise pytest.UsageError(f"--{name.replace('_', '-')}: a number, please") from None
     return number
+
+
+def _verbosity(config: Any) -> int:
+    text = config.getini("verbosity_memtrace")
+    if text == "auto":
+        return int(config.getoption("verbose", 0))
+    try:
+        return int(text)
+    except ValueError:
+        raise pytest.UsageError("verbosity_memtrace: a number, or auto") from None
 
 
 # ---- sizes ----
@@ -218,9 +231,12 @@ class _Measured:
             text = f"Test uses {size_text(peak - last)} more than in its last run, {size_text(last)}"
         else:
             return None
+        verbosity = _verbosity(config)
+        if verbosity < 0:
+            return text
         places = _biggest(records, bool(_value(config, "native")), max(_number(config, "stacks"), 1))
-        most = _number(config, "most_allocations") or len(places)
-        return f"{text}\nList of allocations:\n{_places_text(places[:most])}"
+        most = 0 if verbosity > 1 else _number(config, "most_allocations")
+        return f"{text}\nList of allocations:\n{_places_text(places[:most or len(places)])}"
 
     def _leaks(self, reader: FileReader, limit: _Limit, tid: Optional[int], config: Any) -> Optional[str]:
         found = []
@@ -262,6 +278,7 @@ class Plugin:
         os.makedirs(self.folder, exist_ok=True)
         self.prefix = _value(config, "memtrace_bin_prefix") or uuid.uuid4().hex
         self.measured: Dict[str, _Measured] = {}		# tests that are running
+        self.names: Dict[str, str] = {}		# of kept captures: whose each is
         self.results: Dict[str, Dict[str, Any]] = {}
         self.peaks: Dict[str, int] = {}
         cache = getattr(config, "cache", None)
@@ -271,7 +288,9 @@ class Plugin:
 
     def _track(self, measured: _Measured) -> Tracker:
         leaks = measured.limit is not None and measured.limit.name == "limit_leaks"
-        return Tracker(measured.path, overwrite=True, trace_python_allocators=leaks or bool(
+        kind = FileFormat.AGGREGATED_ALLOCATIONS if _value(self.config, "memtrace_aggregate") \
+            else FileFormat.ALL_ALLOCATIONS
+        return Tracker(measured.path, overwrite=True, file_format=kind, trace_python_allocators=leaks or bool(
             _value(self.config, "trace_python_allocators")))
 
     def _wrap(self, function: Callable[..., Any], measured: _Measured) -> Callable[..., Any]:
@@ -297,14 +316,22 @@ class Plugin:
                 end()
         return acall if asyncio.iscoroutinefunction(function) else call
 
+    def _name(self, nodeid: str) -> str:
+        """A file's name that no other test has; the same one when the test is run again."""
+        plain = re.sub(r"[^\w.-]+", "-", nodeid)[-150:]
+        name, count = plain, 1
+        while self.names.setdefault(name, nodeid) != nodeid:
+            count += 1
+            name = f"{plain}.{count}"
+        return f"{self.prefix}-{name}.bin"
+
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_call(self, item: Any) -> Generator[None, Any, None]:
         limit = _limit_of(item)
         if not isinstance(item, pytest.Function) or not (self.all or limit):
             yield
             return
-        name = re.sub(r"[^\w.-]+", "-", item.nodeid)[-150:]
-        measured = _Measured(os.path.join(self.folder, f"{self.prefix}-{name}.bin"), limit)
+        measured = _Measured(os.path.join(self.folder, self._name(item.nodeid)), limit)
         self.measured[item.nodeid] = measured
         function = item.obj
         item.obj = self._wrap(function, measured)

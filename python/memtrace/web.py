@@ -10,6 +10,8 @@ the capture and its flame graph are stored in a folder, and the answer says wher
     $ curl -H "X-Memtrace-Profile: $PROFILE_SECRET" -i http://localhost:8000/slow
     X-Memtrace-Profile: /flamegraphs/request_20260408_110201_123456.html
 
+`aggregate=True` keeps sums by stack in place of each event: small files, however much a request does.
+
 The answer is held back until it is whole. Requests that run at the same time are in the capture, too:
 it is of the process. Who serves the folder (`memtrace serve`, a file server) decides who may see it."""
 
@@ -22,7 +24,7 @@ from typing import Any, Awaitable, Callable, Dict, Iterable, List, Optional, Tup
 
 from . import _files
 from ._profile import profile_name
-from ._reader import PathLike
+from ._reader import FileFormat, PathLike
 from ._tracker import Tracker
 
 HEADER = "X-Memtrace-Profile"
@@ -34,12 +36,14 @@ _log = logging.getLogger("memtrace")
 class _Profiles:
     """The secret, and where profiles go."""
 
-    def __init__(self, secret: Optional[str], directory: PathLike, url_prefix: str) -> None:
+    def __init__(self, secret: Optional[str], directory: PathLike, url_prefix: str,
+                 aggregate: bool) -> None:
         if secret is not None and len(secret) < 16:
             raise ValueError("the secret is too short to be one: 16 characters at least")
         self._secret = secret.encode() if secret else None
         self._directory = os.fspath(directory)
         self._url_prefix = url_prefix
+        self._format = FileFormat.AGGREGATED_ALLOCATIONS if aggregate else FileFormat.ALL_ALLOCATIONS
 
     def wanted(self, given: Optional[bytes]) -> bool:
         return (self._secret is not None and given is not None
@@ -48,7 +52,7 @@ class _Profiles:
     def tracker(self) -> Tuple[str, Tracker]:
         """The capture's path and its Tracker."""
         path = os.path.join(self._directory, profile_name("request"))
-        return path, Tracker(path)
+        return path, Tracker(path, file_format=self._format)
 
     def end(self, tracker: Tracker, path: str) -> Tuple[str, str]:
         """Ends the capture and makes its page; the header that tells of it."""
@@ -75,9 +79,10 @@ class _Profiles:
 
 class WSGIMiddleware:
     def __init__(self, app: Callable[..., Iterable[bytes]], *, secret: Optional[str] = None,
-                 directory: PathLike = ".", url_prefix: str = "/flamegraphs/") -> None:
+                 directory: PathLike = ".", url_prefix: str = "/flamegraphs/",
+                 aggregate: bool = False) -> None:
         self.app = app
-        self._profiles = _Profiles(secret, directory, url_prefix)
+        self._profiles = _Profiles(secret, directory, url_prefix, aggregate)
 
     def __call__(self, environ: Dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         given = environ.get("HTTP_" + HEADER.upper().replace("-", "_"))
@@ -126,9 +131,9 @@ Send = Callable[[Message], Awaitable[None]]
 class ASGIMiddleware:
     def __init__(self, app: Callable[[Scope, Receive, Send], Awaitable[None]], *,
                  secret: Optional[str] = None, directory: PathLike = ".",
-                 url_prefix: str = "/flamegraphs/") -> None:
+                 url_prefix: str = "/flamegraphs/", aggregate: bool = False) -> None:
         self.app = app
-        self._profiles = _Profiles(secret, directory, url_prefix)
+        self._profiles = _Profiles(secret, directory, url_prefix, aggregate)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         name = HEADER.lower().encode()

@@ -452,6 +452,13 @@ class Function(Case):
         self.assertGreaterEqual(profile["peakBytes"], SIZE)
         self.assertGreaterEqual(profile["totalBytes"], 3 * SIZE)
 
+    def test_profile_function_of_sums(self):
+        found = memtrace.profile_function(allocate, profile_dir=self.folder.name, profile_aggregate=True)
+        with FileReader(found["profile"]["profilePath"]) as reader:
+            self.assertEqual(reader.metadata.file_format, memtrace.FileFormat.AGGREGATED_ALLOCATIONS)
+            self.assertEqual(reader.totals()["peakBytes"], found["profile"]["peakBytes"])
+        self.assertGreaterEqual(found["profile"]["peakBytes"], SIZE)
+
     def test_its_exception_passes(self):
         with self.assertRaises(KeyError):
             memtrace.profile_function({}.__getitem__, 1, profile_dir=self.folder.name)

@@ -7,7 +7,7 @@ import os
 import tempfile
 import unittest
 
-from memtrace import FileReader, Tracker
+from memtrace import FileFormat, FileReader, Tracker
 from memtrace.web import ERROR_HEADER, HEADER, ASGIMiddleware, WSGIMiddleware
 
 SECRET = "0123456789abcdef"
@@ -37,27 +37,28 @@ class Case(unittest.TestCase):
     def names(self):
         return sorted(os.listdir(self.folder.name))
 
-    def check_profile(self, header):
+    def check_profile(self, header, kind=FileFormat.ALL_ALLOCATIONS):
         """The page and the capture that the header tells of."""
         name = header[len("/flamegraphs/"):-len(".html")]
         self.assertEqual(self.names(), [name + ".bin", name + ".html"])
         with FileReader(os.path.join(self.folder.name, name + ".bin")) as reader:
             self.assertGreaterEqual(reader.metadata.peak_memory, 1234567)
+            self.assertEqual(reader.metadata.file_format, kind)
 
-    def wsgi(self, secret, application=app, **environ):
+    def wsgi(self, secret, application=app, aggregate=False, **environ):
         """(headers, body)"""
         told = []
-        middleware = WSGIMiddleware(application, secret=secret, directory=self.folder.name)
+        middleware = WSGIMiddleware(application, secret=secret, directory=self.folder.name, aggregate=aggregate)
         body = b"".join(middleware(environ, lambda *a: told.append(a)))
         self.assertEqual(len(told), 1)
         return dict(told[0][1]), body
 
-    def asgi(self, secret, headers=(), kind="http"):
+    def asgi(self, secret, headers=(), kind="http", aggregate=False):
         sent = []
 
         async def send(message):
             sent.append(message)
-        middleware = ASGIMiddleware(asgi_app, secret=secret, directory=self.folder.name)
+        middleware = ASGIMiddleware(asgi_app, secret=secret, directory=self.folder.name, aggregate=aggregate)
         loop = asyncio.new_event_loop()
         try:
             loop.run_until_complete(middleware({"type": kind, "headers": list(headers)}, None, send))
@@ -73,6 +74,11 @@ class Wsgi(Case):
         self.assertEqual(body, b"one1234567")
         self.assertEqual(headers["Content-Type"], "text/plain")
         self.check_profile(headers[HEADER])
+
+    def test_sums(self):
+        headers, body = self.wsgi(SECRET, aggregate=True, HTTP_X_MEMTRACE_PROFILE=SECRET)
+        self.assertEqual(body, b"one1234567")
+        self.check_profile(headers[HEADER], FileFormat.AGGREGATED_ALLOCATIONS)
 
     def test_off(self):
         for secret, environ in ((None, {"HTTP_X_MEMTRACE_PROFILE": SECRET}),
@@ -120,6 +126,10 @@ class Asgi(Case):
         headers, body = self.asgi(SECRET, [(b"x-memtrace-profile", SECRET.encode())])
         self.assertEqual((body, headers[b"a"]), (b"1234567", b"b"))
         self.check_profile(headers[HEADER.lower().encode()].decode())
+
+    def test_sums(self):
+        headers, _ = self.asgi(SECRET, [(b"x-memtrace-profile", SECRET.encode())], aggregate=True)
+        self.check_profile(headers[HEADER.lower().encode()].decode(), FileFormat.AGGREGATED_ALLOCATIONS)
 
     def test_off(self):
         self.assertEqual(self.asgi(None, [(b"x-memtrace-profile", SECRET.encode())])[0], {b"a": b"b"})

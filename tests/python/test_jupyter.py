@@ -39,7 +39,7 @@ class Notebook(unittest.TestCase):
 
     def test_cells(self):
         with harness.tmpdir() as tmp:
-            load, plain, options, helped, wrong, both, raised, after = self.execute(tmp, [
+            load, plain, options, helped, wrong, both, raised, sums, unknown, after = self.execute(tmp, [
                 "%load_ext memtrace",
                 "%%memtrace_flamegraph\nkept = [bytearray(1234567) for _ in range(3)]\nprint(len(kept))",
                 "%%memtrace_flamegraph --leaks --split-threads --inverted --native --temporal\nmore = kept * 2",
@@ -47,6 +47,8 @@ class Notebook(unittest.TestCase):
                 "%%memtrace_flamegraph --nonsense\nprint('not run')",
                 "%%memtrace_flamegraph --temporal --temporary-allocations\nprint('not run')",
                 "%%memtrace_flamegraph --temporary-allocation-threshold 3\n1 / 0",
+                "%%memtrace_flamegraph --aggregate --temporary-allocations\nbytearray(1234567)",
+                "%%memtrace_flamegraph --aggregate --temporary-allocation-threshold 7\nprint('not run')",
                 "len(more)"])
             self.assertEqual(load, "")
             self.assertRegex(plain, r"^3\nResults saved to memtrace-results/\S+/flamegraph.html\n")
@@ -55,11 +57,13 @@ class Notebook(unittest.TestCase):
             self.assertIn("--temporary-allocation-threshold", helped)
             self.assertIn("unrecognized arguments: --nonsense", wrong)
             self.assertIn("exclude each other", both)
-            self.assertNotIn("not run", wrong + both)
+            self.assertIn("<iframe", sums)
+            self.assertIn("no other threshold", unknown)
+            self.assertNotIn("not run", wrong + both + unknown)
             self.assertIn("ZeroDivisionError", raised)
             self.assertIn("<iframe", raised)		# the page is made all the same
             pages = list(tmp.glob("memtrace-results/*/flamegraph.html"))
-            self.assertEqual(len(pages), 3)
+            self.assertEqual(len(pages), 4)
             for page in pages:
                 self.assertIn("</html>", page.read_text())
             out = harness.folded(next(tmp.glob("memtrace-results/*/cell.bin")), "--view", "allocated")

@@ -109,6 +109,86 @@ class Plugin(unittest.TestCase):
             self.assertEqual(len(captures), 9)
             harness.memtrace("info", captures[0])
 
+    def test_names_of_captures(self):
+        """Tests whose names differ in what no file's name has get a capture each."""
+        suite = ("import pytest\n@pytest.mark.parametrize('n', ['a/b', 'a-b', 'x' * 300, 'y' + 'x' * 300])\n"
+                 "def test_it(n): bytearray(1 << 20)\n")
+        with harness.tmpdir() as tmp:
+            self.run_pytest(tmp, "--memtrace", "--memtrace-bin-path=caps", "--memtrace-bin-prefix=p", suite=suite,
+                            code=0)
+            self.assertEqual(len(list((tmp / "caps").glob("p-*.bin"))), 4)
+            self.run_pytest(tmp, "--memtrace", "--memtrace-bin-path=caps", "--memtrace-bin-prefix=p", suite=suite,
+                            code=0)				# written anew
+            self.assertEqual(len(list((tmp / "caps").iterdir())), 4)
+
+    def test_sums(self):
+        """--memtrace-aggregate tells the same of small captures."""
+        with harness.tmpdir() as tmp:
+            (tmp / "pytest.ini").write_text("[pytest]\nmemtrace_aggregate = true\n")
+            out = self.run_pytest(tmp, "--memtrace", "--memtrace-bin-path=caps", "--most-allocations=0")
+            self.assertEqual(self.problems(out), PROBLEMS)
+            self.assertIn("Test is using 2.0MiB out of limit of 1.0MiB", out)
+            self.assertIn("Test leaked 3.0MiB in 1 place", out)
+            self.assertRegex(out, r"(?m)^    - test_\w+:\S+test_it.py:\d+ -> 3.0MiB$")
+            for capture in (tmp / "caps").iterdir():
+                self.assertIn("aggregated", harness.memtrace("parse", capture, check=1).err)
+
+    def test_one_thread_alone(self):
+        suite = ('''
+import threading, pytest
+kept = []
+def elsewhere(size):
+    thread = threading.Thread(target=lambda: kept.append(bytearray(size)))
+    thread.start()
+    thread.join()
+''' + "".join(f"""
+@pytest.mark.{marker}("1 MB", current_thread_only={only})
+def test_{marker}_{only}_{here}():
+    elsewhere(3 << 20)
+    kept.append(bytearray({(2 if here else 0)} << 20))
+""" for marker in ("limit_memory", "limit_leaks") for only in (True, False) for here in (True, False)))
+        with harness.tmpdir() as tmp:
+            self.assertEqual(self.problems(self.run_pytest(tmp, suite=suite)), {
+                f"test_{marker}_{only}_{here}" for marker in ("limit_memory", "limit_leaks")
+                for only in (True, False) for here in (True, False) if here or not only})
+
+    def test_coroutines(self):
+        """Run by whatever plugin does that."""
+        with harness.tmpdir() as tmp:
+            (tmp / "conftest.py").write_text(
+                "import asyncio, pytest\n@pytest.hookimpl(tryfirst=True)\ndef pytest_pyfunc_call(pyfuncitem):\n"
+                "    if asyncio.iscoroutinefunction(pyfuncitem.obj):\n"
+                "        asyncio.run(pyfuncitem.obj())\n        return True\n")
+            suite = ("import asyncio, pytest\n@pytest.mark.limit_memory('1 MB')\nasync def test_it():\n"
+                     "    await asyncio.sleep(0.01)\n    bytearray(2 << 20)\n    await asyncio.sleep(0.01)\n")
+            out = self.run_pytest(tmp, suite=suite)
+            self.assertEqual(self.problems(out), {"test_it"})
+            self.assertIn("Test is using 2.0MiB out of limit of 1.0MiB", out)
+
+    def test_how_much_is_told(self):
+        """-v, -q and verbosity_memtrace; --native shows the frames below Python's."""
+        suite = ("import pytest\n" + "".join(f"def f{i}(): return bytearray({i + 1} << 18)\n" for i in range(8)) +
+                 "@pytest.mark.limit_memory('1 MB')\ndef test_it(): kept = ["
+                 + ", ".join(f"f{i}()" for i in range(8)) + "]\n")
+        with harness.tmpdir() as tmp:
+            def places(*options, ini=""):
+                (tmp / "pytest.ini").write_text(f"[pytest]\n{ini}")
+                out = self.run_pytest(tmp, *options, suite=suite)
+                self.assertIn("out of limit of 1.0MiB", out)
+                return len(re.findall(r"(?m)^    - f\d:", out))
+            self.assertEqual((places(), places("-q"), places("-vv")), (5, 0, 8))
+            self.assertEqual((places("--most-allocations=3"), places("--most-allocations=0")), (3, 8))
+            self.assertEqual((places("-vv", ini="verbosity_memtrace = 0\n"),
+                              places(ini="verbosity_memtrace = 2\n"), places(ini="verbosity_memtrace = -1\n")), (5, 8, 0))
+            (tmp / "pytest.ini").unlink()
+            out = self.run_pytest(tmp, "--native", "--stacks=3", suite=suite)
+            self.assertRegex(out, r"(?m)^    - [^:]+:(?!\S*test_it.py)\S*:0 -> 9.0MiB$")	# not f7 itself
+
+    def test_junit(self):
+        with harness.tmpdir() as tmp:
+            self.run_pytest(tmp, "--junit-xml=out.xml")
+            self.assertIn("Test is using 2.0MiB out of limit of 1.0MiB", (tmp / "out.xml").read_text())
+
     def test_xdist(self):
         if harness.run([harness.PYTHON, "-c", "import xdist"]).code:
             self.skipTest("no xdist here")
@@ -116,6 +196,13 @@ class Plugin(unittest.TestCase):
             out = self.run_pytest(tmp, "--memtrace", "-n2")
             self.assertEqual(self.problems(out), PROBLEMS)
             self.assertEqual(out.count("Allocation results for"), 5)
+            self.run_pytest(tmp, "--memtrace-bin-path=caps", "--memtrace", "-n2")
+            self.assertEqual(len(list((tmp / "caps").glob("*.bin"))), 9)
+            # What was used last time comes from the worker that ran it, whichever it was.
+            suite = SUITE.replace("bytearray(1 << 20)", "bytearray(3 << 20)")
+            out = self.run_pytest(tmp, "--fail-on-increase", "-n2", suite=suite)
+            self.assertEqual(self.problems(out), PROBLEMS | {"test_small"})
+            self.assertIn("more than in its last run, 1.0MiB", out)
 
     def test_fail_on_increase(self):
         suite = ('import os, pytest\n@pytest.mark.limit_memory("24 MB")\n'
