@@ -38,9 +38,14 @@ class Case(unittest.TestCase):
         return memray.FileReader(self.path)
 
     def rows(self, records, least=BIG):
-        """(MiB, count) of the big ones, largest first."""
-        return sorted(((r.size >> 20, r.n_allocations) for r in records
-                       if r.size // r.n_allocations >= least), reverse=True)
+        """(MiB, count) of the big ones of each Python stack, largest first. An interpreter that specializes
+        calls the same function by another one when it is warm, which is another native stack."""
+        found = {}
+        for r in records:
+            if r.size // r.n_allocations >= least:
+                size, count = found.get((r.tid, r.allocator, tuple(r.stack_trace())), (0, 0))
+                found[r.tid, r.allocator, tuple(r.stack_trace())] = size + r.size, count + r.n_allocations
+        return sorted(((size >> 20, count) for size, count in found.values()), reverse=True)
 
 
 class Views(Case):
