@@ -176,6 +176,8 @@ class _Controller:
             return OSError(number, message)
         if code == 2:		# MT_ERROR_NOMEM
             return MemoryError(message)
+        if code == 5:		# MT_ERROR_REFUSED
+            message = f"Tracker records by ptrace, which is refused here: {message}"
         if code == 9:		# MT_ERROR_EXISTS
             return FileExistsError(17, message)
         return RuntimeError(message)

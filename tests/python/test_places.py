@@ -20,6 +20,26 @@ with memtrace.Tracker(sys.argv[1]):
 peak = memtrace.FileReader(sys.argv[1]).metadata.peak_memory
 print(before, prctl(3, 0, 0, 0, 0), peak >= 1234567)
 """
+# Under a filter like those of containers: it refuses what reaches into other processes.
+REFUSED = """
+import ctypes, os, struct, sys
+import memtrace
+calls = 101, 310, 311       # ptrace, process_vm_readv, process_vm_writev
+rules = [(0x20, 0, 0, 0), *((0x15, len(calls) - i, 0, nr) for i, nr in enumerate(calls)),
+         (0x06, 0, 0, 0x7fff0000), (0x06, 0, 0, 0x00050001)]       # allow; EPERM
+code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *rule) for rule in rules))
+program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(rules), ctypes.addressof(code)))
+prctl = ctypes.CDLL(None).prctl
+assert not prctl(38, 1, 0, 0, 0) and not prctl(22, 2, ctypes.c_void_p(ctypes.addressof(program)), 0, 0)
+for _ in range(2):
+    try:
+        with memtrace.Tracker(sys.argv[1]):
+            print("inside")
+    except RuntimeError as error:
+        print(error)
+with open("/proc/self/maps") as maps:
+    print("memfd" in maps.read(), os.path.exists(sys.argv[1]), len(bytearray(1000)))
+"""
 APPLICATION = """
 from memtrace.web import WSGIMiddleware
 def hello(environ, start_response):
@@ -42,6 +62,14 @@ class Places(unittest.TestCase):
                               env={**environment(tmp), "MEMTRACE": tmp / "memtrace.copy",
                                    "MEMTRACE_LIBRARY": tmp / "libmemtrace.so.1.copy"}).out
             self.assertEqual(out, "0 0 True\n")
+
+    def test_ptrace_is_refused(self):
+        with harness.tmpdir() as tmp:
+            out = harness.run([harness.PYTHON, "-c", REFUSED, tmp / "out.bin"], env=environment(PACKAGE),
+                              check=0).out.splitlines()
+            for line in out[:2]:
+                self.assertRegex(line, r"^Tracker records by ptrace, which is refused here: process \d+ .*seccomp")
+            self.assertEqual(out[2:], ["False False 1000"])
 
     def test_gunicorn(self):
         if not shutil.which("gunicorn"):
