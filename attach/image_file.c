@@ -110,7 +110,7 @@ static bool map_files_path(struct tracee *t, const struct image *img, char *buf,
 									img->start);
 	mt_error_destroy(err);
 	if (m)
-		snprintf(buf, size, "/proc/%d/map_files/%llx-%llx", tracee_pid(t),
+		snprintf(buf, size, "/proc/%d/map_files/%llx-%llx", (int)proc_living(tracee_pid(t)),
 			 (unsigned long long)m->start, (unsigned long long)m->end);
 	proc_maps_deinit(&maps);
 	return m != NULL;
@@ -132,7 +132,8 @@ int image_open_file(struct tracee *t, const struct image *img)
 	if (img->is_vdso)
 		return -1;
 	if (!img->deleted && strlen(img->path) < 4096) {
-		snprintf(path, sizeof(path), "/proc/%d/root%s", tracee_pid(t), img->path);
+		snprintf(path, sizeof(path), "/proc/%d/root%s", (int)proc_living(tracee_pid(t)),
+			 img->path);
 		int fd = open_checked(path, img, false);
 		if (fd < 0)
 			fd = open_checked(img->path, img, false);

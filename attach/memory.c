@@ -25,7 +25,7 @@ static struct mt_error *memory_gone(const struct tracee *t)
 static int mem_open(const struct tracee *t)
 {
 	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/mem", (int)t->pid);
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)proc_living(t->pid));
 	int fd = open(path, O_RDWR | O_CLOEXEC);
 	return fd >= 0 ? fd : open(path, O_RDONLY | O_CLOEXEC);
 }
@@ -58,6 +58,17 @@ static ssize_t file_read(const struct tracee *t, uint64_t address, void *buf, si
 	return -1;
 }
 
+/* A dead main thread has no memory to its number: another thread's serves as well. */
+static ssize_t vm_readv(const struct tracee *t, const struct iovec *local, const struct iovec *remote,
+			size_t count)
+{
+	ssize_t n = process_vm_readv(t->living, local, 1, remote, count, 0);
+	if (n >= 0 || errno != ESRCH)
+		return n;
+	*(pid_t *)&t->living = proc_living(t->pid);	/* a cache, too */
+	return process_vm_readv(t->living, local, 1, remote, count, 0);
+}
+
 /* Up to `size` bytes, fewer at the first page that cannot be read. */
 static size_t vm_read(const struct tracee *t, uint64_t address, void *buf, size_t size,
 		      int *errnum_ret)
@@ -67,7 +78,7 @@ static size_t vm_read(const struct tracee *t, uint64_t address, void *buf, size_
 	while (done < size) {
 		struct iovec local = { (char *)buf + done, size - done };
 		struct iovec remote = { (void *)(uintptr_t)(address + done), size - done };
-		ssize_t n = process_vm_readv(t->pid, &local, 1, &remote, 1, 0);
+		ssize_t n = vm_readv(t, &local, &remote, 1);
 		if (n <= 0) {
 			*errnum_ret = n < 0 ? errno : EFAULT;
 			break;
@@ -103,7 +114,7 @@ void tracee_read_words(const struct tracee *t, const uint64_t *addresses, size_t
 		for (size_t i = 0; i < n; i++)
 			remote[i] = (struct iovec){ (void *)(uintptr_t)addresses[at + i], 8 };
 		struct iovec local = { ret + at, n * 8 };
-		ssize_t got = process_vm_readv(t->pid, &local, 1, remote, n, 0);
+		ssize_t got = vm_readv(t, &local, remote, n);
 		size_t whole = got > 0 ? (size_t)got / 8 : 0;
 		at += whole;
 		if (whole == n)

@@ -48,7 +48,7 @@ static bool is_undumpable(pid_t pid, uid_t euid)
 {
 	char path[64];
 	struct stat st;
-	snprintf(path, sizeof(path), "/proc/%d/mem", (int)pid);
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)proc_living(pid));
 	return euid != 0 && stat(path, &st) == 0 && st.st_uid == 0;
 }
 
@@ -113,7 +113,7 @@ static struct mt_error *explain_permission(pid_t pid, const struct proc_status *
 static struct mt_error *check_permission(pid_t pid, const struct proc_status *st)
 {
 	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/mem", (int)pid);
+	snprintf(path, sizeof(path), "/proc/%d/mem", (int)proc_living(pid));
 	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd >= 0)
 		return NULL;
@@ -133,7 +133,7 @@ static bool read_exe(pid_t pid, struct exe_facts *ret)
 {
 	char path[64];
 	Elf64_Ehdr eh;
-	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)proc_living(pid));
 	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || pread(fd, &eh, sizeof(eh), 0) != (ssize_t)sizeof(eh))
 		return false;
@@ -232,10 +232,6 @@ static struct mt_error *check_kind(pid_t pid, const struct proc_status *st)
 		return mt_error_hint(mt_error_create(MT_ERROR_REFUSED,
 			"process %d '%s' is a zombie: it has exited already", (int)pid, st->comm),
 			"its parent %d has not collected it yet", (int)st->ppid);
-	if (st->state == 'Z')
-		return mt_error_hint(mt_error_create(MT_ERROR_REFUSED,
-			"the main thread of process %d '%s' has exited", (int)pid, st->comm),
-			"the kernel then hides the memory of the process; memtrace cannot trace it");
 	return NULL;
 }
 

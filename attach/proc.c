@@ -11,6 +11,7 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #define PF_KTHREAD 0x00200000u
 #define PF_USER_WORKER (0x00000010u | 0x00004000u)	/* io_uring and vhost workers */
@@ -321,10 +322,33 @@ void proc_tids_deinit(struct proc_tids *tids)
 	mt_array_deinit(&tids->tids);
 }
 
+/* A link that a task has as long as it has memory; whoever may not read it finds the rest closed, too. */
+static bool has_memory(pid_t tid)
+{
+	char path[64], link;
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)tid);
+	return readlink(path, &link, 1) >= 0 || errno != ENOENT;
+}
+
+pid_t proc_living(pid_t pid)
+{
+	struct proc_tids tids;
+	pid_t living = pid;
+	if (has_memory(pid))
+		return pid;
+	auto_error struct mt_error *err = proc_tids_read(pid, &tids);
+	for (size_t i = 0; !err && i < tids.tids.len && living == pid; i++)
+		if (tids.tids.items[i] != pid && has_memory(tids.tids.items[i]))
+			living = tids.tids.items[i];
+	if (!err)
+		proc_tids_deinit(&tids);
+	return living;
+}
+
 struct mt_error *proc_cmdline(pid_t pid, char **ret, size_t *size_ret)
 {
 	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)pid);
+	snprintf(path, sizeof(path), "/proc/%d/cmdline", (int)proc_living(pid));
 	auto_buf struct mt_buf text = MT_BUF_INIT;
 	struct mt_error *err = slurp(pid, path, &text);
 	if (err)
@@ -341,7 +365,7 @@ struct mt_error *proc_cmdline(pid_t pid, char **ret, size_t *size_ret)
 struct mt_error *proc_exe(pid_t pid, char **ret)
 {
 	char path[64], target[4097];
-	snprintf(path, sizeof(path), "/proc/%d/exe", (int)pid);
+	snprintf(path, sizeof(path), "/proc/%d/exe", (int)proc_living(pid));
 	ssize_t n = readlink(path, target, sizeof(target) - 1);
 	if (n < 0)
 		return read_error(pid, path, errno);
@@ -356,7 +380,7 @@ struct mt_error *proc_exe(pid_t pid, char **ret)
 struct mt_error *proc_auxv(pid_t pid, uint64_t type, uint64_t *ret)
 {
 	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/auxv", (int)pid);
+	snprintf(path, sizeof(path), "/proc/%d/auxv", (int)proc_living(pid));
 	auto_buf struct mt_buf text = MT_BUF_INIT;
 	struct mt_error *err = slurp(pid, path, &text);
 	if (err)

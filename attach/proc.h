@@ -47,6 +47,11 @@ struct proc_tids {
 	MT_ARRAY(pid_t) tids;
 };
 
+/* By whose number /proc shows what all threads of the process share: memory, files, root. The process's
+ * own, or, when its main thread has exited and the entry of that shows nothing any more, one of the
+ * threads that live. The functions below that are about the process know it. */
+pid_t proc_living(pid_t pid);
+
 struct mt_error *proc_status_read(pid_t pid, struct proc_status *ret) MT_MUST_CHECK;
 /* One thread, read without stopping it. */
 struct proc_thread {

@@ -120,7 +120,7 @@ struct mt_error *proc_maps_parse(const char *text, size_t size, struct proc_maps
 static struct mt_error *read_text(pid_t pid, struct mt_buf *buf)
 {
 	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/maps", (int)pid);
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)proc_living(pid));
 	auto_close int fd = open(path, O_RDONLY | O_CLOEXEC);
 	ssize_t n = fd < 0 ? -1 : 1;
 	while (n > 0) {

@@ -201,7 +201,7 @@ static bool shares_memory_with_parent(pid_t pid)
 	struct proc_status st;
 	struct mt_error *err = proc_status_read(pid, &st);
 	bool shares = !err && st.ppid > 1 &&
-		      syscall(SYS_kcmp, pid, st.ppid, KCMP_VM, 0, 0) == 0;
+		      syscall(SYS_kcmp, proc_living(pid), proc_living(st.ppid), KCMP_VM, 0, 0) == 0;
 	mt_error_destroy(err);
 	return shares;
 }

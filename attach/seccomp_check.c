@@ -53,7 +53,7 @@ static bool same_namespace(pid_t pid, const char *kind)
 	char path[64], own[64] = "", other[64] = "";
 	snprintf(path, sizeof(path), "/proc/self/ns/%s", kind);
 	ssize_t n = readlink(path, own, sizeof(own) - 1);
-	snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)pid, kind);
+	snprintf(path, sizeof(path), "/proc/%d/ns/%s", (int)proc_living(pid), kind);
 	return n > 0 && readlink(path, other, sizeof(other) - 1) == n && !memcmp(own, other, (size_t)n);
 }
 

@@ -17,7 +17,7 @@ static struct mt_error *open_known(pid_t pid, struct proc_status st, struct trac
 	struct tracee *t = calloc(1, sizeof(*t));
 	if (!t)
 		return &mt_enomem;
-	t->pid = pid;
+	t->pid = t->living = pid;
 	t->start_time = st.start_time;
 	t->is_child = st.ppid == getpid();
 	t->owner = gettid();

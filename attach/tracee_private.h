@@ -11,6 +11,7 @@ struct safepoint;
 
 struct tracee {
 	pid_t pid;
+	pid_t living;		/* proc_living(), when that was asked last */
 	uint64_t start_time;	/* for kernels without pidfd_open */
 	int pidfd;		/* -1: not supported */
 	int mem_fd;		/* /proc/PID/mem, -1: not opened yet */

@@ -321,7 +321,7 @@ static struct live_view *make_view(const struct session *s)
 	pthread_mutex_init(&v->lock, NULL);
 	v->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	v->memory_fd = s->options->in_memory ? s->memory_fd : -1;
-	snprintf(root, sizeof(root), "/proc/%d/root", s->pid);
+	snprintf(root, sizeof(root), "/proc/%d/root", (int)proc_living(s->pid));
 	v->root_fd = open(root, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	snprintf(v->root, sizeof(v->root), "/proc/self/fd/%d", v->root_fd);
 	v->no_native = s->options->no_native;

@@ -92,7 +92,7 @@ static struct mt_error *put_libc(const struct session *s)
 static const char *python_allocator(const struct session *s, char *buf, size_t size)
 {
 	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/environ", s->pid);
+	snprintf(path, sizeof(path), "/proc/%d/environ", (int)proc_living(s->pid));
 	auto_fclose FILE *f = fopen(path, "re");
 	auto_free char *line = NULL;
 	size_t cap = 0;

@@ -505,7 +505,7 @@ static void print_notes(const struct stacks *s, const struct symbolizer *sym)
 static struct mt_error *show(struct stacks *s)
 {
 	char root[64];
-	snprintf(root, sizeof(root), "/proc/%d/root", (int)tracee_pid(s->t));
+	snprintf(root, sizeof(root), "/proc/%d/root", (int)proc_living(tracee_pid(s->t)));
 	struct symbolize_options options = {
 		.sysroot = root, .open_module = open_module, .open_arg = s,
 		.no_debuginfod = s->args->no_debuginfod, .no_native = s->args->no_native,

@@ -107,7 +107,7 @@ struct mt_error *channel_memfd(struct tracee *t, struct borrow *b, const char *n
 	if (fd < 0)
 		return mt_error_os((int)-fd, "the target cannot create a memory file");
 	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", tracee_pid(t), (int)fd);
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)proc_living(tracee_pid(t)), (int)fd);
 	auto_close int local = open(path, O_RDWR | O_CLOEXEC);
 	if (local < 0)
 		err = mt_error_os(errno, "cannot open the target's memory file '%s'", path);
@@ -258,7 +258,7 @@ bool channel_is_at(pid_t pid, int fd)
 {
 	static const char name[] = "/memfd:" WIRE_MEMFD_DATA;
 	char path[64], link[64] = "";
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)proc_living(pid), fd);
 	return readlink(path, link, sizeof(link) - 1) > 0 && !strncmp(link, name, sizeof(name) - 1);
 }
 
@@ -278,7 +278,7 @@ struct mt_error *channel_adopt(struct tracee *child, int fd, uint64_t base,
 	struct channel ch = { .size = parent->size };
 	char path[64];
 	struct stat st;
-	snprintf(path, sizeof(path), "/proc/%d/fd/%d", tracee_pid(child), fd);
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)proc_living(tracee_pid(child)), fd);
 	auto_close int local = open(path, O_RDWR | O_CLOEXEC);
 	if (local < 0)
 		return mt_error_os(errno, "cannot open '%s'", path);

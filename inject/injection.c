@@ -88,7 +88,7 @@ static unsigned long count_descriptors(pid_t pid)
 {
 	char path[32];
 	unsigned long count = 0;
-	snprintf(path, sizeof(path), "/proc/%d/fd", (int)pid);
+	snprintf(path, sizeof(path), "/proc/%d/fd", (int)proc_living(pid));
 	auto_closedir DIR *d = opendir(path);
 	while (d && readdir(d))
 		count++;

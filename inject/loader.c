@@ -124,14 +124,16 @@ static bool same_file(const char *a, const char *b)
 /* The name by which the target can open its descriptor: by number, for a debugger that later
  * follows the link map would take "self" for itself. The /proc in its root may be that of another
  * pid namespace, or none. */
-static bool name_of_fd(struct tracee *t, pid_t ns_tgid, int fd, char *ret, size_t size)
+static bool name_of_fd(struct tracee *t, const struct proc_status *thread, int fd, char *ret, size_t size)
 {
-	const pid_t numbers[] = { ns_tgid, tracee_pid(t) };
+	/* The thread's own where the main thread has exited. */
+	const pid_t living = proc_living(tracee_pid(t));
+	const pid_t numbers[] = { thread->ns_tgid, living, thread->ns_pid };
 	char here[64], there[96];
-	snprintf(here, sizeof(here), "/proc/%d/fd/%d", (int)tracee_pid(t), fd);
-	for (size_t i = 0; i < 2; i++) {
+	snprintf(here, sizeof(here), "/proc/%d/fd/%d", (int)living, fd);
+	for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
 		snprintf(ret, size, "/proc/%d/fd/%d", (int)numbers[i], fd);
-		snprintf(there, sizeof(there), "/proc/%d/root%s", (int)tracee_pid(t), ret);
+		snprintf(there, sizeof(there), "/proc/%d/root%s", (int)living, ret);
 		if (numbers[i] && same_file(here, there))
 			return true;
 	}
@@ -164,7 +166,7 @@ static struct mt_error *load_by_dlopen(struct tracee *t, struct borrow *b,
 	struct mt_error *err = channel_memfd(t, b, WIRE_MEMFD_TRACER, mt_tracer_blob, size, &fd, NULL);
 	if (err)
 		return err;
-	if (name_of_fd(t, borrow_status(b)->ns_tgid, fd, path, sizeof(path))) {
+	if (name_of_fd(t, borrow_status(b), fd, path, sizeof(path))) {
 		err = borrow_scratch(b, path, strlen(path) + 1, &path_address);
 		if (!err)
 			err = borrow_call(b, dlopen_address, (uint64_t[]){ path_address, RTLD_NOW }, 2,

@@ -46,17 +46,16 @@ static void note_map(const struct proc_map *m, struct residue *r)
 static DIR *open_fds(const struct tracee *t)
 {
 	char dir[64];
-	snprintf(dir, sizeof(dir), "/proc/%d/fd", tracee_pid(t));
+	snprintf(dir, sizeof(dir), "/proc/%d/fd", (int)proc_living(tracee_pid(t)));
 	return opendir(dir);
 }
 
 /* The next memory file of ours that is open in the target, -1: no more. */
-static int next_left_fd(const struct tracee *t, DIR *d)
+static int next_left_fd(DIR *d)
 {
 	for (struct dirent *e; (e = readdir(d));) {
-		char path[400], link[128];
-		snprintf(path, sizeof(path), "/proc/%d/fd/%s", tracee_pid(t), e->d_name);
-		ssize_t n = readlink(path, link, sizeof(link) - 1);
+		char link[128];
+		ssize_t n = readlinkat(dirfd(d), e->d_name, link, sizeof(link) - 1);
 		if (n <= 0)
 			continue;
 		link[n] = 0;
@@ -70,7 +69,7 @@ static unsigned count_left_fds(const struct tracee *t)
 {
 	auto_closedir DIR *d = open_fds(t);
 	unsigned count = 0;
-	while (d && next_left_fd(t, d) >= 0)
+	while (d && next_left_fd(d) >= 0)
 		count++;
 	return count;
 }
@@ -393,7 +392,7 @@ static struct mt_error *unload_tracer(struct removal *r, struct borrow *b)
 static struct mt_error *close_left_fds(struct removal *r, struct borrow *b)
 {
 	auto_closedir DIR *d = open_fds(r->t);
-	for (int fd; d && (fd = next_left_fd(r->t, d)) >= 0;) {
+	for (int fd; d && (fd = next_left_fd(d)) >= 0;) {
 		struct mt_error *err = channel_close_fd(b, fd);
 		if (err)
 			return err;

@@ -22,7 +22,7 @@ static const struct runtime {
 static bool file_says(pid_t pid, const char *name, const char *option)
 {
 	char path[64];
-	snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, name);
+	snprintf(path, sizeof(path), "/proc/%d/%s", (int)proc_living(pid), name);
 	auto_fclose FILE *f = fopen(path, "re");
 	auto_free char *text = NULL;
 	size_t cap = 0;

@@ -55,7 +55,7 @@ static int open_tmp(pid_t pid)
 	char path[64];
 	struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC,
 				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
-	snprintf(path, sizeof(path), "/proc/%d/root", (int)pid);
+	snprintf(path, sizeof(path), "/proc/%d/root", (int)proc_living(pid));
 	auto_close int root = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (root < 0)
 		return -1;
@@ -77,12 +77,12 @@ static int open_dump(struct jit_names *j, const struct images *images)
 {
 	char path[4352];
 	struct stat st;
-	snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", (int)j->pid,
+	snprintf(path, sizeof(path), "/proc/%d/map_files/%llx-%llx", (int)proc_living(j->pid),
 		 (unsigned long long)images->jitdump.start, (unsigned long long)images->jitdump.end);
 	int fd = open_theirs(j, AT_FDCWD, path, 0, &st);
 	if (fd >= 0 || strlen(images->jitdump.path) >= 4096)
 		return fd;
-	snprintf(path, sizeof(path), "/proc/%d/root%s", (int)j->pid, images->jitdump.path);
+	snprintf(path, sizeof(path), "/proc/%d/root%s", (int)proc_living(j->pid), images->jitdump.path);
 	fd = open_theirs(j, AT_FDCWD, path, O_NOFOLLOW, &st);
 	if (fd >= 0 && st.st_ino != images->jitdump.inode) {
 		close(fd);

@@ -316,7 +316,7 @@ static struct mt_error *refresh_names(struct recorder *rec)
 static struct mt_error *put_sample(struct recorder *rec)
 {
 	struct proc_status status;
-	struct mt_error *err = proc_status_read(tracee_pid(rec->t), &status);
+	struct mt_error *err = proc_status_read(proc_living(tracee_pid(rec->t)), &status);
 	if (err && err->code == MT_ERROR_GONE) {
 		mt_error_destroy(err);
 		return NULL;

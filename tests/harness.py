@@ -351,8 +351,16 @@ def proc_status(pid):
     return {key: value.strip() for key, value in pairs}
 
 
+def living(pid):
+    """Whose entry of /proc shows the process's memory and files: that of its main thread shows
+    nothing when that has exited."""
+    if proc_state(pid) != "Z":
+        return pid
+    return next((t for t in threads(pid) if proc_state(t) not in (None, "Z", "X")), pid)
+
+
 def maps(pid):
-    return Path(f"/proc/{pid}/maps").read_text().splitlines()
+    return Path(f"/proc/{living(pid)}/maps").read_text().splitlines()
 
 
 def maps_clean(pid):
@@ -366,6 +374,7 @@ def maps_clean(pid):
 def fds(pid):
     """Open files of a process: {number: what it points to}."""
     found = {}
+    pid = living(pid)
     for name in os.listdir(f"/proc/{pid}/fd"):
         with contextlib.suppress(FileNotFoundError):
             found[int(name)] = os.readlink(f"/proc/{pid}/fd/{name}")

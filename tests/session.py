@@ -28,7 +28,7 @@ THUNK_MAGIC = b"mtthunk1"
 # ---- is it armed? Read from outside, so that no message of the program is needed ----
 
 def _read_memory(pid, address, size):
-    with open(f"/proc/{pid}/mem", "rb", buffering=0) as mem:
+    with open(f"/proc/{harness.living(pid)}/mem", "rb", buffering=0) as mem:
         mem.seek(address)
         return mem.read(size)
 
@@ -190,7 +190,7 @@ def _slot_offsets(path, _version):
 def _place(pid, path):
     """Where this process can read a file of another one's maps; None: nowhere. The program of a
     chroot is shown there with a path from outside."""
-    inside = f"/proc/{pid}/root{path}"
+    inside = f"/proc/{harness.living(pid)}/root{path}"
     if os.path.isfile(path) and (not os.path.isfile(inside) or os.path.samefile(path, inside)):
         return path
     return inside if os.path.isfile(inside) else None
@@ -217,7 +217,7 @@ def slots(pid):
 
 def _read_words(pid, base, offsets):
     """(offset, word in hex) of sorted offsets; what lies together is read together."""
-    with open(f"/proc/{pid}/mem", "rb", buffering=0) as mem:
+    with open(f"/proc/{harness.living(pid)}/mem", "rb", buffering=0) as mem:
         begin = 0
         while begin < len(offsets):
             end = begin + 1

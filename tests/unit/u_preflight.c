@@ -164,9 +164,9 @@ static void main_thread_gone(void **state)
 		pthread_exit(NULL);
 	}
 	wait_state(pid, 'Z', "headless");
-	refused(pid, MT_ERROR_REFUSED, text("the main thread of process %d 'headless' has exited",
-					    pid),
-		"the kernel then hides the memory of the process; memtrace cannot trace it");
+	struct proc_status st;
+	assert_null(preflight(pid, &st));
+	assert_int_not_equal(proc_living(pid), pid);
 	end(pid);
 }
 
