@@ -13,7 +13,7 @@
 #include <stdint.h>
 
 #define WIRE_MAGIC 0x31656369776d746dull
-#define WIRE_VERSION 7u
+#define WIRE_VERSION 8u
 
 #define WIRE_MEMFD_DATA "memtrace-data"		/* names in /proc/PID/maps, for status and detach */
 #define WIRE_MEMFD_TRACER "memtrace-tracer"
@@ -420,6 +420,7 @@ struct wire_header {
 	_Atomic uint32_t loads_in_vain;		/* T: of them, waited for in vain */
 	_Atomic uint32_t ring_hint;	/* T, C: where to look for a free ring */
 	_Atomic uint32_t ring_high;	/* T: rings below it were in use at some time */
+	_Atomic uint32_t ring_owners;	/* T: goes up before a ring is seen as owned by another thread */
 	_Atomic uint32_t code_next_id;		/* T */
 	_Atomic uint64_t unringed;		/* T: events of threads that got no ring */
 	_Atomic uint64_t unknown_pc;		/* T: last pc found in no module, 0: none */

@@ -20,8 +20,12 @@
 #define OWN_MAX (64ull << 20)	/* of a thread's own stack */
 #define ASLEEP_MAX (1u << 20)	/* of a stack whose owner is not known */
 #define FRAMES_MAX 1024
-#define AT_ONCE 32		/* threads for whom the rings are read together */
 #define SAVED_MAX 4		/* stacks below signal handlers that are followed */
+
+struct seat {
+	uint32_t tid;			/* in its own namespace */
+	uint32_t ring;
+};
 
 struct watch {
 	struct tracee *t;
@@ -31,8 +35,10 @@ struct watch {
 	bool has_rings;			/* the tracer says in rings of this process who is inside */
 	struct wire_header header;	/* when has_rings */
 	struct wire_ring *rings;	/* copy of those used so far, header.ring_count have room */
-	bool rings_known;		/* read, or there are none */
-	struct mt_map active;		/* tid in its own namespace: its ring said that it is inside */
+	struct seat *seats;		/* of those, by thread; as much room */
+	size_t seat_count;
+	bool seats_known;		/* they hold as long as header.ring_owners is `owners` */
+	uint32_t owners;
 	struct proc_maps maps;
 	struct mt_map proven;		/* tid -> seen outside */
 	struct backtrace *backtrace;	/* made when first needed */
@@ -142,43 +148,93 @@ static bool ring_active(const struct wire_ring *ring)
 	       (atomic_load(&ring->in_hook) || atomic_load(&ring->loading));
 }
 
-/* Which threads' rings say at this moment that they are inside. Rings never handed out are holes in
- * the file; reading them would fill them. */
-static void read_rings(struct watch *w)
+static bool read_counter(const struct watch *w, size_t offset, uint32_t *ret)
+{
+	return tracee_read_some(w->t, w->where->data_base + offset, ret, sizeof(*ret)) == sizeof(*ret);
+}
+
+/* Those used so far. Rings never handed out are holes in the file; reading them would fill them. */
+static bool read_rings(struct watch *w, uint32_t *count_ret)
 {
 	const struct wire_header *h = &w->header;
-	uint64_t base = w->where->data_base;
 	uint32_t used;
-	mt_map_clear(&w->active);
-	w->rings_known = !w->has_rings;
-	if (w->rings_known || tracee_read_some(w->t, base + offsetof(struct wire_header, ring_high),
-					       &used, sizeof(used)) != sizeof(used))
-		return;
+	if (!read_counter(w, offsetof(struct wire_header, ring_high), &used))
+		return false;
 	if (used > h->ring_count)
 		used = h->ring_count;
 	size_t size = used * sizeof(*w->rings);
-	if (tracee_read_some(w->t, base + h->rings_offset, w->rings, size) != size)
-		return;
-	for (uint32_t i = 0; i < used; i++)
-		if (ring_active(&w->rings[i]) && !mt_map_put(&w->active, w->rings[i].tid, 1))
-			return;
-	w->rings_known = true;
+	*count_ret = used;
+	return tracee_read_some(w->t, w->where->data_base + h->rings_offset, w->rings, size) == size;
 }
 
-/* What the rings said when they were read, of a thread that has not run since. One without a ring
- * calls nobody from inside. */
-static bool ring_said_inside(const struct watch *w, pid_t tid)
+static int by_tid(const void *a, const void *b)
 {
-	if (!w->rings_known || !w->active.len)
-		return !w->rings_known;
-	pid_t inner = w->same_namespace ? tid : proc_thread_inner_tid(tracee_pid(w->t), tid);
-	return mt_map_get(&w->active, (uint64_t)inner);
+	const struct seat *x = a, *y = b;
+	return (x->tid > y->tid) - (x->tid < y->tid);
+}
+
+/* Whose ring is which? To be read anew only when one was taken since, and after the hooks were switched
+ * off hardly any is: it is the few threads that were on their way in. */
+static bool find_seats(struct watch *w)
+{
+	uint32_t owners, count;
+	if (!read_counter(w, offsetof(struct wire_header, ring_owners), &owners))
+		return false;
+	if (w->seats_known && owners == w->owners)
+		return true;
+	w->seats_known = read_rings(w, &count);
+	w->owners = owners;
+	w->seat_count = 0;
+	for (uint32_t i = 0; w->seats_known && i < count; i++)
+		if (atomic_load(&w->rings[i].state) == WIRE_RING_OWNED)
+			w->seats[w->seat_count++] = (struct seat){ w->rings[i].tid, i };
+	if (w->seat_count)
+		qsort(w->seats, w->seat_count, sizeof(*w->seats), by_tid);
+	return w->seats_known;
+}
+
+static bool says_inside(const struct watch *w, const struct seat *seat)
+{
+	struct wire_ring ring;
+	uint64_t at = w->where->data_base + w->header.rings_offset + seat->ring * sizeof(ring);
+	return tracee_read_some(w->t, at, &ring, sizeof(ring)) != sizeof(ring) || ring_active(&ring);
+}
+
+/* Does its ring say at this moment, when the thread does not run, that a hook has called somebody? One
+ * without a ring calls nobody from inside. A dead thread of the same id may have left one, too. */
+static bool ring_says_inside(struct watch *w, pid_t tid)
+{
+	if (!w->has_rings)
+		return false;
+	if (!find_seats(w))
+		return true;
+	uint32_t inner = (uint32_t)(w->same_namespace ? tid :
+				    proc_thread_inner_tid(tracee_pid(w->t), tid));
+	size_t low = 0, high = w->seat_count;
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		if (w->seats[middle].tid < inner)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	for (; low < w->seat_count && w->seats[low].tid == inner; low++)
+		if (says_inside(w, &w->seats[low]))
+			return true;
+	return false;
 }
 
 static bool any_hook_active(struct watch *w)
 {
-	read_rings(w);
-	return !w->rings_known || w->active.len;
+	uint32_t count;
+	if (!w->has_rings)
+		return false;
+	if (!read_rings(w, &count))
+		return true;
+	for (uint32_t i = 0; i < count; i++)
+		if (ring_active(&w->rings[i]))
+			return true;
+	return false;
 }
 
 /* A forked child has its parent's rings mapped; they say nothing of its own thread. */
@@ -196,23 +252,27 @@ static struct mt_error *find_rings(struct watch *w)
 	    h->ring_count > (w->where->data_size - h->rings_offset) / sizeof(*w->rings))
 		return NULL;
 	w->rings = calloc(h->ring_count, sizeof(*w->rings));
-	w->has_rings = w->rings;
-	return w->rings ? NULL : &mt_enomem;
+	w->seats = calloc(h->ring_count, sizeof(*w->seats));
+	w->has_rings = w->rings && w->seats;
+	return w->has_rings ? NULL : &mt_enomem;
 }
 
 /* ---- one thread ---- */
 
-/* Proven without a stop? The rings were read when it had been switched away from *seen* times. */
-static bool asleep_outside(struct watch *w, pid_t tid, uint64_t seen)
+/* Proven without a stop? */
+static bool asleep_outside(struct watch *w, pid_t tid)
 {
 	pid_t pid = tracee_pid(w->t);
-	uint64_t now;
+	uint64_t seen, now;
 	char state;
 	struct proc_thread th;
+	auto_error struct mt_error *gone = proc_thread_switches(pid, tid, &state, &seen);
+	if (gone || (state != 'S' && state != 'D'))
+		return false;
 	auto_error struct mt_error *err = proc_thread_read(pid, tid, &th);
 	if (err || !th.pc || is_inside(w->where, th.pc) || on_our_stack(w->where, th.sp))
 		return false;
-	if (ring_said_inside(w, tid))
+	if (ring_says_inside(w, tid))
 		return false;
 	uint64_t from = th.sp & ~7ull;
 	const struct proc_map *m = proc_maps_find(&w->maps, from);
@@ -223,8 +283,8 @@ static bool asleep_outside(struct watch *w, pid_t tid, uint64_t seen)
 	    hook_below_handlers(w, from, want))
 		return false;
 	/* Asleep now, and never switched away from since: it did not run while we looked. */
-	err = proc_thread_switches(pid, tid, &state, &now);
-	return !err && now == seen && (state == 'S' || state == 'D');
+	gone = proc_thread_switches(pid, tid, &state, &now);
+	return !gone && now == seen && (state == 'S' || state == 'D');
 }
 
 static bool stopped_outside(struct watch *w, struct tracee_thread *thread)
@@ -233,8 +293,7 @@ static bool stopped_outside(struct watch *w, struct tracee_thread *thread)
 	auto_error struct mt_error *err = tracee_regs(w->t, thread, &regs);
 	uint64_t base = (regs.rsp - STACK_RED_ZONE) & ~7ull;
 	size_t count = err ? 0 : copy_stack(w, base, stack_end(&w->maps, &regs, OWN_MAX));
-	read_rings(w);
-	bool inside = ring_said_inside(w, thread->tid);
+	bool inside = ring_says_inside(w, thread->tid);
 	tracee_release_thread(w->t, thread);
 	if (err)
 		return err->code == MT_ERROR_GONE;
@@ -249,7 +308,7 @@ static bool stopped_outside(struct watch *w, struct tracee_thread *thread)
 	return !hook_below_handlers(w, base, count);
 }
 
-static struct mt_error *look_at(struct watch *w, pid_t tid, uint64_t seen, bool *outside_ret)
+static struct mt_error *look_at(struct watch *w, pid_t tid, bool *outside_ret)
 {
 	struct proc_thread th;
 	struct tracee_thread *thread;
@@ -258,7 +317,7 @@ static struct mt_error *look_at(struct watch *w, pid_t tid, uint64_t seen, bool 
 	/* A dead leader and a worker of the kernel run no code of the program. */
 	if (!err && (th.kernel_worker || th.state == 'Z' || th.state == 'X'))
 		return NULL;
-	if (!err && asleep_outside(w, tid, seen))
+	if (!err && asleep_outside(w, tid))
 		return NULL;
 	if (!err)
 		err = tracee_stop_thread(w->t, tid, &thread);
@@ -276,54 +335,25 @@ static struct mt_error *look_at(struct watch *w, pid_t tid, uint64_t seen, bool 
 
 /* ---- all of them ---- */
 
-struct unproven {
-	pid_t tid;
-	uint64_t seen;		/* how often it had been switched away from */
-};
-
-/* The rings are read once for all of them: what they say holds for those that have not run when they
- * are looked at. *count* is small, so that most have not. */
-static struct mt_error *look_at_some(struct watch *w, struct unproven *list, size_t count,
-				     size_t *left_ret)
-{
-	struct mt_error *err = NULL;
-	for (size_t i = 0; i < count; i++) {
-		char state;
-		/* look_at() finds one that is gone, or reads it anew. */
-		mt_error_destroy(proc_thread_switches(tracee_pid(w->t), list[i].tid, &state,
-						      &list[i].seen));
-	}
-	read_rings(w);
-	for (size_t i = 0; !err && i < count; i++) {
-		bool outside;
-		err = look_at(w, list[i].tid, list[i].seen, &outside);
-		if (err)
-			break;
-		*left_ret += !outside;
-		if (outside && !mt_map_put(&w->proven, (uint64_t)list[i].tid, 1))
-			err = &mt_enomem;
-	}
-	return err;
-}
-
 /* *left_ret: threads of which nothing is known yet; *found_ret: any that were not known before. */
 static struct mt_error *look_at_all(struct watch *w, size_t *left_ret, bool *found_ret)
 {
-	struct unproven list[AT_ONCE];
-	size_t count = 0;
 	struct proc_tids tids = { 0 };
 	struct mt_error *err = proc_tids_read(tracee_pid(w->t), &tids);
 	*left_ret = 0;
 	*found_ret = false;
 	for (size_t i = 0; !err && i < tids.tids.len; i++) {
 		pid_t tid = tids.tids.items[i];
-		if (!mt_map_get(&w->proven, (uint64_t)tid))
-			list[count++] = (struct unproven){ tid, 0 };
-		if (count == AT_ONCE || (count && i + 1 == tids.tids.len)) {
-			*found_ret = true;
-			err = look_at_some(w, list, count, left_ret);
-			count = 0;
-		}
+		bool outside;
+		if (mt_map_get(&w->proven, (uint64_t)tid))
+			continue;
+		*found_ret = true;
+		err = look_at(w, tid, &outside);
+		if (err)
+			break;
+		*left_ret += !outside;
+		if (outside && !mt_map_put(&w->proven, (uint64_t)tid, 1))
+			err = &mt_enomem;
 	}
 	proc_tids_deinit(&tids);
 	return err;
@@ -365,10 +395,10 @@ struct mt_error *outside_wait(struct tracee *t, const struct images *images,
 		err = wait_rounds(w, deadline_ms, outside_ret);
 	proc_maps_deinit(&w->maps);
 	mt_map_deinit(&w->proven);
-	mt_map_deinit(&w->active);
 	backtrace_destroy(w->backtrace);
 	free(w->words);
 	free(w->rings);
+	free(w->seats);
 	free(w);
 	return err;
 }

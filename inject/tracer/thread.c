@@ -150,6 +150,7 @@ static struct wire_ring *ring_take(uint32_t *slot_ret)
 			note_ring_used(h, slot);
 			ring->tid = (uint32_t)sys_call(SYS_gettid, 0, 0, 0, 0);
 			read_name(ring);
+			__atomic_fetch_add((uint32_t *)&h->ring_owners, 1, __ATOMIC_RELEASE);
 			__atomic_store_n((uint32_t *)&ring->state, WIRE_RING_OWNED, __ATOMIC_RELEASE);
 			*slot_ret = slot;
 			return ring;
