@@ -7,6 +7,7 @@
 #include "attach/cgroup.h"
 #include "attach/seccomp.h"
 #include "inject/injection_python.h"
+#include "inject/injection_slots.h"
 #include "inject/loader.h"
 #include "inject/removal.h"
 
@@ -196,138 +197,6 @@ static struct mt_error *call_tracer(struct injection *in, struct borrow *b, cons
 	return err;
 }
 
-/* ---- slots become patches ---- */
-
-/* `now`: what the slot holds, 0 where that could not be read. */
-static struct mt_error *add_patch(struct injection *in, const struct slot *slot, uint64_t now,
-				  uint32_t *count)
-{
-	struct wire_header *h = in->channel.header;
-	uint64_t thunk;
-	if (*count == h->patch_capacity)
-		return mt_error_create(MT_ERROR_OTHER, "too many slots");
-	struct mt_error *err = thunks_get(in->t, &in->thunks, slot->function, slot->original, &thunk);
-	if (err)
-		return err;
-	if (slot->value == thunk)	/* a pointer of an earlier capture, copied by the program */
-		return NULL;
-	/* Loading the tracer may have bound it: ld.so itself calls malloc through the program's
-	 * procedure linkage table where that is the canonical address. */
-	uint64_t expected = now == slot->original ? now : slot->value;
-	struct wire_patch *patches = channel_at(&in->channel, h->patches_offset);
-	patches[(*count)++] = (struct wire_patch){
-		.slot = slot->address, .old_value = slot->value, .new_value = thunk, .expected = expected,
-		.module_start = slot->module_start, .protection = slot->protection,
-		.state = WIRE_PATCH_WANTED,
-	};
-	return NULL;
-}
-
-static struct mt_error *hook_addresses(struct injection *in,
-				       uint64_t hooks[WIRE_FN_COUNT][WIRE_VARIANTS])
-{
-	uint64_t address;
-	struct mt_error *err = loader_symbol(&in->tracer, WIRE_SYMBOL_HOOKS, &address);
-	return err ? err : tracee_read(in->t, address, hooks,
-				       sizeof(uint64_t) * WIRE_FN_COUNT * WIRE_VARIANTS);
-}
-
-/* A slot that must be changed again: it was bound by the loader between our look and the change,
- * or its library was closed and loaded anew at the same place. */
-static bool slot_lost(struct injection *in, const struct wire_patch *p, uint64_t now)
-{
-	int thunk = thunks_index(&in->thunks, p->new_value);
-	if ((p->state != WIRE_PATCH_MISSED && p->state != WIRE_PATCH_DONE) || thunk < 0 || !now ||
-	    wire_function_is_python(in->thunks.content.function[thunk]))
-		return false;
-	if (now == in->thunks.content.target[thunk].original)
-		return true;
-	/* Not bound yet: it leads into the library's own procedure linkage table. */
-	const struct image *img = images_find(&in->images, now);
-	return p->state == WIRE_PATCH_DONE && img && img->start == p->module_start;
-}
-
-/* What the slots hold now, of all patches that were applied and of all new ones. */
-static struct mt_error *read_slots(struct injection *in, uint32_t applied, uint64_t **ret)
-{
-	const struct wire_patch *patches = channel_at(&in->channel, in->channel.header->patches_offset);
-	size_t fresh = in->slots.list.len - in->slots_patched, count = applied + fresh;
-	auto_free uint64_t *addresses = calloc(count + 1, sizeof(*addresses));
-	auto_free uint64_t *values = calloc(count + 1, sizeof(*values));
-	if (!addresses || !values)
-		return &mt_enomem;
-	for (uint32_t i = 0; i < applied; i++)
-		addresses[i] = patches[i].slot;
-	for (size_t i = 0; i < fresh; i++)
-		addresses[applied + i] = in->slots.list.items[in->slots_patched + i].address;
-	tracee_read_words(in->t, addresses, count, values);
-	*ret = take_ptr(&values);
-	return NULL;
-}
-
-static void patch_lost_slots(struct injection *in, uint32_t applied, const uint64_t *values,
-			     uint32_t *count)
-{
-	struct wire_header *h = in->channel.header;
-	struct wire_patch *patches = channel_at(&in->channel, h->patches_offset);
-	for (uint32_t i = 0; i < applied && *count < h->patch_capacity; i++) {
-		if (!slot_lost(in, &patches[i], values[i]))
-			continue;
-		patches[*count] = patches[i];
-		patches[*count].old_value = patches[*count].expected = values[i];
-		patches[(*count)++].state = WIRE_PATCH_WANTED;
-		patches[i].state = WIRE_PATCH_RETRIED;
-	}
-}
-
-/* A pointer of an earlier capture may lead to any thunk. */
-static void publish_originals(struct injection *in)
-{
-	const struct wire_thunk_page *page = &in->thunks.content;
-	for (uint32_t i = 0; i < page->count; i++)
-		in->channel.header->original[page->function[i]][page->variant[i]] =
-			page->target[i].original;
-}
-
-static struct mt_error *add_new_slots(struct injection *in, const uint64_t *values, uint32_t *count)
-{
-	for (; in->slots_patched < in->slots.list.len; in->slots_patched++) {
-		struct mt_error *err = add_patch(in, &in->slots.list.items[in->slots_patched],
-						 *values++, count);
-		if (err && err->code != MT_ERROR_OTHER)
-			return err;
-		in->slots_refused += err != NULL;
-		mt_error_destroy(err);
-	}
-	return NULL;
-}
-
-/* Slots found since the last call go onto the patch list; the tracer applies it. */
-static struct mt_error *publish_patches(struct injection *in)
-{
-	struct wire_header *h = in->channel.header;
-	uint32_t count = atomic_load(&h->patches_wanted), applied = atomic_load(&h->patches_applied);
-	auto_free uint64_t *values = NULL;
-	struct mt_error *err = read_slots(in, applied, &values);
-	if (err)
-		return err;
-	patch_lost_slots(in, applied, values, &count);
-	err = add_new_slots(in, values + applied, &count);
-	if (err)
-		return err;
-	publish_originals(in);
-	uint64_t hooks[WIRE_FN_COUNT][WIRE_VARIANTS];
-	err = hook_addresses(in, hooks);
-	if (!err)
-		err = thunks_set_hooks(in->t, &in->thunks, hooks);
-	if (err || count == atomic_load(&h->patches_wanted))
-		return err;
-	atomic_store_explicit(&h->patches_wanted, count, memory_order_release);
-	/* Tells the hooks; the first to notice applies the list. */
-	atomic_fetch_add_explicit(&h->module_generation, 1, memory_order_release);
-	return NULL;
-}
-
 /* ---- loading and arming ---- */
 
 /* The kernel marks the word when this thread dies, however it dies. glibc's own robust list, for
@@ -418,15 +287,15 @@ static struct mt_error *start_tracer(struct injection *in, struct borrow *b)
 	struct wire_header *h = in->channel.header;
 	struct mt_error *err = injection_take_tables(in);
 	if (!err)
-		err = publish_patches(in);
+		err = injection_publish_patches(in);
 	if (!err)
 		err = call_tracer(in, b, WIRE_SYMBOL_START, h->base);
 	if (!err)
-		err = publish_patches(in);
+		err = injection_publish_patches(in);
 	/* Again: what another thread bound meanwhile was missed the first time. */
 	if (!err && atomic_load(&h->patches_wanted) != atomic_load(&h->patches_applied))
 		err = call_tracer(in, b, WIRE_SYMBOL_APPLY, 0);
-	return err ? err : publish_patches(in);
+	return err ? err : injection_publish_patches(in);
 }
 
 /* What was set for the thread of an earlier step does not hold for this one's. */
@@ -483,20 +352,6 @@ struct mt_error *injection_arm(struct injection *in)
 
 /* ---- children ---- */
 
-/* The slots lead to thunks already, but for those of a library that came in that moment: the next
- * refresh looks at all of them. */
-static void forget_slots(struct injection *in)
-{
-	slots_deinit(&in->slots);
-	in->slots = (struct slots){ .executes = in->options.follow_fork };
-	in->slots_patched = 0;
-	memset(in->table_value, 0, sizeof(in->table_value));
-	in->slots_refused = 0;
-	struct wire_header *h = in->channel.header;
-	atomic_store(&h->patches_wanted, 0);
-	atomic_store(&h->patches_applied, 0);
-}
-
 struct mt_error *injection_adopt(struct injection *in, struct tracee *child, int fd, uint64_t base)
 {
 	struct channel channel;
@@ -511,7 +366,7 @@ struct mt_error *injection_adopt(struct injection *in, struct tracee *child, int
 	in->t = child;
 	in->armed = false;
 	tables_detach(&in->tables);
-	forget_slots(in);
+	injection_forget_slots(in);
 	struct proc_maps maps = { 0 };
 	err = proc_maps_read(tracee_pid(child), &maps);
 	if (!err)
@@ -521,7 +376,7 @@ struct mt_error *injection_adopt(struct injection *in, struct tracee *child, int
 		err = mt_error_create(MT_ERROR_GONE, "process %d has no thunks", tracee_pid(in->t));
 	if (err)
 		return err;
-	publish_originals(in);
+	injection_publish_originals(in);
 	fill_header(in);
 	err = arm_mode(in->channel.header);
 	in->armed = !err;
@@ -550,7 +405,7 @@ static struct mt_error *take_changes(struct injection *in, bool *changed)
 	if (!err && map.consistent && in->seeks_python)
 		err = injection_take_python(in);
 	if (!err)
-		err = publish_patches(in);
+		err = injection_publish_patches(in);
 	return err;
 }
 
@@ -579,7 +434,7 @@ struct mt_error *injection_refresh(struct injection *in, bool force, bool *chang
 	if (!err)
 		err = injection_take_tables(in);
 	if (!err && in->slots.list.len != slots)
-		err = publish_patches(in);
+		err = injection_publish_patches(in);
 	answer_loads(h, requested);
 	if (changed_ret)
 		*changed_ret = changed;
