@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* attach/snapshot.c - copies registers and stack of a stopped thread.
  * Knows: where stacks end. Does not know: what is on them.
- * Called by inject/outside.c and cmds/stack.c; calls attach/. */
+ * Called by inject/outside.c and cmds/stack_look.c; calls attach/. */
 #include "attach/snapshot.h"
 
 #include <stdlib.h>

@@ -1,19 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* cmds/stack.c - `memtrace stack PID`: the stacks of all threads, native and Python merged.
  * Knows: the order of the work, the output. Does not know: unwinding, interpreters, symbols.
- * Called by cmds/main.c; calls attach/, inject/python_frames.h, record/intern.h, symbolize/.
+ * Called by cmds/main.c; calls cmds/stack_look.h, record/intern.h, symbolize/.
  *
- * Each thread is stopped once, alone, for as long as it takes to copy registers, stack and Python
- * frames; all the rest is done while the process runs. What was copied becomes a capture in memory,
- * of stacks without events, so that names, lines and merging are those of every report. */
-#include "attach/preflight.h"
-#include "attach/snapshot.h"
+ * What was copied of each thread becomes, while the process runs, a capture in memory, of stacks without
+ * events, so that names, lines and merging are those of every report. */
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/text.h"
 #include "capture/reader.h"
 #include "cmds/command.h"
-#include "inject/python_frames.h"
+#include "cmds/stack_look.h"
 #include "record/intern.h"
 #include "record/jit_names.h"
 #include "symbolize/symbolize.h"
@@ -24,39 +21,15 @@
 #include <unistd.h>
 
 #define FRAMES_MAX 4096
-#define ROUNDS_MAX 8		/* over the list of threads, for those made meanwhile */
-#define LOCK_MS 2000
 
 struct args {
 	const char *pid;
 	bool no_native, interpreter, json, verbose, no_debuginfod;
 };
 
-struct thread_stack {
-	pid_t tid;
-	char name[64];
-	const char *state;	/* static */
-	const char *why;	/* not stopped; static, NULL: it was */
-	struct snapshot native;
-	struct python_stack python;
-	uint32_t stack;		/* in the capture */
-};
-
 struct stacks {
 	const struct args *args;
-	struct tracee *t;
-	struct images images;
-	struct proc_maps maps;
-	struct backtrace *backtrace;
-	struct python python;
-	struct python_frames frames;
-	struct snapshot_room room;
-	MT_ARRAY(struct thread_stack) threads;
-	struct mt_map seen;		/* tid */
-	/* Of a stop: from seeing the thread stand still to its release, and from asking for it, which
-	 * takes in the time that a busy machine needs to let the thread come to its stop. */
-	uint64_t longest_ns, longest_asked_ns;
-	size_t stopped;
+	struct looked look;
 	struct intern *intern;
 	struct mt_map codes;		/* hash of a key -> id */
 	uint32_t next_code;
@@ -64,159 +37,22 @@ struct stacks {
 
 static void stacks_deinit(struct stacks *s)
 {
-	for (size_t i = 0; i < s->threads.len; i++) {
-		snapshot_deinit(&s->threads.items[i].native);
-		python_stack_deinit(&s->threads.items[i].python);
-	}
-	mt_array_deinit(&s->threads);
-	mt_map_deinit(&s->seen);
 	mt_map_deinit(&s->codes);
-	snapshot_room_deinit(&s->room);
-	python_frames_deinit(&s->frames);
-	python_deinit(&s->python);
-	backtrace_destroy(s->backtrace);
-	proc_maps_deinit(&s->maps);
-	images_deinit(&s->images);
 	if (s->intern)
 		intern_deinit(s->intern);
 	free(s->intern);
-	tracee_close(s->t);
-}
-
-/* ---- looking ---- */
-
-static struct mt_error *prepare(struct stacks *s, pid_t pid)
-{
-	struct mt_error *err = tracee_open_to_stop(pid, &s->t);
-	if (!err)
-		err = tracee_lock(s->t, LOCK_MS);
-	if (!err)
-		err = proc_maps_read(pid, &s->maps);
-	if (!err)
-		err = images_read(s->t, &s->images);
-	if (!err)
-		err = backtrace_create(s->t, &s->images, &s->backtrace);
-	if (!err)
-		err = python_probe(s->t, &s->images, false, &s->python);
-	if (!err)
-		err = python_frames_init(&s->frames, s->t, &s->python);
-	if (!err)
-		err = python_frames_threads(&s->frames);
-	return err ? err : snapshot_room_init(&s->room);
-}
-
-static const char *state_text(char state)
-{
-	switch (state) {
-	case 'R': return "running";
-	case 'S': return "sleeping";
-	case 'D': return "in uninterruptible sleep";
-	case 'T': return "stopped";
-	case 't': return "traced";
-	case 'Z': case 'X': return "exited";
-	default: return "unknown";
-	}
-}
-
-/* Stops it, copies and lets it go. */
-static struct mt_error *copy_thread(struct stacks *s, struct thread_stack *th)
-{
-	struct tracee_thread *thread;
-	uint64_t asked = mt_now_ns();
-	struct mt_error *err = tracee_stop_thread(s->t, th->tid, &thread);
-	if (err)
-		return err;
-	uint64_t begin = mt_now_ns();
-	err = snapshot_copy(s->t, &s->maps, thread, &s->room);
-	if (!err && s->python.known)
-		err = python_frames_read(&s->frames, s->room.copy.regs.fs_base, &th->python);
-	tracee_release_thread(s->t, thread);
-	uint64_t end = mt_now_ns();
-	if (end - begin > s->longest_ns)
-		s->longest_ns = end - begin;
-	if (end - asked > s->longest_asked_ns)
-		s->longest_asked_ns = end - asked;
-	s->stopped++;
-	return err ? err : snapshot_keep(&s->room, &th->native);
-}
-
-/* *gone_ret: it exited before it could be looked at. */
-static struct mt_error *look_at(struct stacks *s, struct thread_stack *th, bool *gone_ret)
-{
-	struct proc_thread p;
-	struct mt_error *err = proc_thread_read(tracee_pid(s->t), th->tid, &p);
-	if (!err)
-		err = proc_thread_name(tracee_pid(s->t), th->tid, th->name, sizeof(th->name));
-	if (!err) {
-		th->state = state_text(p.state);
-		if (p.kernel_worker)
-			th->why = "it works inside the kernel and runs no code of the program";
-		else if (p.state == 'Z' || p.state == 'X')
-			th->why = "it has exited";
-	}
-	if (!err && !th->why)
-		err = copy_thread(s, th);
-	*gone_ret = false;
-	if (!err)
-		return NULL;
-	if (err->code == MT_ERROR_BUSY)
-		th->why = "it does not stop: it waits inside the kernel and cannot be interrupted";
-	*gone_ret = err->code == MT_ERROR_GONE && tracee_alive(s->t);
-	if (err->code != MT_ERROR_BUSY && !*gone_ret)
-		return err;
-	mt_error_destroy(err);
-	return NULL;
-}
-
-static struct mt_error *look_at_new(struct stacks *s, pid_t tid, bool *found_ret)
-{
-	struct thread_stack th = { .tid = tid };
-	bool gone;
-	if (mt_map_get(&s->seen, (uint64_t)tid))
-		return NULL;
-	*found_ret = true;
-	if (!mt_map_put(&s->seen, (uint64_t)tid, 1))
-		return &mt_enomem;
-	struct mt_error *err = look_at(s, &th, &gone);
-	if (!err && !gone && !mt_array_push(&s->threads, th))
-		err = &mt_enomem;
-	if (err || gone) {
-		snapshot_deinit(&th.native);
-		python_stack_deinit(&th.python);
-	}
-	return err;
-}
-
-static struct mt_error *look_at_all(struct stacks *s)
-{
-	bool found = true;
-	for (int round = 0; found && round < ROUNDS_MAX; round++) {
-		struct proc_tids tids;
-		found = false;
-		struct mt_error *err = proc_tids_read(tracee_pid(s->t), &tids);
-		if (err)
-			return err;
-		for (size_t i = 0; !err && i < tids.tids.len; i++)
-			err = look_at_new(s, tids.tids.items[i], &found);
-		proc_tids_deinit(&tids);
-		/* Threads made since may be Python's. */
-		if (!err && found)
-			err = python_frames_threads(&s->frames);
-		if (err)
-			return err;
-	}
-	return NULL;
+	looked_deinit(&s->look);
 }
 
 /* ---- the capture in memory ---- */
 
 static struct mt_error *put_modules(struct stacks *s, struct capture_writer *w)
 {
-	struct mt_error *err = intern_take_images(s->intern, &s->images);
+	struct mt_error *err = intern_take_images(s->intern, &s->look.images);
 	if (err)
 		return err;
-	for (size_t i = 0; i < s->images.list.len; i++) {
-		const struct image *img = s->images.list.items[i];
+	for (size_t i = 0; i < s->look.images.list.len; i++) {
+		const struct image *img = s->look.images.list.items[i];
 		struct capture_segment segments[16];
 		for (size_t k = 0; k < img->segment_count; k++)
 			segments[k] = (struct capture_segment){
@@ -238,7 +74,7 @@ static struct mt_error *put_modules(struct stacks *s, struct capture_writer *w)
 
 static struct mt_error *put_python(struct stacks *s, struct capture_writer *w)
 {
-	const struct python *py = &s->python;
+	const struct python *py = &s->look.python;
 	char text[32];
 	int n = snprintf(text, sizeof(text), "%u.%u", py->version >> 8, py->version & 0xff);
 	if (!py->present || !py->version)
@@ -259,7 +95,7 @@ static struct mt_error *native_node(struct stacks *s, struct thread_stack *th, u
 	auto_free struct backtrace_frame *frames = calloc(FRAMES_MAX, sizeof(*frames));
 	if (!frames)
 		return &mt_enomem;
-	size_t n = backtrace_walk_copy(s->backtrace, &th->native.copy, frames, FRAMES_MAX, &end);
+	size_t n = backtrace_walk_copy(s->look.backtrace, &th->native.copy, frames, FRAMES_MAX, &end);
 	*cut_ret = end != BACKTRACE_START;
 	struct mt_error *err = NULL;
 	for (size_t i = n; i > 0 && !err; i--)
@@ -286,7 +122,7 @@ static struct mt_error *code_id(struct stacks *s, struct capture_writer *w,
 	}
 	struct python_code code;
 	struct mt_error *err = NULL;
-	if (python_frames_code(&s->frames, key, &code)) {
+	if (python_frames_code(&s->look.frames, key, &code)) {
 		*ret = ++s->next_code;
 		struct capture_code out = {
 			.id = *ret, .first_line = key->first_line,
@@ -339,8 +175,8 @@ static struct mt_error *put_thread(struct stacks *s, struct capture_writer *w, s
 static struct mt_error *put_jit(struct stacks *s, struct capture_writer *w)
 {
 	auto_jit_names struct jit_names *j = NULL;
-	struct mt_error *err = jit_names_open(s->t, clock_pair_now(), &j);
-	jit_names_watch(j, &s->images);
+	struct mt_error *err = jit_names_open(s->look.t, clock_pair_now(), &j);
+	jit_names_watch(j, &s->look.images);
 	return err ? err : jit_names_put(j, s->intern->homeless.items, s->intern->homeless.len, w);
 }
 
@@ -359,8 +195,8 @@ static struct mt_error *make_capture(struct stacks *s, struct capture **ret)
 	err = put_modules(s, w);
 	if (!err)
 		err = put_python(s, w);
-	for (size_t i = 0; i < s->threads.len && !err; i++)
-		err = put_thread(s, w, &s->threads.items[i]);
+	for (size_t i = 0; i < s->look.threads.len && !err; i++)
+		err = put_thread(s, w, &s->look.threads.items[i]);
 	if (!err)
 		err = put_jit(s, w);
 	if (!err)
@@ -376,7 +212,7 @@ static struct mt_error *make_capture(struct stacks *s, struct capture **ret)
 static int open_module(const struct capture_module *m, void *arg)
 {
 	struct stacks *s = arg;
-	return m->id < s->images.list.len ? image_open_file(s->t, s->images.list.items[m->id]) : -1;
+	return m->id < s->look.images.list.len ? image_open_file(s->look.t, s->look.images.list.items[m->id]) : -1;
 }
 
 static bool is_shown(const struct stacks *s, const struct symbol_frame *f)
@@ -462,11 +298,11 @@ static struct mt_error *print_all(struct stacks *s, struct symbolizer *sym)
 	struct mt_error *err = NULL;
 	if (s->args->json) {
 		mt_json_open(&j, NULL, '{');
-		mt_json_u64(&j, "pid", (uint64_t)tracee_pid(s->t));
+		mt_json_u64(&j, "pid", (uint64_t)tracee_pid(s->look.t));
 		mt_json_open(&j, "threads", '[');
 	}
-	for (size_t i = 0; i < s->threads.len && !err; i++) {
-		const struct thread_stack *th = &s->threads.items[i];
+	for (size_t i = 0; i < s->look.threads.len && !err; i++) {
+		const struct thread_stack *th = &s->look.threads.items[i];
 		const struct symbol_frame *frames = NULL;
 		size_t count = 0;
 		if (!th->why)
@@ -487,7 +323,7 @@ static void print_notes(const struct stacks *s, const struct symbolizer *sym)
 {
 	size_t count;
 	const char *const *notes = symbolizer_notes(sym, &count);
-	const struct python *py = &s->python;
+	const struct python *py = &s->look.python;
 	if (py->present && !py->known)
 		cmd_note("the Python frames cannot be read, native ones only: %s", py->why_unknown);
 	else if (py->present && !py->runtime)
@@ -498,14 +334,14 @@ static void print_notes(const struct stacks *s, const struct symbolizer *sym)
 		cmd_note("%s", notes[i]);
 	char stop[MT_TEXT_MAX], asked[MT_TEXT_MAX];
 	cmd_note("%zu of %zu threads stopped, one at a time, the longest for %s (%s since asked to)",
-		 s->stopped, s->threads.len, mt_text_duration(stop, s->longest_ns),
-		 mt_text_duration(asked, s->longest_asked_ns));
+		 s->look.stopped, s->look.threads.len, mt_text_duration(stop, s->look.longest_ns),
+		 mt_text_duration(asked, s->look.longest_asked_ns));
 }
 
 static struct mt_error *show(struct stacks *s)
 {
 	char root[64];
-	snprintf(root, sizeof(root), "/proc/%d/root", (int)proc_living(tracee_pid(s->t)));
+	snprintf(root, sizeof(root), "/proc/%d/root", (int)proc_living(tracee_pid(s->look.t)));
 	struct symbolize_options options = {
 		.sysroot = root, .open_module = open_module, .open_arg = s,
 		.no_debuginfod = s->args->no_debuginfod, .no_native = s->args->no_native,
@@ -582,10 +418,10 @@ struct mt_error *cmd_stack(int argc, char **argv, int *exit_code_ret)
 	if (err)
 		return err;
 	mt_auto(stacks_deinit) struct stacks s = { .args = &args };
-	err = prepare(&s, pid);
+	err = looked_prepare(&s.look, pid);
 	if (!err)
-		err = look_at_all(&s);
-	if (!err && !s.threads.len)
+		err = looked_at_all(&s.look);
+	if (!err && !s.look.threads.len)
 		err = mt_error_create(MT_ERROR_GONE, "process %d is gone", pid);
 	return err ? err : show(&s);
 }
