@@ -17,6 +17,8 @@ import time
 import harness
 
 FLAGS = ["-O1", "-D_GNU_SOURCE", "-pthread", "-ldl", "-w"]
+# musl-gcc has no headers of the kernel's of its own.
+KERNEL_HEADERS = ["-idirafter", "/usr/include", "-idirafter", "/usr/include/x86_64-linux-gnu"]
 SIZE = 4096
 READY, STOP, FAILED, ALLOW_EINTR = 0, 4, 8, 12
 ROUNDS, EINTR, SIGNALS, GAP_US, TICKS, FAILURE = 16, 24, 32, 40, 48, 56
@@ -91,12 +93,13 @@ class SelfChecked:
 
 
 @contextlib.contextmanager
-def start(mode, tmp, rest_us=0, argv=None, preexec=None, ready=True):
+def start(mode, tmp, rest_us=0, argv=None, preexec=None, ready=True, compiler=None):
     """tests/targets/selfcheck.c in a mode (or another program that keeps such a page: `argv`
-    gets the page's path appended)."""
+    gets the page's path appended). `compiler`: of another C library."""
     page = Page(tmp / f"page-{mode}-{time.monotonic_ns()}")
     if argv is None:
-        argv = [harness.compile_c("selfcheck.c", flags=FLAGS), mode]
+        flags = FLAGS + (KERNEL_HEADERS if compiler else [])
+        argv = [harness.compile_c("selfcheck.c", flags=flags, compiler=compiler), mode]
     with harness.start_target([*argv, page.path, rest_us], stdin=True, preexec=preexec) as target:
         checked = SelfChecked(target, page)
         if ready:

@@ -2,6 +2,7 @@
 # tests/e2e/test_selfcheck.py - programs that check themselves, attached to, detached from, and left by
 # a memtrace that was killed. Knows: the modes of tests/targets/selfcheck.c. Does not know: what they
 # check. Run by tests/run.py.
+import shutil
 import time
 import unittest
 
@@ -13,9 +14,11 @@ TIMEOUT = 240
 
 
 class Checked(unittest.TestCase):
+    compiler = None
+
     def attached(self, mode, killed=True):
         """Two captures, one that is killed, one that cleans up; then its own verdict."""
-        with harness.tmpdir() as tmp, selfcheck.start(mode, tmp) as target:
+        with harness.tmpdir() as tmp, selfcheck.start(mode, tmp, compiler=self.compiler) as target:
             for i in range(2):
                 harness.memtrace("attach", target.pid, "-d", "150ms", "-o", tmp / f"{i}.bin")
                 self.assertEqual(target.failure(), "", f"capture {i}")
@@ -33,12 +36,14 @@ class Checked(unittest.TestCase):
             self.assertEqual(target.failure(), "")
             self.assertEqual(target.finish(), "")
 
+
+class OnGlibc(Checked):
     def test_registers(self):
         """General, flags, x87, MXCSR, vector and mask registers, red zone, errno, stack."""
         self.attached("regs")
 
     def test_blocking_calls(self):
-        """Thirty calls with and without time-outs: no EINTR, never early, not much later."""
+        """More than thirty calls with and without time-outs: no EINTR, never early, not much later."""
         self.attached("waits")
 
     def test_signals(self):
@@ -58,6 +63,10 @@ class Checked(unittest.TestCase):
     def test_threads_that_come_and_go(self):
         self.attached("churn")
 
+    def test_libraries_that_come_and_go(self):
+        """dlopen and dlclose all the time: borrowed between two of them, in none."""
+        self.attached("dlopen")
+
     def test_deep_stacks(self):
         """10,000 frames, unwound while the program allocates at the bottom."""
         self.attached("deep")
@@ -72,6 +81,32 @@ class Checked(unittest.TestCase):
 
     def test_children(self):
         """fork, vfork and exec, posix_spawn, raw clone all the time."""
+        self.attached("children")
+
+
+@unittest.skipUnless(shutil.which("musl-gcc"), "no musl-gcc")
+class OnMusl(Checked):
+    compiler = "musl-gcc"
+
+    def test_registers(self):
+        self.attached("regs")
+
+    def test_blocking_calls(self):
+        self.attached("waits")
+
+    def test_signals(self):
+        self.attached("storm")
+
+    def test_idle(self):
+        self.attached("idle")
+
+    def test_saturated_with_malloc(self):
+        self.attached("malloc")
+
+    def test_threads_that_come_and_go(self):
+        self.attached("churn")
+
+    def test_children(self):
         self.attached("children")
 
 

@@ -47,15 +47,17 @@ class Kind:
 # ---- programs that check themselves ----
 
 class Checked(Kind):
-    mode, rest_us = None, 0
+    mode, rest_us, compiler = None, 0, None
     pause_by = "1 ms ticker in the target"
 
     def argv(self):
         return None
 
     def start(self, tmp, _seconds):
+        if self.compiler and not shutil.which(self.compiler):
+            raise Absent(f"no {self.compiler}")
         self.checked = self.stack.enter_context(
-            selfcheck.start(self.mode, tmp, self.rest_us, argv=self.argv()))
+            selfcheck.start(self.mode, tmp, self.rest_us, argv=self.argv(), compiler=self.compiler))
         self.pid, self.page = self.checked.pid, self.checked.page
         self.target = self.checked.target
 
@@ -89,6 +91,10 @@ class Checked(Kind):
 
 def checked(name, **more):
     return type(f"Checked_{name}", (Checked,), {"mode": name, **more})
+
+
+def musl(name, **more):
+    return checked(name, compiler="musl-gcc", **more)
 
 
 class Python(Checked):
@@ -208,6 +214,11 @@ KINDS = {
     "c-deep": checked("deep"),
     "c-children": checked("children", moving_masks=True, rest_us=500),
     "c-idle": checked("idle", exact_maps=True),
+    "musl-registers": musl("regs", rest_us=200),
+    "musl-waits": musl("waits", stable_fds=False, moving_masks=True),
+    "musl-malloc": musl("malloc"),
+    "musl-threads": musl("churn", stable_threads=False, moving_masks=True),
+    "musl-idle": musl("idle", exact_maps=True),
     "python3": type("Python3", (Python,), {"mode": "python3"}),
     "python3.8": python("3.8"),
     "python3.11": python("3.11"),

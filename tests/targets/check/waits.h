@@ -244,6 +244,18 @@ static void wait_accept(struct wait *w)
 		close(fd);
 }
 
+static void open_listener_with_timeout(struct wait *w)
+{
+	struct timeval tv = { 0, 9000 };
+	open_listener(w);
+	setsockopt(w->fds[0], SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv));
+}
+
+static void wait_accept_timeout(struct wait *w)
+{
+	check_wait(w, timed_out_by(accept(w->fds[0], NULL, NULL), EAGAIN), 0, 9000);
+}
+
 static void wake_connect(struct wait *w)
 {
 	struct sockaddr_un to;
@@ -507,6 +519,33 @@ static void wait_io_getevents(struct wait *w)
 		check_wait(w, syscall(SYS_io_getevents, w->memory, 1, 1, &ev, &ts), 0, 7000);
 }
 
+static void open_aio_with_file(struct wait *w)
+{
+	open_aio(w);
+	w->fds[0] = memfd_create("check-aio", MFD_CLOEXEC);
+	MUST("write for aio", write(w->fds[0], "x", 1), 1);
+}
+
+/* A read that is over at once: its event is what the other thread waits for. */
+static void wake_aio(struct wait *w)
+{
+	static char byte;
+	struct iocb request = { .aio_lio_opcode = IOCB_CMD_PREAD, .aio_fildes = (uint32_t)w->fds[0],
+				.aio_buf = (uintptr_t)&byte, .aio_nbytes = 1 };
+	struct iocb *list[] = { &request };
+	if (w->memory && syscall(SYS_io_submit, w->memory, 1, list) != 1 && errno != EAGAIN)
+		fail("io_submit", errno, 0);
+}
+
+static void wait_io_getevents_forever(struct wait *w)
+{
+	struct io_event ev;
+	if (!w->memory)
+		usleep(10000);
+	else
+		check_wait(w, syscall(SYS_io_getevents, w->memory, 1, 1, &ev, NULL), 1, 0);
+}
+
 static void wait_sem_t(struct wait *w)
 {
 	static sem_t sem;
@@ -534,6 +573,8 @@ static struct wait waits[] = {
 	  .lies = true },
 	{ .name = "recvmmsg", .open = open_pair, .once = wait_recvmmsg, .wake = wake_byte },
 	{ .name = "accept", .open = open_listener, .once = wait_accept, .wake = wake_connect },
+	{ .name = "accept with SO_RCVTIMEO", .open = open_listener_with_timeout,
+	  .once = wait_accept_timeout, .lies = true },
 	{ .name = "pthread_cond_timedwait", .once = wait_cond },
 	{ .name = "sem_timedwait", .once = wait_sem_t },
 	{ .name = "futex timed", .once = wait_futex },
@@ -548,7 +589,9 @@ static struct wait waits[] = {
 	{ .name = "wait4", .once = wait_wait4 },
 	{ .name = "flock", .open = open_locks, .once = wait_flock, .wake = wake_flock },
 	{ .name = "fcntl lock", .open = open_locks, .once = wait_fcntl, .wake = wake_fcntl },
-	{ .name = "io_getevents", .open = open_aio, .once = wait_io_getevents, .lies = true },
+	{ .name = "io_getevents timed", .open = open_aio, .once = wait_io_getevents, .lies = true },
+	{ .name = "io_getevents", .open = open_aio_with_file, .once = wait_io_getevents_forever,
+	  .wake = wake_aio, .lies = true },
 };
 #define WAITS (sizeof(waits) / sizeof(*waits))
 
