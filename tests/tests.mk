@@ -73,11 +73,11 @@ $(O)/tests/fuzz/%: tests/fuzz/%.c $(FUZZ_LIBRARY) $(O)/inject/tracer_blob.o $(O)
 fuzz: $(FUZZ_PROGRAMS)
 
 # Every step at which memtrace can die or fail, which takes an hour; tests/fault/test_walk.py does
-# every hundredth. WAYS="kill-attach ..." chooses.
+# every hundredth. WAYS="kill-attach ..." chooses, JOBS=2 walk at once.
 
 .PHONY: fault
 fault: all $(O)/fault/memtrace
-	@O=$(O) tests/fault/walk.py --keep-going $(WAYS)
+	@O=$(O) tests/fault/walk.py --keep-going --jobs $(JOBS) $(WAYS)
 
 # The browser tests drive Debian's chromium with playwright-core, which Debian has not.
 

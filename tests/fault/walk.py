@@ -3,12 +3,14 @@
 # tests/fault/walk.py - walks all steps of a command, or every k-th.
 # Knows: the command line, counting. Does not know: what is checked (tests/fault/walker.py).
 # Called by `make fault` and by hand.
-"""usage: tests/fault/walk.py [--stride K] [--from N] [--to N] [--keep-going] [WAY...]
+"""usage: tests/fault/walk.py [--stride K] [--from N] [--to N] [--jobs N] [--keep-going] [WAY...]
 
 A WAY is what happens, to which command: kill-attach fail-attach ... (all without one). Prints a
-line per way, and for a failure the step and a command that does it again."""
+line per way, and for a failure the step and a command that does it again. Jobs walk on targets of
+their own, each every so-manieth step."""
 
 import argparse
+import concurrent.futures
 import os
 import random
 import signal
@@ -96,32 +98,42 @@ def offset_of_this_run(stride):
     return seed, seed % stride
 
 
-def main():
+def walk_part(turn, *args):
+    """In a process of a job: (failures, how many steps were walked)."""
     global TURN
+    TURN = turn
+    try:
+        return walk_way(*args)
+    except Exception:                       # the walk itself; the others may go on
+        return [(0, f"the walk broke\n{traceback.format_exc()}")], 0
+
+
+def main():
     parser = argparse.ArgumentParser(usage=__doc__.partition("\n")[0][7:], description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--stride", type=int, default=1)
     parser.add_argument("--from", type=int, default=1, dest="first")
     parser.add_argument("--to", type=int)
     parser.add_argument("--turn", type=int, default=0, help="which failure of several, first")
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--keep-going", action="store_true")
     parser.add_argument("ways", nargs="*", metavar="WAY")
     options = parser.parse_args()
-    TURN = options.turn
     bad = 0
-    for way in options.ways or WAYS:
-        begin = time.monotonic()
-        try:
-            failures, walked = walk_way(way, options.stride, 0, options.first, options.to,
-                                        options.keep_going)
-        except Exception:                       # the walk itself; the next way may go
-            traceback.print_exc()
-            failures, walked = [(0, "broken")], 0
-        print(f"{way}: {walked} steps, {len(failures)} failed, "
-              f"{time.monotonic() - begin:.0f} s", flush=True)
-        for n, text in failures:
-            print(f"  {text}\n  again: tests/fault/walk.py --from {n} --to {n} {way}", flush=True)
-        bad += len(failures)
+    with concurrent.futures.ProcessPoolExecutor(options.jobs) as pool:
+        for way in options.ways or WAYS:
+            begin = time.monotonic()
+            stride = options.stride * options.jobs
+            parts = [pool.submit(walk_part, options.turn, way, stride, i * options.stride,
+                                 options.first, options.to, options.keep_going)
+                     for i in range(options.jobs)]
+            failures, walked = zip(*(part.result() for part in parts))
+            failures = sorted(sum(failures, []))
+            print(f"{way}: {sum(walked)} steps, {len(failures)} failed, "
+                  f"{time.monotonic() - begin:.0f} s", flush=True)
+            for n, text in failures:
+                print(f"  {text}\n  again: tests/fault/walk.py --from {n} --to {n} {way}", flush=True)
+            bad += len(failures)
     return bad > 0
 
 
