@@ -223,6 +223,31 @@ class Nothing(Attached):
             self.assertEqual(target.wait(), 0, target.err)
             self.assertEqual(target.lines[-1], "[1]")
 
+    def test_read_only_slots_are_read_only_again(self):
+        """Full RELRO: each slot lies on a page that the loader has closed for writing."""
+        program = harness.compile_c("alloc_exact.c", flags=[
+            "-w", "-O1", "-D_GNU_SOURCE", "-pthread", "-pie", "-fPIE", "-Wl,-z,now,-z,relro"])
+        with harness.tmpdir() as tmp, harness.start_target(
+                [program], stdin=True, wait="^ready") as target:
+            before = session.Snapshot(target.pid)
+            closed = [m for m in before.maps if m[1:] == ("r--p", str(program))]
+            self.assertTrue(closed, before.maps)
+            for killed in (False, True, False):
+                with session.Attach(target.pid, "-f", "-o", tmp / "cap.bin") as attach:
+                    during = session.Snapshot(target.pid)
+                    self.assertGreater(sum(during.slots[s] != v for s, v in before.slots.items()
+                                           if s[0] == str(program)), 3)
+                    self.assertEqual([m for m in closed if m not in during.maps], [])
+                    if killed:
+                        attach.proc.kill()
+                        attach.wait()
+                        harness.memtrace("detach", target.pid)
+                    else:
+                        attach.interrupt()
+                self.assertEqual(session.Snapshot(target.pid).changes(before), [])
+            target.send("ge")
+            self.assertEqual(target.wait(), 0)
+
     def test_busy_target_many_times(self):
         with harness.tmpdir() as tmp, service(4) as target:
             before = session.Snapshot(target.pid, with_slots=False)

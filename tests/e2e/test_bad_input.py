@@ -128,6 +128,20 @@ class Refusals(unittest.TestCase):
             self.refused(target.pid, r"(?i)(32|64)-bit")
             self.goes_on(target)
 
+    @unittest.skipIf(os.geteuid(), "to mount something over a file of /proc takes root")
+    def test_shadow_stack(self):
+        """As a kernel and a processor that have them tell of it; most machines do not."""
+        with harness.tmpdir() as tmp, self.sleeper() as target:
+            status = Path(f"/proc/{target.pid}/status")
+            lines = [ln for ln in status.read_text().splitlines() if "x86_Thread" not in ln]
+            (tmp / "status").write_text("\n".join([*lines, "x86_Thread_features:\tshstk wrss ", ""]))
+            result = self.refused(target.pid, "runs with a shadow stack", argv=[
+                "unshare", "--mount", "sh", "-c",
+                'mount --bind "$1" "$2" && shift 2 && exec "$@"', "sh", tmp / "status", status,
+                harness.MEMTRACE])
+            self.assertIn("glibc.cpu.x86_shstk=off", result.err)
+            self.goes_on(target)
+
     def test_static(self):
         for flags in (["-static"], ["-static-pie"]):
             with self.subTest(flags=flags), self.sleeper(flags=flags) as target:
@@ -150,6 +164,24 @@ class Refusals(unittest.TestCase):
             self.refused(target.pid, r"sharing memory with a vfork child")
             self.assertTrue(target.alive())
             target.send("x")
+            self.goes_on(target)
+
+    def test_no_safe_point(self):
+        """Its only thread holds the loader's lock: it is asked again and again, and not for ever."""
+        library = harness.compile_c(
+            "#include <unistd.h>\n__attribute__((constructor)) static void stay(void)\n"
+            "{\n\tchar c;\n\tif (write(1, \"ready\\n\", 6) != 6 || read(0, &c, 1) != 1)\n"
+            "\t\t_exit(1);\n}\n", name="stays", flags=["-shared", "-fPIC", "-w"])
+        program = harness.compile_c(
+            "#include <dlfcn.h>\n#include <stdlib.h>\n#include <unistd.h>\n"
+            "int main(int argc, char **argv)\n{\n\tfree(malloc(10));\n"
+            "\tif (!dlopen(argv[1], RTLD_NOW))\n\t\treturn 2;\n"
+            "\treturn write(1, \"went on\\n\", 8) != 8;\n}\n", name="loads",
+            flags=["-w", "-ldl"])
+        with harness.start_target([program, library], stdin=True, wait="^ready") as target:
+            result = self.refused(target.pid, r"no thread of process \d+ was at a safe point within "
+                                  r"\d+ ms \(\d+ tries\): in the dynamic loader \(\d+\)")
+            self.assertIn("nothing was changed", result.err)
             self.goes_on(target)
 
     def test_other_user(self):

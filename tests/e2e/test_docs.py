@@ -52,6 +52,24 @@ class Docs(unittest.TestCase):
                 with self.subTest(document=document.name, target=name):
                     self.assertRegex(rules, rf"(?m)^{name}:")
 
+    def test_named_tests_exist(self):
+        """`KIND/FILE`: `NAME`, `NAME`."""
+        listed = subprocess.run([harness.PYTHON, harness.ROOT / "tests" / "run.py", "-l"], check=True,
+                                capture_output=True, text=True).stdout.split()
+        known = {(name.split(".")[0], name.rsplit(".", 1)[-1]) for name in listed}
+        for source in (harness.ROOT / "tests" / "unit").glob("u_*.c"):
+            known |= {(f"unit/{source.stem}", name) for name in re.findall(
+                r"cmocka_unit_test\w*\((\w+)", source.read_text())}
+        found = 0
+        for document in documents():
+            for file, names in re.findall(r"`(\w+/(?:test_|u_)\w+)`: ((?:`\w+`(?:, )?)+)",
+                                          document.read_text()):
+                for name in re.findall(r"\w+", names):
+                    found += 1
+                    with self.subTest(document=document.name, file=file, name=name):
+                        self.assertIn((file, name), known)
+        self.assertGreater(found, 100)
+
     def test_ci_script_is_whole(self):
         subprocess.run(["bash", "-n", harness.ROOT / ".ci" / "run"], check=True)
         subprocess.run(["sh", "-n", harness.ROOT / "deps.sh"], check=True)

@@ -200,6 +200,27 @@ class Limits(unittest.TestCase):
             target.send("x")
             target.wait_line("^worked")
 
+    def test_no_room_for_thread_local_variables(self):
+        """dlopen cannot take the tracer then; it is mapped."""
+        def library(size):
+            return harness.compile_c(
+                "__thread char room[%d] __attribute__((tls_model(\"initial-exec\"))) = { 1 };\n"
+                "char *of_room(void) { return room; }\n" % size, name=f"room{size}",
+                flags=["-O1", "-shared", "-fPIC"])
+        with harness.tmpdir() as tmp, start(FULL_TLS, "full_tls", "-ldl",
+                                            args=[library(256), library(8)]) as target:
+            self.assertGreater(int(target.wait_line(r"^loaded (\d+)")[1]), 5)
+            for i in range(2):
+                with session.Attach(target.pid, "-o", tmp / f"{i}.bin") as attach:
+                    target.send("x")
+                    harness.wait_for(lambda n=i: target.lines.count("done") == n + 1)
+                    attach.interrupt()
+                self.assertEqual(harness.maps_clean(target.pid), [])
+                rows = harness.folded(tmp / f"{i}.bin", "--view", "allocated", "--metric", "count")
+                self.assertEqual(harness.folded_sum(rows, r"^make_blocks\b"), 1000)
+            target.proc.stdin.close()
+            self.assertEqual(target.wait(), 0, target.err)
+
     def test_working_directory_deleted(self):
         with harness.tmpdir() as tmp:
             gone = tmp / "gone"
@@ -371,24 +392,187 @@ class Namespaces(unittest.TestCase):
         self.check("unshare", "--mount", "sh", "-c", "mount -o remount,bind,ro / && exec \"$0\" \"$@\"")
 
 
+# Loads copies of a library until there is no room for thread-local variables that are reached
+# without a call, of which the tracer has one; then works at each byte.
+FULL_TLS = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+static int load(const char *path)
+{
+	static char content[1 << 20];
+	char name[64];
+	FILE *f = fopen(path, "r");
+	size_t size = fread(content, 1, sizeof(content), f);
+	int fd = memfd_create("copy", 0);
+	fclose(f);
+	if (write(fd, content, size) != (ssize_t)size)
+		_exit(3);
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", fd);
+	return dlopen(name, RTLD_NOW) != NULL;
+}
+__attribute__((noinline)) static void make_blocks(void)
+{
+	for (int i = 0; i < 1000; i++) {
+		void *volatile block = malloc(100);
+		free(block);
+	}
+}
+int main(int argc, char **argv)
+{
+	char c;
+	int count = 0;
+	for (int i = 1; i < argc; i++)
+		while (load(argv[i]))
+			count++;
+	printf("loaded %d\nready\n", count);
+	fflush(stdout);
+	while (read(0, &c, 1) == 1) {
+		make_blocks();
+		puts("done");
+		fflush(stdout);
+	}
+	return 0;
+}
+"""
+
+# Stays in a restartable sequence, which the kernel lets start anew when a signal or a stop came.
+SEQUENCE = r"""
+#define _GNU_SOURCE
+#include <signal.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+extern const ptrdiff_t __rseq_offset __attribute__((weak));
+static volatile uint64_t rounds, aborts;
+static volatile char stop;
+static void on_signal(int sig) { (void)sig; stop = 1; }
+static void enter(char *area)
+{
+	__asm__ volatile(".pushsection __rseq_cs, \"aw\"\n.balign 32\n"
+			 "3:\n.long 0, 0\n.quad 1f, 2f - 1f, 4f\n.popsection\n"
+			 "leaq 3b(%%rip), %%rax\nmovq %%rax, 8(%[area])\n"
+			 "1:\nincq %[rounds]\ncmpb $0, %[stop]\nje 1b\n2:\n"
+			 "jmp 5f\n.byte 0x0f, 0xb9, 0x3d\n.long 0x53053053\n"
+			 "4:\nincq %[aborts]\n5:\n"
+			 : [rounds] "+m"(rounds), [aborts] "+m"(aborts)
+			 : [area] "r"(area), [stop] "m"(stop) : "rax", "memory", "cc");
+}
+int main(void)
+{
+	char *thread;
+	__asm__("mov %%fs:0, %0" : "=r"(thread));
+	signal(SIGUSR1, on_signal);
+	free(malloc(10));
+	if (!&__rseq_offset) {
+		puts("none");
+		return 0;
+	}
+	puts("ready");
+	fflush(stdout);
+	while (!stop)
+		enter(thread + __rseq_offset);
+	printf("aborts %d\n", aborts > 0);
+	return 0;
+}
+"""
+
+# main() ends by pthread_exit() at the first byte, another thread works at each one after it.
+LEADERLESS = r"""
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+static pthread_t leader;
+__attribute__((noinline)) static void make_blocks(void)
+{
+	for (int i = 0; i < 1000; i++) {
+		void *volatile block = malloc(100);
+		free(block);
+	}
+}
+static void *work(void *arg)
+{
+	char c;
+	pthread_join(leader, NULL);
+	puts("alone");
+	while (read(0, &c, 1) == 1) {
+		make_blocks();
+		puts("done");
+	}
+	puts("ok");
+	exit(0);
+	return arg;
+}
+int main(void)
+{
+	pthread_t thread;
+	char c;
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	leader = pthread_self();
+	pthread_create(&thread, NULL, work, NULL);
+	make_blocks();
+	puts("ready");
+	if (read(0, &c, 1) == 1)
+		pthread_exit(NULL);
+	return 1;
+}
+"""
+
+
 class Threads(unittest.TestCase):
+    """The leader is a zombie then, by whose number the kernel shows neither memory nor files."""
+
+    def leave_alone(self, target):
+        target.send("l")
+        target.wait_line("^alone")
+        harness.wait_for(lambda: target.state() == "Z", 10, what="the main thread is a zombie")
+
+    def capture(self, target, cap, before, inside=lambda: None):
+        with session.Attach(target.pid, "-o", cap) as attach:
+            inside()
+            done = target.lines.count("done")
+            target.send("w")
+            harness.wait_for(lambda: target.lines.count("done") > done, 20)
+            attach.interrupt()
+        rows = harness.folded(cap, "--view", "allocated", "--metric", "count")
+        self.assertEqual(harness.folded_sum(rows, r"^make_blocks\b"), 1000)
+        self.assertEqual(harness.memtrace("status", target.pid).code, 0)
+        if before:
+            self.assertEqual(session.Snapshot(target.pid).changes(before), [])
+
+    def ends_well(self, target):
+        target.proc.stdin.close()
+        self.assertEqual(target.wait(), 0)
+        self.assertEqual(target.lines[-1], "ok")
+
     def test_main_thread_is_gone(self):
-        """pthread_exit() in main(): the leader is a zombie, the process is not."""
-        source = ("#include <pthread.h>\n#include <stdio.h>\n#include <stdlib.h>\n"
-                  "#include <unistd.h>\n"
-                  "static void *work(void *a)\n{\n\tsleep(1);\n\tputs(\"ready\");\n"
-                  "\tfflush(stdout);\n\tfor (;;) {\n\t\tfree(malloc(100));\n\t\tusleep(1000);\n"
-                  "\t}\n\treturn a;\n}\n"
-                  "int main(void)\n{\n\tpthread_t t;\n\tpthread_create(&t, 0, work, 0);\n"
-                  "\tpthread_exit(0);\n}\n")
-        with harness.tmpdir() as tmp, start(source, "leaderless", "-pthread") as target:
-            result = harness.memtrace("attach", target.pid, "--duration", "300ms",
-                                      "-o", tmp / "cap.bin", check=(0, 1), timeout=30)
-            if result.code:
-                self.assertIn("hint:", result.err)
-                self.assertRegex(result.err, r"(?i)thread|zombie|exited")
-            self.assertTrue(target.alive())
-            target.signal(signal.SIGKILL)
+        """Captured like any other, by memtraces that live and after one that was killed."""
+        with harness.tmpdir() as tmp, start(LEADERLESS, "leaderless", "-pthread") as target:
+            self.leave_alone(target)
+            target.send("w")
+            target.wait_line("^done")
+            before = session.Snapshot(target.pid)
+            for i in range(2):
+                self.capture(target, tmp / f"{i}.bin", before)
+            with session.Attach(target.pid, "-o", tmp / "killed.bin") as attach:
+                attach.proc.kill()
+                attach.wait()
+            harness.memtrace("detach", target.pid)
+            self.assertEqual(session.Snapshot(target.pid).changes(before), [])
+            self.assertIn("work", harness.memtrace("stack", target.pid).out)
+            self.ends_well(target)
+
+    def test_main_thread_goes_during_a_capture(self):
+        with harness.tmpdir() as tmp, start(LEADERLESS, "leaderless", "-pthread") as target:
+            self.capture(target, tmp / "cap.bin", None, lambda: self.leave_alone(target))
+            self.assertEqual(harness.maps_clean(target.pid), [])
+            self.capture(target, tmp / "again.bin", None)
+            self.ends_well(target)
 
     def test_spinning_thread_beside_a_blocked_one(self):
         """No thread ever allocates; one never leaves user code."""
@@ -405,6 +589,22 @@ class Threads(unittest.TestCase):
                 self.assertEqual(harness.maps_clean(target.pid), [])
             target.send("x")
             self.assertEqual(target.wait(), 0)
+
+    def test_restartable_sequence(self):
+        """Moved away and back in the middle of one, a thread would go on where it must begin anew."""
+        program = harness.compile_c(SEQUENCE, name="sequence", flags=["-O1", "-w"])
+        with harness.tmpdir() as tmp, harness.start_target(
+                [program], stdin=True, wait="^(ready|none)") as target:
+            if "none" in target.lines:
+                self.skipTest("this C library registers no restartable sequences")
+            result = harness.memtrace("attach", target.pid, "-d", "100ms", "-o", tmp / "cap.bin",
+                                      check=(0, 1), timeout=60)
+            if result.code:
+                self.assertRegex(result.err, r"safe point .*in a restartable sequence \(\d+\)")
+            target.signal(signal.SIGUSR1)
+            self.assertEqual(target.wait(), 0)
+            self.assertEqual(target.lines[-1], "aborts 1")
+            self.assertFalse(result.code == 0, "it was borrowed in there")
 
     def test_idle_in_code_without_tables(self):
         """Old return addresses lie in its frames, and no walk gets past them."""
