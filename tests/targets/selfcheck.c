@@ -67,6 +67,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: selfcheck MODE [PAGE [REST_US]]\n");
 		return 2;
 	}
+	program_arguments = argv;
 	open_page(argc > 2 ? argv[2] : NULL);
 	rest_us = argc > 3 ? (unsigned)atoi(argv[3]) : 0;
 	void *volatile first = malloc(100);	/* the heap is there before anybody looks */

@@ -241,6 +241,30 @@ static void mode_profile(void)
 	setitimer(ITIMER_PROF, &(struct itimerval){ 0 }, NULL);
 }
 
+/* ---- another program, itself, again and again ---- */
+
+static char **program_arguments;	/* of main(), with the path of the page */
+
+/* In the middle of whatever the other threads do. */
+static void mode_exec(void)
+{
+	pthread_t th[2];
+	unsigned seed = (unsigned)now_us();
+	publish_thread();
+	for (int i = 0; i < 2; i++)
+		pthread_create(&th[i], NULL, hammer, (void *)(intptr_t)(i + 1));
+	page->ready = 1;
+	for (unsigned left = 5 + rand_r(&seed) % 60; left && go_on(); left--)
+		usleep(1000);
+	round_done();
+	if (go_on()) {
+		execv(program_arguments[0], program_arguments);
+		fail("execv", errno, 0);
+	}
+	for (int i = 0; i < 2; i++)
+		pthread_join(th[i], NULL);
+}
+
 /* ---- children by every way there is ---- */
 
 static void expect_child(const char *how, pid_t pid, int want)
