@@ -99,7 +99,8 @@ class Races(unittest.TestCase):
                     rng.choice(running).hit(rng)
                 running = self.reap(running)
             self.end(running)
-            self.assertTrue(target.alive(), f"it ended: {target.target.wait(5)}, seed {seed}")
+            if not target.alive():
+                self.fail(f"it ended: {target.target.wait(5)}, seed {seed}")
             target.goes_on()
             self.clean_up(target.pid)
             target.goes_on()
@@ -107,10 +108,10 @@ class Races(unittest.TestCase):
             self.assertGreater(number, 5)
 
     def test_executes_itself(self):
-        self.race("exec")
+        self.race("executes")
 
     def test_executes_itself_and_is_followed(self):
-        self.race("exec", "--follow-fork")
+        self.race("executes", "--follow-fork")
 
     def test_children(self):
         self.race("children")

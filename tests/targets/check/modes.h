@@ -17,7 +17,7 @@ static const struct check_mode {
 	{ "storm", mode_storm }, { "timers", mode_timers }, { "churn", mode_churn },
 	{ "malloc", mode_malloc }, { "dlopen", mode_dlopen }, { "deep", mode_deep },
 	{ "full-stack", mode_full_stack }, { "profile", mode_profile },
-	{ "children", mode_children }, { "exec", mode_exec },
+	{ "children", mode_children }, { "executes", mode_executes },
 };
 
 /* NULL: no such mode. */

@@ -243,10 +243,10 @@ static void mode_profile(void)
 
 /* ---- another program, itself, again and again ---- */
 
-static char **program_arguments;	/* of main(), with the path of the page */
+static char **volatile program_arguments;	/* of main(), with the path of the page */
 
 /* In the middle of whatever the other threads do. */
-static void mode_exec(void)
+static void mode_executes(void)
 {
 	pthread_t th[2];
 	unsigned seed = (unsigned)now_us();
