@@ -17,6 +17,7 @@
 
 #define PAUSE_MIN_NS 200000l	/* between two rounds over the threads that were inside */
 #define PAUSE_MAX_NS 10000000l
+#define PATIENCE_MAX 20		/* times the time that was given, as long as more are proven outside */
 #define OWN_MAX (64ull << 20)	/* of a thread's own stack */
 #define ASLEEP_MAX (1u << 20)	/* of a stack whose owner is not known */
 #define FRAMES_MAX 1024
@@ -361,12 +362,18 @@ static struct mt_error *look_at_all(struct watch *w, size_t *left_ret, bool *fou
 
 static struct mt_error *wait_rounds(struct watch *w, uint64_t deadline_ms, bool *outside_ret)
 {
+	uint64_t begun = mt_now_ms(), patience = deadline_ms > begun ? deadline_ms - begun : 0;
 	for (long pause = PAUSE_MIN_NS;; pause = pause * 3 / 2) {
-		size_t left;
+		size_t left, known = w->proven.len;
 		bool found;
 		struct mt_error *err = look_at_all(w, &left, &found);
 		if (err)
 			return err;
+		/* It is the thread that stays inside which is not waited for longer: thousands of others,
+		 * on a machine that they keep busy, take their time. */
+		uint64_t now = mt_now_ms();
+		if (w->proven.len > known && now < begun + PATIENCE_MAX * patience)
+			deadline_ms = now + patience;
 		/* The kernel's list is no snapshot: a round that finds nobody new ends it. */
 		*outside_ret = !found && !any_hook_active(w);
 		if (*outside_ret || mt_now_ms() >= deadline_ms)
