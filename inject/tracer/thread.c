@@ -5,6 +5,7 @@
 #include "inject/tracer/proof.h"
 
 #define FIRST_DEPTH 256u
+#define PAGE 4096ull
 
 /* ---- which thread is this? ---- */
 
@@ -305,15 +306,48 @@ struct thread *thread_register(void)
 	return t;
 }
 
+/* Neighbours go in one call: each takes the lock of the whole address space, for which thousands of
+ * threads stand in line. */
+struct run {
+	uint64_t start, end;
+};
+
+static void unmap_run(struct run *run)
+{
+	if (run->end > run->start)
+		sys_call(SYS_munmap, run->start, run->end - run->start, 0, 0);
+	run->start = run->end = 0;
+}
+
+static void unmap_with(struct run *run, const void *p, size_t size)
+{
+	uint64_t start = (uint64_t)p, end = (start + size + PAGE - 1) & ~(uint64_t)(PAGE - 1);
+	if (end == run->start) {
+		run->start = start;
+	} else if (start == run->end) {
+		run->end = end;
+	} else {
+		unmap_run(run);
+		*run = (struct run){ start, end };
+	}
+}
+
 void threads_unmap(void)
 {
 	struct local *local = tracer.local;
+	struct run run = { 0, 0 };
 	for (uint32_t i = 0; i < tracer.header->ring_count; i++) {
 		struct thread *t = local->threads[i];
 		if (!t)
 			continue;
-		sys_call(SYS_munmap, t->frames - 1, native_bytes(t->capacity), 0, 0);
-		sys_call(SYS_munmap, t->py_frames, python_bytes(t->py_capacity), 0, 0);
-		sys_call(SYS_munmap, t, sizeof(*t), 0, 0);
+		struct { const void *p; size_t size; } parts[] = {
+			{ t, sizeof(*t) },
+			{ t->frames - 1, native_bytes(t->capacity) },
+			{ t->py_frames, python_bytes(t->py_capacity) },
+		};
+		/* Its own memory is gone with the first of them. */
+		for (uint32_t k = 0; k < 3; k++)
+			unmap_with(&run, parts[k].p, parts[k].size);
 	}
+	unmap_run(&run);
 }
