@@ -36,6 +36,7 @@ static void become_another(int sig)
 }
 
 static _Atomic uint64_t gates[4];	/* rounds of each thread below */
+static _Atomic bool waited;		/* in each call once: what it needed is bound */
 
 static void *check_registers(void *arg)
 {
@@ -98,6 +99,7 @@ static void *check_waits(void *arg)
 			w->once(w);
 			atomic_fetch_add(&gates[2], 1);
 		}
+		waited = true;
 	}
 	return arg;
 }
@@ -146,7 +148,8 @@ static void work(void)
 		for (int i = 0; i < 4; i++)
 			before[i] = gates[i];
 		atomic_fetch_add(&view->ticks, 1);
-		view->magic = VIEW_MAGIC;
+		if (waited)
+			view->magic = VIEW_MAGIC;
 	}
 	page->stop = 1;
 	(void)!write(fds[1], "xx", 2);
