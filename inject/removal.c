@@ -420,13 +420,17 @@ static struct mt_error *unload(struct removal *r, struct borrow *b)
 
 /* ---- the steps ---- */
 
+/* Also where there is no tracer, not yet or no more: a thread that was lost in a call of ours, by a
+ * memtrace that was killed or that did not wait for its end, is on the stack in our data until it has
+ * restored itself. */
 static struct mt_error *wait_outside(struct removal *r, uint64_t deadline, bool *outside_ret)
 {
 	const struct residue *there = &r->there;
 	struct outside where = { there->tracer_start, there->tracer_end, there->thunk_page,
 				 there->data_base, there->data_size };
 	*outside_ret = true;
-	return there->tracer ? outside_wait(r->t, &r->images, &where, deadline, outside_ret) : NULL;
+	return there->tracer || there->data ?
+	       outside_wait(r->t, &r->images, &where, deadline, outside_ret) : NULL;
 }
 
 static struct mt_error *verify_gone(struct tracee *t, enum removal_result *ret, char **why_ret)

@@ -409,6 +409,42 @@ class ControllerDies(Attached):
             target.send("ge")
             self.assertEqual(target.wait(), 0)
 
+    def test_killed_while_a_call_waits(self):
+        """The target's dlopen waits for the loader's lock, memtrace is killed, and another one takes
+        out at once what is left: not the stack that this call runs on."""
+        library = harness.compile_c(
+            "#include <stdio.h>\n#include <unistd.h>\n__attribute__((constructor)) static void stay(void)\n"
+            "{\n\tputs(\"inside\");\n\tsleep(3);\n}\n", name="slow", flags=["-shared", "-fPIC"])
+        program = harness.compile_c(
+            "#include <dlfcn.h>\n#include <pthread.h>\n#include <stdio.h>\n#include <stdlib.h>\n"
+            "#include <unistd.h>\nstatic void *load(void *path)\n{\n"
+            "\tputs(dlopen(path, RTLD_NOW) ? \"loaded\" : dlerror());\n\treturn NULL;\n}\n"
+            "static void *idle(void *arg)\n{\n\tfor (;;)\n\t\tpause();\n\treturn arg;\n}\n"
+            "int main(int argc, char **argv)\n{\n\tpthread_t thread;\n\tchar c;\n"
+            "\tsetvbuf(stdout, NULL, _IOLBF, 0);\n\tfree(malloc(10));\n"
+            "\tpthread_create(&thread, NULL, idle, NULL);\n\tputs(\"ready\");\n"
+            "\tif (read(0, &c, 1) == 1)\n\t\tpthread_create(&thread, NULL, load, argv[1]);\n"
+            "\tif (read(0, &c, 1) != 1)\n\t\treturn 3;\n\tputs(\"went on\");\n"
+            "\treturn pthread_join(thread, NULL);\n}\n", name="loads_slowly",
+            flags=["-w", "-ldl", "-pthread"])
+        with harness.tmpdir() as tmp, harness.start_target(
+                [program, library], stdin=True, wait="^ready") as target:
+            target.send("d")
+            target.wait_line("^inside")
+            with session.Attach(target.pid, "-o", tmp / "cap.bin", wait=False) as attach:
+                harness.wait_for(lambda: any("memtrace-tracer" in to
+                                             for to in harness.fds(target.pid).values()), 10)
+                time.sleep(0.1)
+                self.assertNotIn("loaded", target.lines)
+                self.kill(attach)
+            harness.memtrace("detach", target.pid, check=(0, 1, 3))
+            target.wait_line("^loaded")
+            harness.memtrace("detach", target.pid, check=(0, 1))
+            self.check_clean(target.pid)
+            target.send("x")
+            target.wait_line("^went on")
+            self.assertEqual(target.wait(), 0)
+
     def test_killed_at_any_time(self):
         """Also while it attaches and while it detaches."""
         with harness.tmpdir() as tmp, service() as target:

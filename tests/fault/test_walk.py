@@ -2,6 +2,7 @@
 # tests/fault/test_walk.py - memtrace dies, fails or is interrupted at every k-th of its steps.
 # Knows: how many steps a short run may take. Does not know: what is checked (walker.py).
 # Run by tests/run.py; `make fault` walks all of them.
+import errno
 import re
 import signal
 import subprocess
@@ -44,6 +45,21 @@ class Switch(unittest.TestCase):
             self.assertEqual(result.code, -signal.SIGKILL)
             self.assertEqual(len(w.log.read_text().splitlines()), 300)
             w.remove_rest()
+
+
+class LostThread(unittest.TestCase):
+    def test_in_every_call(self):
+        """memtrace takes the borrowed thread for dead while it runs a call of ours, and goes on to take
+        out what is there: not the stack from under that call."""
+        with walker.Walk() as w:
+            steps = [line.split()[1:3] for line in w.steps("attach")]
+            waits = [n for n, (a, b) in enumerate(zip(steps, steps[1:]), 2)
+                     if a == ["ptrace", "0x7"] and b[0] == "waitid"]
+            self.assertGreater(len(waits), 15)
+            for n in waits * 2:
+                w.ready()
+                with w.named("thread lost", n):
+                    w.end_well("attach", w.faulty("attach", f"fail:{n}:{errno.ECHILD}"))
 
 
 class EveryNthStep(unittest.TestCase):

@@ -19,6 +19,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -120,6 +121,25 @@ static void inside_running(void) { inside_loop(); }
 static void inside_deep(void) { inside_call(deep_running); }
 static void inside_below_a_handler(void) { inside_call(signal_self); }
 
+/* ---- the stack of our calls ---- */
+
+#define CALL_STACK_SIZE (256u << 10)
+static void *call_stack;
+static ucontext_t own, on_call_stack;
+
+static void on_our_stack(void (*fn)(void))
+{
+	getcontext(&on_call_stack);
+	on_call_stack.uc_stack.ss_sp = call_stack;
+	on_call_stack.uc_stack.ss_size = CALL_STACK_SIZE;
+	on_call_stack.uc_link = &own;
+	makecontext(&on_call_stack, fn, 0);
+	swapcontext(&own, &on_call_stack);
+}
+
+static void asleep_on_our_stack(void) { on_our_stack(wait_asleep); }
+static void running_on_our_stack(void) { on_our_stack(wait_running); }
+
 static void *run_mode(void *mode)
 {
 	((void (*)(void))mode)();
@@ -180,7 +200,9 @@ static bool look(struct tracee *t, const struct images *images, int ms)
 {
 	bool outside = false;
 	struct outside where = { .tracer_start = (uint64_t)(uintptr_t)__start_inside,
-				 .tracer_end = (uint64_t)(uintptr_t)__stop_inside };
+				 .tracer_end = (uint64_t)(uintptr_t)__stop_inside,
+				 .data_base = (uint64_t)(uintptr_t)call_stack,
+				 .data_size = CALL_STACK_SIZE };
 	no_error(outside_wait(t, images, &where, mt_now_ms() + (uint64_t)ms, &outside));
 	return outside;
 }
@@ -251,8 +273,16 @@ static void words_left_over(void **state)
 	check(with_stale_words, false);
 }
 
+static void in_a_call(void **state)
+{
+	(void)state;
+	check(asleep_on_our_stack, true);
+	check(running_on_our_stack, true);
+}
+
 int main(void)
 {
+	call_stack = mmap(NULL, CALL_STACK_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	sh = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sleepers_are_not_touched),
@@ -262,6 +292,7 @@ int main(void)
 		cmocka_unit_test(far_down_a_stack),
 		cmocka_unit_test(below_a_signal_handler),
 		cmocka_unit_test(words_left_over),
+		cmocka_unit_test(in_a_call),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
