@@ -94,10 +94,10 @@ static bool one_scale(uint64_t heap, uint64_t rss)
 static void put_memory_words(struct mt_buf *out, const struct page *p, uint64_t heap, uint64_t rss)
 {
 	char a[MT_TEXT_MAX];
-	mt_buf_printf(out, "<figcaption><span>0 s</span><span class=\"key\"><i class=\"heap\"></i>Heap, at "
-		      "most %s", mt_text_size(a, heap));
+	mt_buf_printf(out, "<figcaption><span>0 s</span><span class=\"key\"><b><i class=\"heap\"></i>Heap, "
+		      "at most %s</b>", mt_text_size(a, heap));
 	if (rss)
-		mt_buf_printf(out, " <i class=\"rss\"></i>Resident, at most %s%s", mt_text_size(a, rss),
+		mt_buf_printf(out, " <b><i class=\"rss\"></i>Resident, at most %s%s</b>", mt_text_size(a, rss),
 			      one_scale(heap, rss) ? "" : ", on a scale of its own");
 	mt_buf_printf(out, "</span><span>%s</span></figcaption>\n",
 		      mt_text_duration(a, p->facts.duration_ns));

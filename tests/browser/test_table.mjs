@@ -79,6 +79,17 @@ test('hostile names are text', async () => {
 	assert.ok(await plain.locator('noscript').isVisible());
 });
 
+test('a narrow window has room for places', async () => {
+	for (const split of [[], ['--split-threads']]) {
+		const page = await open(page_of('--leaks', ...split), { viewport: { width: 390, height: 800 } });
+		assert.equal(await page.evaluate(() => document.documentElement.scrollWidth), 390);
+		const place = page.locator('#scroll .row').first().locator(':scope > *').last();
+		assert.ok((await place.boundingBox()).width > 100, split.join());
+		const boxes = await page.evaluate(() => ['filter', 'csv'].map((id) => document.getElementById(id).getBoundingClientRect().height));
+		assert.ok(boxes.every((height) => height < 40), `${boxes}`);
+	}
+});
+
 test('saves as CSV what is shown', async () => {
 	const page = await open(page_of('--leaks'));
 	await page.fill('#filter', 'quo');
