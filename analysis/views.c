@@ -247,7 +247,7 @@ struct mt_error *views_compute(struct capture *cap, const struct view_options *o
 		return aggregate_views(cap, options, ret);
 	struct mt_error *err = views_pass_begin(cap, options, &p);
 	if (!err)
-		err = capture_events_beside(cap, views_pass_take, p);
+		err = capture_events(cap, views_pass_take, p);
 	if (!err)
 		err = views_pass_now(p, &v);
 	if (err)

@@ -4,9 +4,10 @@
  * Called through capture/reader.h. */
 #include "base/cursor.h"
 #include "capture/ahead.h"
-#include "capture/beside.h"
 #include "capture/columns.h"
 #include "capture/reader_private.h"
+
+#define BATCH 1024u		/* they stay in the cache until they are used */
 
 #define THREAD_LIMIT (1u << 27)	/* analysis/ keeps thread, stack and kind in one word */
 
@@ -22,8 +23,7 @@ struct capture_pass {
 	struct ahead *ahead;		/* who reads instead; NULL: nobody */
 	size_t next_block;
 	enum place place;
-	uint64_t progress;		/* stored bytes of the blocks that were begun */
-	struct capture_event *batch;	/* being filled */
+	struct capture_event batch[BATCH];
 	size_t batch_len;
 	struct column_reader columns;
 	/* state of the block */
@@ -32,7 +32,6 @@ struct capture_pass {
 	struct mt_cursor records;
 	uint64_t ticks, address;
 	uint32_t stack, thread;
-	struct capture_event own[CAPTURE_BATCH];
 };
 
 /* The ids of a block begin where the writer was; what a lost block had is left empty. Every id
@@ -196,7 +195,7 @@ static struct mt_error *begin_records(struct capture_pass *p, const uint8_t *raw
 static struct mt_error *read_records(struct capture_pass *p, bool *good_ret)
 {
 	struct mt_cursor *c = &p->records;
-	while (!c->failed && c->pos < c->end && p->batch_len < CAPTURE_BATCH) {
+	while (!c->failed && c->pos < c->end && p->batch_len < BATCH) {
 		uint8_t tag = *c->pos++;
 		if (is_event(tag & WIRE_TAG_MASK))
 			take_event(p, c, tag);
@@ -239,7 +238,7 @@ static void read_columns(struct capture_pass *p, bool *good_ret)
 {
 	if (p->columns.left)
 		p->batch_len += column_reader_next(&p->columns, p->batch + p->batch_len,
-						   CAPTURE_BATCH - p->batch_len, good_ret);
+						   BATCH - p->batch_len, good_ret);
 	if (!p->columns.left || !*good_ret)
 		p->place = BETWEEN_BLOCKS;
 }
@@ -279,7 +278,7 @@ static struct mt_error *begin_block(struct capture_pass *p, bool *good_ret)
 	size_t size;
 	if (!block_has_events(ref->type))
 		return NULL;
-	p->progress += ref->stored_size;
+	p->cap->progress_done += ref->stored_size;
 	struct mt_error *err = next_payload(p, ref, &raw, &size);
 	if (err || !raw)
 		return err;
@@ -335,27 +334,21 @@ void capture_pass_end(struct capture_pass *p)
 	free(p);
 }
 
-struct mt_error *pass_fill(struct capture_pass *p, struct capture_event *events, size_t *count_ret,
-			   uint64_t *progress_ret)
-{
-	struct mt_error *err = NULL;
-	p->batch = events;
-	p->batch_len = 0;
-	while (!err && p->batch_len < CAPTURE_BATCH &&
-	       (p->place != BETWEEN_BLOCKS || p->next_block < p->cap->blocks.len))
-		err = pass_step(p);
-	if (!err && !p->batch_len)
-		p->cap->tables_complete = !p->cap->growing;
-	*count_ret = p->batch_len;
-	*progress_ret = p->progress;
-	return err;
-}
-
 struct mt_error *capture_pass_next(struct capture_pass *p, const struct capture_event **ret,
 				   size_t *count_ret)
 {
-	*ret = p->own;
-	return pass_fill(p, p->own, count_ret, &p->cap->progress_done);
+	struct mt_error *err = NULL;
+	p->batch_len = 0;
+	while (!err && p->batch_len < BATCH &&
+	       (p->place != BETWEEN_BLOCKS || p->next_block < p->cap->blocks.len))
+		err = pass_step(p);
+	if (err)
+		return err;
+	if (!p->batch_len)
+		p->cap->tables_complete = !p->cap->growing;
+	*ret = p->batch;
+	*count_ret = p->batch_len;
+	return NULL;
 }
 
 struct mt_error *capture_events(struct capture *cap, capture_event_fn fn, void *arg)
@@ -372,29 +365,6 @@ struct mt_error *capture_events(struct capture *cap, capture_event_fn fn, void *
 		if (!err && count && fn)
 			err = fn(events, count, arg);
 	}
-	return err;
-}
-
-struct mt_error *capture_events_beside(struct capture *cap, capture_event_fn fn, void *arg)
-{
-	auto_capture_pass struct capture_pass *p = NULL;
-	const struct capture_event *events;
-	struct beside *beside;
-	size_t count = 1;
-	struct mt_error *err = capture_pass_begin(cap, &p);
-	if (err)
-		return err;
-	if (!cap->growing)
-		ahead_begin(cap, &p->ahead);
-	/* Where there is nobody to unpack blocks there is nobody for this. */
-	if (!p->ahead || !beside_begin(p, &beside))
-		return capture_events(cap, fn, arg);
-	while (!err && count) {
-		err = beside_next(beside, &events, &count, &cap->progress_done);
-		if (!err && count)
-			err = fn(events, count, arg);
-	}
-	beside_end(beside);
 	return err;
 }
 

@@ -107,10 +107,6 @@ typedef struct mt_error *(*capture_event_fn)(const struct capture_event *events,
 					     void *arg);
 struct mt_error *capture_events(struct capture *cap, capture_event_fn fn, void *arg)
 	MT_MUST_CHECK;
-/* The same for who looks at nothing else of the capture meanwhile but its progress: where there are processors
- * for it, the next events are read as `fn` works on these. */
-struct mt_error *capture_events_beside(struct capture *cap, capture_event_fn fn, void *arg)
-	MT_MUST_CHECK;
 /* The same, asked for batch by batch: none is left when *count_ret is 0. Passes of one capture may
  * overlap. The events are borrowed until the next call. */
 struct capture_pass;

@@ -114,15 +114,6 @@ struct mt_error *block_reader_unpack(struct block_reader *r, struct capture *cap
 				     struct block_ref *ref, const uint8_t **ret, size_t *size_ret)
 	MT_MUST_CHECK;
 
-/* ---- capture/events.c ---- */
-
-#define CAPTURE_BATCH 1024u	/* events that stay in the cache until they are used */
-
-/* The next events of a pass, at most CAPTURE_BATCH; 0: none is left. Changes nothing of the capture but its
- * tables and damage. */
-struct mt_error *pass_fill(struct capture_pass *p, struct capture_event *events, size_t *count_ret,
-			   uint64_t *progress_ret) MT_MUST_CHECK;
-
 /* ---- capture/tables.c ---- */
 
 /* Reads the payload of a block that is not events; unknown types are skipped. */
