@@ -5,8 +5,8 @@
 # Run by hand; prints figures, is never a test. `bench/reports.sh [EVENTS [LIVE [ROUNDS]]]`, O= names
 # the build. Of the rounds the one with least processor time counts: on a busy machine the clock says
 # little. With ROOTFS=DIR (bench/rootfs.sh makes it) memray and memtrace record one program there with so many
-# events, and the reports that both have follow side by side. TMPDIR has to have room: 6 bytes an event,
-# and some 60 for memray.
+# events, and the reports that both have follow side by side. TMPDIR has to have room: 6 bytes an event;
+# $ROOTFS/tmp 3.
 set -eu
 
 cd "$(dirname "$0")/.."
@@ -83,9 +83,15 @@ inside=$(mktemp -d -p "$ROOTFS/tmp")
 trap 'rm -rf "$dir" "$inside"' EXIT
 cp bench/reports_target.py "$inside/target.py"
 place=${inside#"$ROOTFS"}
+# memray looks into /proc; what is mounted for it is gone with the command.
+cat > "$dir/inside" <<'SH'
+#!/bin/sh
+exec unshare --mount sh -c 'mount -t proc proc "$0/proc" && exec chroot "$0" "$@"' "$@"
+SH
+chmod 755 "$dir/inside"
 set -- /usr/bin/python3 "$place/target.py" "$events"
-alone=$(python3 "$dir/measure.py" 1 chroot "$ROOTFS" "$@")
-memray=$(python3 "$dir/measure.py" 1 chroot "$ROOTFS" memray run -q -o "$place/memray.bin" "$place/target.py" "$events")
+alone=$(python3 "$dir/measure.py" 1 "$dir/inside" "$ROOTFS" "$@")
+memray=$(python3 "$dir/measure.py" 1 "$dir/inside" "$ROOTFS" memray run -q -o "$place/memray.bin" "$place/target.py" "$events")
 memtrace=$(python3 "$dir/measure.py" 1 "$build/memtrace" run -q -f --no-native -o "$dir/cap.bin" -- chroot "$ROOTFS" "$@")
 echo
 echo "bench/reports_target.py, $events events: alone $alone, memray run $memray, memtrace run $memtrace (clock, processor," \
@@ -96,7 +102,7 @@ echo "|---|---|---|---|---|---|"
 # A report of memray's, whose options differ here and there.
 theirs() {
 	rm -f "$inside/out"
-	figures=$(python3 "$dir/measure.py" 1 chroot "$ROOTFS" memray "$@")
+	figures=$(python3 "$dir/measure.py" 1 "$dir/inside" "$ROOTFS" memray "$@")
 	size=$(stat -c %s "$inside/out" 2>/dev/null || echo 0)
 	row "memray $1"
 }
