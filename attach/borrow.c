@@ -423,6 +423,8 @@ struct mt_error *borrow_acquire(struct tracee *t, int deadline_ms, struct borrow
 					       "interrupted before the capture began");
 		if (mt_now_us() + backoff > deadline && s.rounds >= ROUNDS_MIN)
 			return no_safe_point(&s, deadline_ms);
+		/* An exec of the target waits until we have reaped those of its threads that we had seized. */
+		stop_sweep(t);
 		struct timespec ts = { 0, (long)backoff * 1000 };
 		nanosleep(&ts, NULL);
 		/* Not in step with what the target does periodically. */
