@@ -221,9 +221,12 @@ class Walk:
         try:
             yield
         except AssertionError as e:
+            ended = ""
             if self.target:
                 print(f"target {self.target.pid}", flush=True)
-            raise AssertionError(f"{what}, step {number} ({self.at(number)}): {e}") from e
+                if self.target.process.proc.poll() is not None:
+                    ended = f"\nthe target ended: {self.target.process.proc.poll()}, {self.target.why_failed()!r}"
+            raise AssertionError(f"{what}, step {number} ({self.at(number)}): {e}{ended}") from e
 
     # ---- what must hold after it ----
 
