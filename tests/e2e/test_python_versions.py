@@ -12,7 +12,8 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."
 import harness  # noqa: E402
 
 TIMEOUT = 400
-SCRIPTS = [str(harness.TARGETS / name) for name in ("versions.py", "frames.py", "codes.py", "chunks.py")]
+DEEP = str(harness.TARGETS / "chunks.py")
+SCRIPTS = [str(harness.TARGETS / name) for name in ("versions.py", "frames.py", "codes.py")]
 
 
 def counts(rows, script):
@@ -33,7 +34,7 @@ def counts(rows, script):
 class Versions(unittest.TestCase):
     maxDiff = None
 
-    def check(self, python, script):
+    def check(self, python, script, *options):
         with harness.tmpdir() as tmp:
             cap = tmp / "cap.bin"
             result = harness.memtrace("run", "-q", "-o", cap, "--", *python, script)
@@ -43,7 +44,7 @@ class Versions(unittest.TestCase):
                 value, key = line.split(" ", 1)
                 key = ";".join(part.split(".")[-1] for part in key.split(";"))
                 want[key] = want.get(key, 0) + int(value)
-            rows = harness.folded(cap, "--view", "allocated", "--metric", "count")
+            rows = harness.folded(cap, "--view", "allocated", "--metric", "count", *options)
             got = counts(rows, os.path.basename(script))
             # Small objects of leaf() itself come from the interpreter's arenas now and then, so the
             # line of the big allocation is what is compared.
@@ -54,6 +55,11 @@ class Versions(unittest.TestCase):
             for script in SCRIPTS:
                 with self.subTest(name, script=os.path.basename(script)):
                     self.check([python], script)
+
+    def test_deep_stacks(self):
+        for name, python in harness.interpreters().items():
+            with self.subTest(name):
+                self.check([python], DEEP, "--no-native")
 
     def check_subinterpreters(self, python, script):
         with harness.tmpdir() as tmp:

@@ -13,6 +13,8 @@ import session
 
 # `make soak-events` asks for 10^9.
 EVENTS = int(os.environ.get("MEMTRACE_STORM_EVENTS", 10_000_000))
+PATIENCE = 120 + EVENTS // 200000
+TIMEOUT = 3 * PATIENCE
 
 
 class Storm(unittest.TestCase):
@@ -58,21 +60,21 @@ class Storm(unittest.TestCase):
 
     def test_many_events(self):
         """The target's own count agrees with what was produced, written and read back."""
-        threads, patience = 4, 120 + EVENTS // 200000
+        threads = 4
         pairs = EVENTS // 2 // threads
         program = harness.compile_c("alloc_storm.c", flags=["-O2", "-D_GNU_SOURCE", "-pthread"])
         with harness.tmpdir() as tmp:
             cap = tmp / "cap.bin"
             with harness.start_target([program, threads, pairs], stdin=True, wait="^ready") as target:
-                session.capture_work(target, cap, timeout=patience)
+                session.capture_work(target, cap, timeout=PATIENCE)
                 total = target.wait_line(r"^total (\d+) (\d+)")
             counters = harness.counters(cap)
             self.assertEqual(counters["produced"], counters["written"] + counters["dropped"])
             self.assertEqual(counters["dropped"], 0)
-            stats = json.loads(harness.memtrace("stats", "--json", cap, timeout=patience).out)
+            stats = json.loads(harness.memtrace("stats", "--json", cap, timeout=PATIENCE).out)
             rows = harness.parse_folded(harness.memtrace(
                 "transform", "folded", cap, "--view", "allocated", "--metric", "count",
-                timeout=patience).out)
+                timeout=PATIENCE).out)
         count = int(total[1])
         self.assertEqual(harness.folded_sum(rows, r"^work \("), count)
         # Each of these blocks is released; starting and ending threads is a few events more.

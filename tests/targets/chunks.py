@@ -7,7 +7,7 @@ import sys
 import threading
 
 seen = {}
-DEPTHS = 1, 40, 85, 95, 130, 175, 185, 260, 350
+DEPTHS = 33, 87, 130, 175, 260, 351
 
 
 def leaf(size):
@@ -23,23 +23,34 @@ def leaf(size):
 
 
 class Walk:
-    """Goes to a random depth and from there to the next, by other lines each time."""
+    """Goes up and down between depths by ways that differ in a frame or two near the lower end, and most
+    often allocates at the upper end only: there nothing but those tell one stack from the last."""
 
     def __init__(self, seed):
         self.random = random.Random(seed)
-        self.leaves = 700
+        self.ways = [int(self.random.random() * 4) for _ in range(1000)]
+        self.leaves = 300
         self.goal, self.stay = 1, 0
+
+    def turn(self):
+        if self.goal in DEPTHS:
+            self.goal = max(1, self.goal - int(self.random.random() * 150) - 2)
+            self.stay = 6 if self.random.random() < 0.2 else 0
+            self.ways[max(0, self.goal - 2)] = int(self.random.random() * 4)
+            self.ways[self.goal + 1] = int(self.random.random() * 4)
+        else:
+            self.goal, self.stay = self.random.choice([d for d in DEPTHS if d > self.goal]), 6
 
     def next(self, depth):
         if not self.leaves:
             return -1
         if abs(depth - self.goal) > 1:
-            return -1 if depth > self.goal else int(self.random.random() * 4)
-        if self.stay:
-            self.stay -= 1
-            return int(self.random.random() * 4) if self.stay % 3 == 0 else 4
-        self.goal, self.stay = self.random.choice(DEPTHS), 8
-        return self.next(depth)
+            return -1 if depth > self.goal else self.ways[depth]
+        if not self.stay:
+            self.turn()
+            return self.next(depth)
+        self.stay -= 1
+        return 4
 
 
 def down(walk, depth):

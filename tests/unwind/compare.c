@@ -2,8 +2,8 @@
 /* tests/unwind/compare.c - unwinds a live process at random stops by our tables and by libunwind.
  * Knows: inject/unwind_image.h, attach/, libunwind-ptrace. Does not know: the tracer.
  * Called by tests/unwind/test_live.py and many_stops.py: compare PID STOPS [SEED]; prints a summary,
- * exits 1 when a frame differs. compare -p PID: prints our stacks of one stop, for others to compare:
- * "TID END PC..." a thread.
+ * exits 1 when a frame differs. compare -r PID RIP RSP RBP: prints our stack of a thread that somebody
+ * else holds, "END PC...".
  *
  * Ours is the walk of the tracer: a rule for the pc (pc - 1 of a caller), nothing else. Where we
  * have no rule the stack is truncated and what libunwind guesses from there on is not compared. */
@@ -250,43 +250,39 @@ static struct mt_error *compare_threads(struct comparison *c)
 	return NULL;
 }
 
-static struct mt_error *print_threads(struct comparison *c)
+static struct mt_error *print_held(struct comparison *c, char **argv)
 {
 	static const char *const ends[] = { "root", "no-rule", "broken", "depth" };
 	static struct stack ours;
-	size_t count;
-	struct tracee_thread **threads = tracee_threads(c->t, &count);
-	for (size_t i = 0; i < count; i++) {
-		struct user_regs_struct regs;
-		struct mt_error *err = tracee_regs(c->t, threads[i], &regs);
-		if (err)
-			return err;
-		walk_ours(c, &regs, &ours);
-		printf("%d %s", (int)threads[i]->tid, ends[ours.end]);
-		for (size_t k = 0; k < ours.depth; k++)
-			printf(" %#llx", (unsigned long long)ours.pc[k]);
-		printf("\n");
-	}
-	return NULL;
-}
-
-static struct mt_error *stop(struct comparison *c, struct mt_error *(*look)(struct comparison *))
-{
-	struct mt_error *err = tracee_stop_all(c->t, 2000);
+	struct user_regs_struct regs = {
+		.rip = strtoull(argv[1], NULL, 0), .rsp = strtoull(argv[2], NULL, 0),
+		.rbp = strtoull(argv[3], NULL, 0),
+	};
+	struct mt_error *err = tracee_open_to_read(atoi(argv[0]), &c->t);
+	if (!err)
+		err = refresh(c);
 	if (err)
 		return err;
-	err = refresh(c);
-	if (!err)
-		err = look(c);
-	tracee_release_all(c->t);
-	return err;
+	walk_ours(c, &regs, &ours);
+	printf("%s", ends[ours.end]);
+	for (size_t k = 0; k < ours.depth; k++)
+		printf(" %#llx", (unsigned long long)ours.pc[k]);
+	printf("\n");
+	return NULL;
 }
 
 static struct mt_error *one_stop(struct comparison *c, unsigned *seed)
 {
 	struct timespec pause = { .tv_nsec = 200000 + rand_r(seed) % 3000000 };
 	nanosleep(&pause, NULL);
-	return stop(c, compare_threads);
+	struct mt_error *err = tracee_stop_all(c->t, 2000);
+	if (err)
+		return err;
+	err = refresh(c);
+	if (!err)
+		err = compare_threads(c);
+	tracee_release_all(c->t);
+	return err;
 }
 
 static struct mt_error *compare(struct comparison *c, pid_t pid, unsigned stops, unsigned seed)
@@ -315,19 +311,17 @@ static void print_summary(const struct comparison *c)
 int main(int argc, char **argv)
 {
 	struct comparison c = { 0 };
-	bool print = argc == 3 && !strcmp(argv[1], "-p");
+	bool print = argc == 6 && !strcmp(argv[1], "-r");
 	struct mt_error *err;
 	if (argc < 3) {
-		fprintf(stderr, "usage: compare PID STOPS [SEED] | compare -p PID\n");
+		fprintf(stderr, "usage: compare PID STOPS [SEED] | compare -r PID RIP RSP RBP\n");
 		return 2;
 	}
 	unwind_rules_init(&c.rules);
 	c.space = unw_create_addr_space(&_UPT_accessors, 0);
 	unw_set_caching_policy(c.space, UNW_CACHE_NONE);
 	if (print) {
-		err = tracee_open(atoi(argv[2]), &c.t);
-		if (!err)
-			err = stop(&c, print_threads);
+		err = print_held(&c, argv + 2);
 	} else {
 		err = compare(&c, atoi(argv[1]), (unsigned)atoi(argv[2]),
 			      argc > 3 ? (unsigned)atoi(argv[3]) : 1);
