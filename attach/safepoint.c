@@ -365,8 +365,24 @@ static bool in_c_library(const struct safepoint *sp, uint64_t pc)
 	return img && (img->is_libc || img->is_loader || img->is_vdso);
 }
 
-/* Every word from the stack pointer up that could be a return address into code that must not be
- * interrupted. Words left over from earlier calls may cry wolf; a real caller is never missed. */
+/* A word of the stack that is an address in code that must not be interrupted; or just behind it,
+ * where a call that never returns would return to. The latter may also be the address of the next
+ * function: only behind a call it counts. */
+static enum safepoint_reason check_word(struct safepoint *sp, uint64_t word)
+{
+	uint8_t before[ARCH_CALL_MAX];
+	enum safepoint_reason why = ranges_find(&sp->ranges, word);
+	if (why != SAFEPOINT_OK)
+		return why;
+	why = ranges_find(&sp->ranges, word - 1);
+	if (why == SAFEPOINT_OK ||
+	    tracee_read_some(sp->t, word - sizeof(before), before, sizeof(before)) != sizeof(before))
+		return why;
+	return arch_follows_call(before) ? why : SAFEPOINT_OK;
+}
+
+/* Every word from the stack pointer up that could be a return address, or where a signal interrupted.
+ * Words left over from earlier calls may cry wolf; a real caller is never missed. */
 static enum safepoint_reason scan_stack(struct safepoint *sp, const struct user_regs_struct *regs)
 {
 	const struct proc_map *m = proc_maps_find(&sp->images.maps, regs->rsp);
@@ -380,18 +396,16 @@ static enum safepoint_reason scan_stack(struct safepoint *sp, const struct user_
 	if (!words || tracee_read_some(sp->t, regs->rsp, words, size) != size)
 		return SAFEPOINT_NO_UNWIND;
 	for (size_t i = 0; i < size / 8; i++) {
-		enum safepoint_reason why = ranges_find(&sp->ranges, words[i] - 1);
+		enum safepoint_reason why = check_word(sp, words[i]);
 		if (why != SAFEPOINT_OK)
 			return why;
 	}
 	return SAFEPOINT_OK;
 }
 
-/* The unwind tables ended before the thread's start. In a blocking call what was seen will do when
- * it shows who called the C library: whoever holds the allocator or the loader calls nothing else
- * on its way to a wait. Where the library itself has no tables (musl, which is its own loader) the
- * stack is searched; in user code only if it was that library, at the thread's first function, that
- * ended the walk. */
+/* The walk ended before the thread's start. In a blocking call what was seen will do when it shows
+ * who called the C library: whoever holds the allocator or the loader calls nothing else on its way to
+ * a wait. Else (code that a JIT made, a C library without tables) the stack is searched. */
 static enum safepoint_reason check_incomplete(struct safepoint *sp,
 					      const struct user_regs_struct *regs, size_t n,
 					      bool waits)
@@ -399,12 +413,7 @@ static enum safepoint_reason check_incomplete(struct safepoint *sp,
 	bool caller_known = false;
 	for (size_t i = 0; i < n; i++)
 		caller_known = caller_known || !in_c_library(sp, sp->frames[i].call_pc);
-	if (waits && caller_known)
-		return SAFEPOINT_OK;
-	const struct image *last = images_find(&sp->images, sp->frames[n - 1].call_pc);
-	if (!waits && !(last && last->is_libc && last->is_loader))
-		return SAFEPOINT_NO_UNWIND;
-	return scan_stack(sp, regs);
+	return waits && caller_known ? SAFEPOINT_OK : scan_stack(sp, regs);
 }
 
 /* A thread that begins or ends has nothing but the C library on its stack, and may hold the lock
@@ -431,8 +440,9 @@ static enum safepoint_reason check_frames(struct safepoint *sp,
 	}
 	if (end == BACKTRACE_START)
 		return SAFEPOINT_OK;
-	return end == BACKTRACE_NO_INFO ? check_incomplete(sp, regs, n, waits) :
-					  SAFEPOINT_NO_UNWIND;
+	if (end == BACKTRACE_NO_INFO)
+		return check_incomplete(sp, regs, n, waits);
+	return scan_stack(sp, regs);
 }
 
 enum safepoint_reason safepoint_check(struct safepoint *sp, const struct tracee_thread *thread,

@@ -99,6 +99,19 @@ void arch_restart_anew(struct user_regs_struct *regs)
 	regs->rax = (uint64_t)-ERESTARTNOHAND;
 }
 
+bool arch_follows_call(const uint8_t before[ARCH_CALL_MAX])
+{
+	static const uint8_t lengths[] = { 2, 3, 4, 6, 7 };	/* ff /2, by its operand */
+	if (before[ARCH_CALL_MAX - 5] == 0xe8)
+		return true;
+	for (size_t i = 0; i < sizeof(lengths); i++) {
+		const uint8_t *code = before + ARCH_CALL_MAX - lengths[i];
+		if (code[0] == 0xff && (code[1] >> 3 & 7) == 2)
+			return true;
+	}
+	return false;
+}
+
 /* ---- code snippets ---- */
 
 /* add $imm8,%rsp | pop reg: bytes used, 0 when it is neither; *slack grows by what it skips. */

@@ -33,6 +33,10 @@ bool arch_restarts_by_call(const struct user_regs_struct *regs);
 /* It begins anew instead, with all its time. */
 void arch_restart_anew(struct user_regs_struct *regs);
 
+#define ARCH_CALL_MAX 7
+/* The bytes before an address end in a call: it may be what that call returns to. */
+bool arch_follows_call(const uint8_t before[ARCH_CALL_MAX]);
+
 /* ---- code snippets ---- */
 struct arch_snippets {
 	uint64_t syscall;	/* syscall; ret */

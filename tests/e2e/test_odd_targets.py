@@ -625,6 +625,34 @@ class Threads(unittest.TestCase):
             self.assertEqual(harness.folded_sum(harness.folded(
                 tmp / "cap.bin", "--view", "allocated", "--metric", "count"), "^leave_traces "), 64)
 
+    def test_one_thread_in_code_without_tables(self):
+        """It never leaves it, and nobody else is there to be borrowed."""
+        program = harness.compile_c("jit_spin.c", flags=["-O1"])
+        with harness.tmpdir() as tmp, harness.start_target([program], wait="^ready") as target:
+            for i in range(3):
+                with session.Attach(target.pid, "-o", tmp / f"{i}.bin") as attach:
+                    attach.interrupt()
+                self.assertEqual(harness.maps_clean(target.pid), [])
+            target.signal(signal.SIGTERM)
+            target.wait_line("^whole")
+            self.assertEqual(target.wait(), 0)
+
+    def test_code_without_tables_below_an_allocator(self):
+        """No walk gets from that code to who called it: its return address is found all the same."""
+        program = harness.compile_c("jit_spin.c", flags=["-O1", "-rdynamic"])
+        with harness.tmpdir() as tmp, harness.start_target(
+                [program, "inside"], wait="^inside") as target:
+            result = harness.memtrace("attach", target.pid, "-o", tmp / "cap.bin", check=1, timeout=60)
+            self.assertIn("in the memory allocator", result.err)
+            self.assertEqual(harness.maps_clean(target.pid), [])
+            target.signal(signal.SIGUSR1)
+            target.wait_line("^outside")
+            with session.Attach(target.pid, "-o", tmp / "cap.bin") as attach:
+                attach.interrupt()
+            target.signal(signal.SIGTERM)
+            target.wait_line("^whole")
+            self.assertEqual(target.wait(), 0)
+
     def test_many_busy_threads(self):
         program = harness.compile_c("alloc_service.c", flags=["-O1", "-D_GNU_SOURCE", "-pthread"])
         with harness.tmpdir() as tmp, harness.start_target(
