@@ -85,6 +85,11 @@ const struct proc_map *proc_maps_find(const struct proc_maps *maps, uint64_t add
 	return NULL;
 }
 
+pid_t proc_living(pid_t pid)
+{
+	return pid;
+}
+
 struct mt_error *proc_auxv(pid_t pid, uint64_t type, uint64_t *ret)
 {
 	(void)pid;
