@@ -211,16 +211,20 @@ def python_table(options, out, folder):
 
 def c_table(options, out, folder):
     configs = memtrace_configs()
-    peers = find_heaptrack(None, folder) if options.peers else {}
+    storm = str(harness.BUILD / "bench/storm")
+    peers, inside = {}, [storm]
+    if options.peers and options.rootfs: # older ones do more than record
+        peers = find_heaptrack(options.rootfs, "/tmp")
+        shutil.copy(storm, Path(options.rootfs) / "tmp/storm")
+        inside = ["chroot", options.rootfs, "/tmp/storm"]
     columns = [*configs, *peers]
     out(f"Slowdown of workloads in C that only allocate, without a pause, and what a pair of malloc "
         f"and free costs in ns; {options.rounds} rounds, peers 1:\n")
     out(f"| kind, depth, threads | bare, s | {' | '.join(columns)} | bare, ns | "
         f"{' | '.join(c + ', ns' for c in columns)} |\n|{'---|' * (2 * len(columns) + 3)}")
     for name in chosen(C_WORKLOADS, options):
-        argv = [str(harness.BUILD / "bench/storm")]
-        bare, ratios = ratios_attached(argv, name, configs, options.rounds, folder)
-        ratios.update(ratios_fresh(argv, name, peers, 1))
+        bare, ratios = ratios_attached([storm], name, configs, options.rounds, folder)
+        ratios.update(ratios_fresh(inside, name, peers, 1))
         pair = statistics.median(bare) * 1e9 / STORM_PAIRS if name.startswith("storm") else None
         costs = ["-" if pair is None else f"{pair * x:.0f}" for x in
                  [1.0, *(statistics.median(ratios[c]) for c in columns)]]
