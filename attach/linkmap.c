@@ -5,9 +5,13 @@
 #include "attach/linkmap.h"
 
 #include <elf.h>
+#include <stddef.h>
 #include <string.h>
+#include <unistd.h>
 
 #define ENTRIES_MAX 65536u
+#define TRIES 20
+#define TRY_AGAIN_US 100
 #define RT_CONSISTENT 0
 
 struct remote_r_debug {
@@ -86,7 +90,13 @@ struct mt_error *linkmap_read(struct tracee *t, const struct images *images, str
 		return err;
 	map.first = debug.map;
 	map.consistent = debug.state == RT_CONSISTENT;
-	err = walk(t, &map);
+	/* The program loads and unloads meanwhile: a list that is caught half changed is whole soon. */
+	for (int tries = 0; (err = walk(t, &map)) && err->code == MT_ERROR_BUSY && tries < TRIES; tries++) {
+		mt_error_destroy(err);
+		map.entries.len = 0;
+		usleep(TRY_AGAIN_US);
+		tracee_read_some(t, map.r_debug + offsetof(struct remote_r_debug, map), &map.first, sizeof(map.first));
+	}
 	if (err) {
 		linkmap_deinit(&map);
 		return err;
