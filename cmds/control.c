@@ -50,17 +50,21 @@ static bool read_line(char *line, size_t size)
 	return n > 0;
 }
 
-static void input_came(int sig)
+/* The signal may still be that of the line that was read: it is sent after the line can be. */
+static void look_for_input(int sig)
 {
+	int saved = errno;
+	struct pollfd p = { .fd = STDIN_FILENO, .events = POLLIN };
 	(void)sig;
-	signals_ask_end();
+	if (poll(&p, 1, 0) > 0)
+		signals_ask_end();
+	errno = saved;
 }
 
 /* SIGIO for the input from here on, whether it came already or not. */
 static struct mt_error *watch_input(void)
 {
-	struct sigaction sa = { .sa_handler = input_came };
-	struct pollfd p = { .fd = STDIN_FILENO, .events = POLLIN };
+	struct sigaction sa = { .sa_handler = look_for_input };
 	sigset_t set;
 	sigemptyset(&set);
 	sigaddset(&set, SIGIO);
@@ -70,8 +74,7 @@ static struct mt_error *watch_input(void)
 	if (flags < 0 || fcntl(STDIN_FILENO, F_SETOWN, getpid()) ||
 	    fcntl(STDIN_FILENO, F_SETFL, flags | O_ASYNC))
 		return mt_error_os(errno, "--control: standard input cannot be watched");
-	if (poll(&p, 1, 0) > 0)
-		signals_ask_end();
+	look_for_input(0);
 	return NULL;
 }
 

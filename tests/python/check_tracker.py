@@ -421,6 +421,22 @@ class Endings(Case):
         self.assertEqual(code, 0, err)
         self.assertRegex(out, r"^OSError 27 .*the capture ended early.*\ngoes on\n$")
 
+    def test_a_late_signal_of_the_first_line(self):
+        """The kernel tells of a line after it can be read: no reason to end."""
+        program = self.FIND + (
+            "import signal, time\n"
+            "with memtrace.Tracker(sys.argv[1]):\n"
+            "    os.kill(controller(), signal.SIGIO)\n"
+            "    for i in range(100):\n"
+            "        kept = bytearray(1234567)\n"
+            "    os.kill(controller(), signal.SIGIO)\n"
+            "    time.sleep(0.2)\n"
+            "    kept = bytearray(1234567)\n")
+        result = in_child(program, self.path)
+        self.assertEqual(result, (0, "", ""))
+        with FileReader(self.path) as reader:
+            self.assertEqual(sum(r.size >= 1234567 for r in reader.get_allocation_records()), 101)
+
     def test_the_controller_dies(self):
         program = self.FIND + (
             "try:\n"
