@@ -42,7 +42,8 @@ struct outside {
 	uint64_t data_base, data_size;		/* shared memory, stack of our calls; 0: none */
 };
 
-/* *outside_ret: false when the deadline (mt_now_ms()) came first. The images are borrowed. */
+/* *outside_ret: false when the deadline (mt_now_ms()) came first. MT_ERROR_GONE when the process
+ * executed another program meanwhile, or ended. The images are borrowed. */
 struct mt_error *outside_wait(struct tracee *t, const struct images *images,
 			      const struct outside *where, uint64_t deadline_ms, bool *outside_ret)
 	MT_MUST_CHECK;
