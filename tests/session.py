@@ -243,6 +243,18 @@ def _map_shape(line):
     return (fields[0], fields[1], path)
 
 
+def _blocked(pid):
+    """Signals that it blocks for longer than a moment: the C library blocks all of them while it makes
+    a thread or ends one."""
+    blocked = ~0
+    for _ in range(20):
+        blocked &= int(harness.proc_status(pid).get("SigBlk", "0"), 16)
+        if not blocked:
+            break
+        time.sleep(0.002)
+    return blocked
+
+
 class Snapshot:
     """What a target looks like from outside."""
 
@@ -253,8 +265,9 @@ class Snapshot:
         self.fds = harness.fds(pid)
         status = harness.proc_status(pid)
         self.status = {key: status[key] for key in
-                       ("SigBlk", "SigIgn", "SigCgt", "SigPnd", "ShdPnd", "TracerPid", "Seccomp",
+                       ("SigIgn", "SigCgt", "SigPnd", "ShdPnd", "TracerPid", "Seccomp",
                         "NoNewPrivs", "Groups", "Uid", "Umask") if key in status}
+        self.status["SigBlk"] = f"{_blocked(pid):016x}"
         # A signal that the program has a handler for is its own business: a timer of its may have
         # fired in this instant. One without would be a trace of somebody.
         handled = int(self.status.get("SigCgt", "0"), 16)
