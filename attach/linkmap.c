@@ -5,7 +5,6 @@
 #include "attach/linkmap.h"
 
 #include <elf.h>
-#include <stddef.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -79,23 +78,28 @@ static struct mt_error *walk(struct tracee *t, struct linkmap *map)
 	return NULL;
 }
 
+static struct mt_error *read_list(struct tracee *t, struct linkmap *map)
+{
+	struct remote_r_debug debug;
+	struct mt_error *err = tracee_read(t, map->r_debug, &debug, sizeof(debug));
+	if (err)
+		return err;
+	map->first = debug.map;
+	map->consistent = debug.state == RT_CONSISTENT;
+	map->entries.len = 0;
+	return walk(t, map);
+}
+
 struct mt_error *linkmap_read(struct tracee *t, const struct images *images, struct linkmap *ret)
 {
 	struct linkmap map = { .r_debug = find_r_debug(t, images) };
-	struct remote_r_debug debug;
+	struct mt_error *err;
 	if (!map.r_debug)
 		return mt_error_create(MT_ERROR_BUSY, "the target's dynamic loader is not ready");
-	struct mt_error *err = tracee_read(t, map.r_debug, &debug, sizeof(debug));
-	if (err)
-		return err;
-	map.first = debug.map;
-	map.consistent = debug.state == RT_CONSISTENT;
 	/* The program loads and unloads meanwhile: a list that is caught half changed is whole soon. */
-	for (int tries = 0; (err = walk(t, &map)) && err->code == MT_ERROR_BUSY && tries < TRIES; tries++) {
+	for (int tries = 0; (err = read_list(t, &map)) && err->code == MT_ERROR_BUSY && tries < TRIES; tries++) {
 		mt_error_destroy(err);
-		map.entries.len = 0;
 		usleep(TRY_AGAIN_US);
-		tracee_read_some(t, map.r_debug + offsetof(struct remote_r_debug, map), &map.first, sizeof(map.first));
 	}
 	if (err) {
 		linkmap_deinit(&map);
