@@ -111,6 +111,8 @@ struct image_relocation {
 	const char *symbol;		/* valid during the call */
 	bool in_relro;
 };
+/* None of a table that cannot be read: its library was unloaded in this moment, or is no ELF we know.
+ * Errors are those of fn, and MT_ERROR_NOMEM. */
 struct mt_error *image_each_relocation(struct tracee *t, struct image *img,
 	struct mt_error *(*fn)(const struct image_relocation *rel, void *arg), void *arg)
 	MT_MUST_CHECK;

@@ -45,15 +45,15 @@ static struct mt_error *walk_table(struct walk *w, uint64_t address, uint64_t si
 	Elf64_Rela chunk[CHUNK];
 	struct image_relocation rel;
 	uint64_t left = size / sizeof(chunk[0]);
-	if (!address || !left)
+	if (!address || !left || !image_holds(w->img, address, size))
 		return NULL;
-	if (!image_holds(w->img, address, size))
-		return mt_error_create(MT_ERROR_CORRUPT,
-				       "the relocation table of '%s' is outside its memory",
-				       w->img->path);
 	while (left) {
 		size_t n = left < CHUNK ? left : CHUNK;
 		struct mt_error *err = tracee_read(w->t, address, chunk, n * sizeof(chunk[0]));
+		if (err) {
+			mt_error_destroy(err);
+			return NULL;
+		}
 		for (size_t i = 0; !err && i < n; i++) {
 			if (read_entry(w, &chunk[i], &rel))
 				err = w->fn(&rel, w->arg);

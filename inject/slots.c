@@ -152,9 +152,8 @@ static struct mt_error *find_in_images(struct search *s)
 		s->slots->images_done.items[i] = true;
 		s->img = img;
 		struct mt_error *err = image_each_relocation(s->t, img, take_slot, s);
-		if (err && err->code == MT_ERROR_NOMEM)
+		if (err)
 			return err;
-		mt_error_destroy(err);	/* unreadable: unloaded in this moment, or not an ELF we know */
 	}
 	return NULL;
 }
@@ -210,16 +209,13 @@ struct mt_error *slots_add_code_dealloc(struct tracee *t, const struct images *i
 struct each {
 	struct mt_error *(*fn)(uint64_t address, enum wire_function function, void *arg);
 	void *arg;
-	bool failed;		/* fn did, not the reading */
 };
 
 static struct mt_error *each_slot(const struct image_relocation *rel, void *arg)
 {
 	struct each *e = arg;
 	int fn = wanted_type(rel) && !(rel->slot & 7) ? function_of(rel->symbol) : -1;
-	struct mt_error *err = fn < 0 ? NULL : e->fn(rel->slot, (enum wire_function)fn, e->arg);
-	e->failed = err != NULL;
-	return err;
+	return fn < 0 ? NULL : e->fn(rel->slot, (enum wire_function)fn, e->arg);
 }
 
 /* The type's field, in both places where it can be; the fields of the allocator tables. */
@@ -247,15 +243,11 @@ struct mt_error *slots_each(struct tracee *t, const struct images *images,
 						   void *arg),
 			    void *arg)
 {
-	struct each e = { .fn = fn, .arg = arg };
+	struct each e = { fn, arg };
 	for (size_t i = 0; i < images->list.len; i++) {
 		if (!takes_part(images->list.items[i]))
 			continue;
 		struct mt_error *err = image_each_relocation(t, images->list.items[i], each_slot, &e);
-		if (err && !e.failed && err->code != MT_ERROR_NOMEM) {
-			mt_error_destroy(err);	/* unreadable: unloaded in this moment */
-			continue;
-		}
 		if (!err)
 			err = each_of_python(t, images, images->list.items[i], &e);
 		if (err)
