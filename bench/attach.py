@@ -22,21 +22,16 @@ import tempfile
 import time
 from pathlib import Path
 
+from imports import MODULES
+
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = Path(os.environ.get("O", ROOT / "build"))
 MEMTRACE = BUILD / "memtrace"
 PYTHON = "/usr/bin/python3" if os.path.exists("/usr/bin/python3") else sys.executable
 RECORDING_S = 0.1
 
-PYTHON_TICKER = r"""
-import importlib, json, os, sys, sysconfig, threading, time
-folder = os.path.join(sysconfig.get_paths()["platstdlib"], "lib-dynload")
-for name in sorted(name.split(".")[0] for name in os.listdir(folder)):
-    if not name.startswith(("_test", "_xx", "xx", "_tkinter")):
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            pass
+PYTHON_TICKER = MODULES + r"""
+import json, sys, threading, time
 longest = 0.0
 def tick():
     global longest

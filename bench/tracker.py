@@ -18,19 +18,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from imports import MODULES
+
 ROOT = Path(__file__).resolve().parent.parent
 BUILD = Path(os.environ.get("O", ROOT / "build")).resolve()
 
-MODULES = r"""
-import importlib, os, sysconfig
-folder = os.path.join(sysconfig.get_paths()["platstdlib"], "lib-dynload")
-for name in sorted(name.split(".")[0] for name in os.listdir(folder)):
-    if not name.startswith(("_test", "_xx", "xx", "_tkinter")):
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            pass
-"""
 TRACKER = r"""
 import json, os, sys, time
 import memtrace
