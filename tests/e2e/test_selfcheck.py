@@ -37,7 +37,7 @@ class Checked(unittest.TestCase):
             self.assertEqual(target.finish(), "")
 
 
-class OnGlibc(Checked):
+class OnAnyLibc:
     def test_registers(self):
         """General, flags, x87, MXCSR, vector and mask registers, red zone, errno, stack."""
         self.attached("regs")
@@ -50,10 +50,6 @@ class OnGlibc(Checked):
         """Queued ones: none lost, none doubled, in order, on the alternate stack; the mask."""
         self.attached("storm")
 
-    def test_timers(self):
-        """Expirations and overruns of timers, and what is pending stays pending."""
-        self.attached("timers")
-
     def test_idle(self):
         self.attached("idle")
 
@@ -62,6 +58,16 @@ class OnGlibc(Checked):
 
     def test_threads_that_come_and_go(self):
         self.attached("churn")
+
+    def test_children(self):
+        """fork, vfork and exec, posix_spawn, raw clone all the time."""
+        self.attached("children")
+
+
+class OnGlibc(OnAnyLibc, Checked):
+    def test_timers(self):
+        """Expirations and overruns of timers, and what is pending stays pending."""
+        self.attached("timers")
 
     def test_libraries_that_come_and_go(self):
         """dlopen and dlclose all the time: borrowed between two of them, in none."""
@@ -79,35 +85,10 @@ class OnGlibc(Checked):
         """SIGPROF at 1 kHz, its handler calls malloc and mmap."""
         self.attached("profile")
 
-    def test_children(self):
-        """fork, vfork and exec, posix_spawn, raw clone all the time."""
-        self.attached("children")
-
 
 @unittest.skipUnless(shutil.which("musl-gcc"), "no musl-gcc")
-class OnMusl(Checked):
+class OnMusl(OnAnyLibc, Checked):
     compiler = "musl-gcc"
-
-    def test_registers(self):
-        self.attached("regs")
-
-    def test_blocking_calls(self):
-        self.attached("waits")
-
-    def test_signals(self):
-        self.attached("storm")
-
-    def test_idle(self):
-        self.attached("idle")
-
-    def test_saturated_with_malloc(self):
-        self.attached("malloc")
-
-    def test_threads_that_come_and_go(self):
-        self.attached("churn")
-
-    def test_children(self):
-        self.attached("children")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ import unittest
 from pathlib import Path
 
 import harness
+from test_serve import PROGRAM
 
 UNITS = harness.ROOT / "docs" / "systemd"
 NEEDS = ["systemd-analyze", "systemd-socket-activate"]
@@ -53,15 +54,6 @@ c.request(method, path, body or None, headers)
 answer = c.getresponse()
 print(answer.status)
 print(answer.read().decode())
-"""
-
-TARGET = """
-import sys, time
-kept = []
-print("ready", flush=True)
-while True:
-    kept.append(bytearray(1000))
-    time.sleep(0.002)
 """
 
 
@@ -217,7 +209,7 @@ class UnderSystemd(unittest.TestCase):
             folder = Path(f"/proc/{m.pid}/root/var/lib/memtrace")
             self.assertEqual(stat.S_IMODE(folder.stat().st_mode), 0o700)
             # The unit does not keep it from recording others.
-            argv = ["nsenter", "-t", str(m.pid), "-m", "-n", "-p", harness.PYTHON, "-c", TARGET]
+            argv = ["nsenter", "-t", str(m.pid), "-m", "-n", "-p", harness.PYTHON, "-c", PROGRAM]
             with harness.start_target(argv, wait="^ready"):
                 shown = json.loads(m.ask("GET", "/api/processes")[1])
                 pid = next(p["pid"] for p in shown if p["command"].startswith(f"{harness.PYTHON} -c"))

@@ -6,12 +6,12 @@
  * inside code without unwind tables, as the threads of a JIT do. Prints "ready" and "done"; SIGTERM
  * ends it. */
 #define _GNU_SOURCE
+#include "code_page.h"
+
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #define ROOM 8192	/* bytes of a frame that nobody writes to */
@@ -51,13 +51,7 @@ static void *make_bare(void)
 		0x48, 0x83, 0xc4, 0x38,		/* add $0x38, %rsp */
 		0xc3,				/* ret */
 	};
-	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (p == MAP_FAILED)
-		abort();
-	memcpy(p, code, sizeof(code));
-	if (mprotect(p, 4096, PROT_READ | PROT_EXEC))
-		abort();
-	return p;
+	return code_page(code, sizeof(code));
 }
 
 static void *idle(void *unused)

@@ -6,12 +6,13 @@
  * main(), until SIGTERM. Prints "ready", "inside" when it is about to be, and at the end "whole" if a
  * register and a word of memory that count the same are equal. */
 #define _GNU_SOURCE
+#include "code_page.h"
+
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 typedef uint64_t spin_code(uint64_t *count, volatile sig_atomic_t *stop);
 
@@ -45,13 +46,7 @@ static spin_code *make_spin(void)
 		0x48, 0x2b, 0x07,		/* sub (%rdi), %rax */
 		0xc3,				/* ret */
 	};
-	void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (p == MAP_FAILED)
-		abort();
-	memcpy(p, code, sizeof(code));
-	if (mprotect(p, 4096, PROT_READ | PROT_EXEC))
-		abort();
-	return (spin_code *)(uintptr_t)p;
+	return (spin_code *)(uintptr_t)code_page(code, sizeof(code));
 }
 
 int main(int argc, char **argv)
