@@ -154,6 +154,21 @@ struct leaks_rss leaks_rss(const struct capture *cap)
 	return count ? (struct leaks_rss){ s[0].rss, s[count - 1].rss } : (struct leaks_rss){ 0, 0 };
 }
 
+void leaks_share_of_growth(const struct leaks *l, const struct leak_site *s,
+			   const struct leaks_rss *rss, struct mt_buf *out)
+{
+	char a[MT_TEXT_MAX];
+	uint64_t grown = rss->last > rss->first ? rss->last - rss->first : 0;
+	uint64_t live = s->live[l->slots - 1];	/* since the same moment as the growth, or later */
+	if (!grown || s->trend.net <= 0)
+		return;
+	if (live <= grown)
+		mt_buf_printf(out, ", %s of the growth of resident memory",
+			      mt_text_percent(a, live, grown));
+	else
+		mt_buf_printf(out, ", more than resident memory grew by (%s)", mt_text_size(a, grown));
+}
+
 const char *leaks_age_name(unsigned age)
 {
 	static const char *const names[GROWTH_AGES] = {

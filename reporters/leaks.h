@@ -67,6 +67,10 @@ struct leaks_rss {
 	uint64_t first, last;
 };
 struct leaks_rss leaks_rss(const struct capture *cap);
+/* ", 40.0% of the growth of resident memory", or that it is more than that: what is allocated need not
+ * be touched, and may lie where something else was freed. Nothing when either did not grow. */
+void leaks_share_of_growth(const struct leaks *l, const struct leak_site *s,
+			   const struct leaks_rss *rss, struct mt_buf *out);
 /* "under 1 s" */
 const char *leaks_age_name(unsigned age);
 /* "function (file.c:12)"; foreign: clean it. */

@@ -168,13 +168,10 @@ static void put_figure(struct mt_buf *out, const struct page *p, const struct le
 static void put_numbers(struct mt_buf *out, const struct page *p, const struct leak_site *s)
 {
 	char a[MT_TEXT_MAX], b[MT_TEXT_MAX], c[MT_TEXT_MAX];
-	uint64_t grown = p->rss.last > p->rss.first ? p->rss.last - p->rss.first : 0;
 	mt_buf_printf(out, "<p class=\"numbers\"><b>%s</b> in %s block%s, %s of what is left",
 		      mt_text_size(a, s->bytes), mt_text_count(b, s->count), s->count == 1 ? "" : "s",
 		      mt_text_percent(c, s->bytes, p->l->bytes));
-	if (grown && s->trend.net > 0)
-		mt_buf_printf(out, ", %s of the growth of resident memory",
-			      mt_text_percent(a, s->live[p->l->slots - 1], grown));
+	leaks_share_of_growth(p->l, s, &p->rss, out);
 	mt_buf_put_str(out, "</p>\n");
 }
 

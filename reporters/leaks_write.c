@@ -14,13 +14,6 @@
 
 #define SPARK_WIDTH 32u
 
-/* ---- memory of the process ----------------------------------------------------------------- */
-
-static uint64_t rss_growth(const struct leaks_rss *rss)
-{
-	return rss->last > rss->first ? rss->last - rss->first : 0;
-}
-
 /* ---- text ---------------------------------------------------------------------------------- */
 
 struct text {
@@ -118,14 +111,11 @@ static void print_ages(const struct text *t, const struct leak_site *s)
 static void print_size(const struct text *t, const struct leak_site *s)
 {
 	char a[MT_TEXT_MAX], b[MT_TEXT_MAX], c[MT_TEXT_MAX];
-	uint64_t grown = rss_growth(&t->rss);
-	fprintf(t->out, "    %s in %s block%s, %s of what is left", mt_text_size(a, s->bytes),
+	auto_buf struct mt_buf share = MT_BUF_INIT;
+	leaks_share_of_growth(t->l, s, &t->rss, &share);
+	fprintf(t->out, "    %s in %s block%s, %s of what is left%.*s\n", mt_text_size(a, s->bytes),
 		mt_text_count(b, s->count), s->count == 1 ? "" : "s",
-		mt_text_percent(c, s->bytes, t->l->bytes));
-	if (grown && s->trend.net > 0)	/* both since the same moment or later: never too much */
-		fprintf(t->out, ", %s of the growth of resident memory",
-			mt_text_percent(a, s->live[t->l->slots - 1], grown));
-	fputc('\n', t->out);
+		mt_text_percent(c, s->bytes, t->l->bytes), (int)share.len, (const char *)share.data);
 }
 
 /* From the site to the root; what the site called to get its memory is left out. */

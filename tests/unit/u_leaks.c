@@ -226,12 +226,40 @@ static void test_small(void **state)
 	}
 }
 
+/* Beside what resident memory grew by: a part of it, more than all of it, nothing to be beside. */
+static void test_share_of_growth(void **state)
+{
+	static const struct {
+		uint64_t first, last, live;
+		double net;
+		const char *text;
+	} rows[] = {
+		{ 1 << 20, 3 << 20, 1 << 20, 1, ", 50.0% of the growth of resident memory" },
+		{ 1 << 20, 3 << 20, 2 << 20, 1, ", 100.0% of the growth of resident memory" },
+		{ 1 << 20, 3 << 20, 9 << 20, 1, ", more than resident memory grew by (2.00 MiB)" },
+		{ 1 << 20, 3 << 20, 1 << 20, 0, "" },
+		{ 3 << 20, 1 << 20, 1 << 20, 1, "" },
+		{ 0, 0, 1 << 20, 1, "" },
+	};
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		const struct leaks l = { .slots = 2 };
+		const struct leak_site site = { .live = { 0, rows[i].live }, .trend.net = rows[i].net };
+		const struct leaks_rss rss = { rows[i].first, rows[i].last };
+		auto_buf struct mt_buf out = MT_BUF_INIT;
+		leaks_share_of_growth(&l, &site, &rss, &out);
+		mt_buf_put(&out, "", 1);
+		assert_string_equal((const char *)out.data, rows[i].text);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_trends),	     cmocka_unit_test(test_growth_against_a_model),
 		cmocka_unit_test(test_sites),	     cmocka_unit_test(test_older_than),
 		cmocka_unit_test(test_text),	     cmocka_unit_test(test_small),
+		cmocka_unit_test(test_share_of_growth),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
