@@ -408,6 +408,8 @@ static struct mt_error *no_safe_point(const struct search *s, int deadline_ms)
 
 struct mt_error *borrow_acquire(struct tracee *t, int deadline_ms, struct borrow **ret)
 {
+	if (t->cooperates)
+		return cooperation_borrow(t, ret);
 	struct search s = { .t = t };
 	uint64_t start = mt_now_us(), deadline = start + (uint64_t)deadline_ms * 1000;
 	uint64_t backoff = BACKOFF_MIN_US;
@@ -465,6 +467,8 @@ void borrow_set_end(struct borrow *b, uint64_t address)
 
 void borrow_set_stack(struct borrow *b, uint64_t address, uint64_t size)
 {
+	if (b->t->cooperates)
+		return;
 	uint64_t top = address ? address + size : b->regs.rsp - ARCH_RED_ZONE;
 	b->floor = address ? address : b->own_floor;
 	if (!b->thread)

@@ -320,6 +320,8 @@ static struct mt_error *run(struct borrow *b, struct user_regs_struct *regs, int
 
 struct mt_error *borrow_syscall(struct borrow *b, long nr, const uint64_t args[6], int64_t *ret)
 {
+	if (b->t->cooperates)
+		return cooperation_syscall(b, nr, args, ret);
 	struct user_regs_struct regs = borrow_clean_regs(b);
 	regs.rip = b->snippets.syscall;
 	regs.rax = (unsigned long long)nr;
@@ -339,6 +341,8 @@ struct mt_error *borrow_syscall(struct borrow *b, long nr, const uint64_t args[6
 struct mt_error *borrow_scratch(struct borrow *b, const void *data, size_t size,
 				uint64_t *address_ret)
 {
+	if (b->t->cooperates)
+		return cooperation_scratch(b, data, size, address_ret);
 	if (b->low < b->floor || b->low - b->floor < size + 64)
 		return mt_error_create(MT_ERROR_OTHER, "the stack of thread %d is full", (int)b->tid);
 	uint64_t address = (b->low - size) & ~15ull;
@@ -395,6 +399,8 @@ static struct mt_error *prepare_errno(struct borrow *b)
 struct mt_error *borrow_call(struct borrow *b, uint64_t fn, const uint64_t *args, int nargs,
 			     int timeout_ms, uint64_t *ret)
 {
+	if (b->t->cooperates)
+		return cooperation_call(b, fn, args, nargs, timeout_ms, ret);
 	struct mt_error *err = prepare_errno(b);
 	return err ? err : call(b, fn, args, nargs, timeout_ms, ret);
 }

@@ -34,6 +34,8 @@ static int mem_open(const struct tracee *t)
  * and has to be opened again. */
 static int mem_fd(const struct tracee *t, bool again)
 {
+	if (t->cooperates)	/* opened by the process: the kernel asks then, not when it is used */
+		return t->cooperation.memory;
 	int *fd = (int *)&t->mem_fd;	/* a cache: the tracee is the same with or without it */
 	if (again && *fd >= 0) {
 		close(*fd);

@@ -248,7 +248,7 @@ static struct mt_error *check_state(pid_t pid, const struct proc_status *st)
 	return NULL;
 }
 
-struct mt_error *preflight_stop(pid_t pid, struct proc_status *status_ret)
+static struct mt_error *find_process(pid_t pid, struct proc_status *status_ret)
 {
 	memset(status_ret, 0, sizeof(*status_ret));
 	struct mt_error *err = NULL;
@@ -259,8 +259,20 @@ struct mt_error *preflight_stop(pid_t pid, struct proc_status *status_ret)
 		return mt_error_hint(mt_error_create(MT_ERROR_GONE, "no process %d", (int)pid),
 				     "`pgrep -a NAME` lists processes by name");
 	}
+	return err ? err : check_kind(pid, status_ret);
+}
+
+struct mt_error *preflight_cooperating(pid_t pid, struct proc_status *status_ret)
+{
+	struct mt_error *err = find_process(pid, status_ret);
 	if (!err)
-		err = check_kind(pid, status_ret);
+		err = check_state(pid, status_ret);
+	return err ? err : check_program(pid);
+}
+
+struct mt_error *preflight_stop(pid_t pid, struct proc_status *status_ret)
+{
+	struct mt_error *err = find_process(pid, status_ret);
 	if (!err)
 		err = check_tracer(pid, status_ret);
 	if (!err)

@@ -13,6 +13,8 @@
 
 /* NULL when tracing may be tried; fills the status either way it could be read. */
 struct mt_error *preflight(pid_t pid, struct proc_status *status_ret) MT_MUST_CHECK;
+/* Of a process that helps (attach/cooperation.h): nobody else needs a permission. */
+struct mt_error *preflight_cooperating(pid_t pid, struct proc_status *status_ret) MT_MUST_CHECK;
 /* What forbids even to stop its threads and look: job control, a static program and a missing libc do
  * not. */
 struct mt_error *preflight_stop(pid_t pid, struct proc_status *status_ret) MT_MUST_CHECK;

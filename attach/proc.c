@@ -187,6 +187,23 @@ struct mt_error *proc_status_read(pid_t pid, struct proc_status *ret)
 	return NULL;
 }
 
+/* "NR A0..A5 SP PC", "-1 SP PC" for a thread blocked elsewhere, or "running". */
+void proc_thread_place(const char *text, struct proc_thread *ret)
+{
+	long long nr;
+	int used = 0;
+	unsigned long long a[8];
+	if (sscanf(text, "%lld%n", &nr, &used) != 1 || nr < 0 ||
+	    sscanf(text + used, "%llx %llx %llx %llx %llx %llx %llx %llx", &a[0], &a[1], &a[2], &a[3],
+		   &a[4], &a[5], &a[6], &a[7]) != 8)
+		return;
+	ret->syscall = (long)nr;
+	for (int i = 0; i < 6; i++)
+		ret->args[i] = a[i];
+	ret->sp = a[6];
+	ret->pc = a[7];
+}
+
 struct mt_error *proc_thread_read(pid_t pid, pid_t tid, struct proc_thread *ret)
 {
 	char path[96];
@@ -209,21 +226,7 @@ struct mt_error *proc_thread_read(pid_t pid, pid_t tid, struct proc_thread *ret)
 		*ret = th;
 		return NULL;
 	}
-	/* "NR A0..A5 SP PC", "-1 SP PC" for a thread blocked elsewhere, or "running". */
-	long long nr;
-	int used = 0;
-	const char *p = (const char *)text.data;
-	if (sscanf(p, "%lld%n", &nr, &used) == 1 && nr >= 0) {
-		unsigned long long a[8];
-		if (sscanf(p + used, "%llx %llx %llx %llx %llx %llx %llx %llx", &a[0], &a[1],
-			   &a[2], &a[3], &a[4], &a[5], &a[6], &a[7]) == 8) {
-			th.syscall = (long)nr;
-			for (int i = 0; i < 6; i++)
-				th.args[i] = a[i];
-			th.sp = a[6];
-			th.pc = a[7];
-		}
-	}
+	proc_thread_place((const char *)text.data, &th);
 	*ret = th;
 	return NULL;
 }

@@ -63,6 +63,8 @@ struct proc_thread {
 	uint64_t sp, pc;
 };
 struct mt_error *proc_thread_read(pid_t pid, pid_t tid, struct proc_thread *ret) MT_MUST_CHECK;
+/* What the text of /proc/PID/task/TID/syscall says of it. */
+void proc_thread_place(const char *text, struct proc_thread *ret);
 /* Of one thread: state, and the system call it sits in (-1: in user code or not known). */
 struct mt_error *proc_thread_state(pid_t pid, pid_t tid, char *state_ret, long *syscall_ret)
 	MT_MUST_CHECK;

@@ -275,8 +275,9 @@ struct mt_error *seccomp_check(struct tracee *t, const struct seccomp_call *call
 			ways[i].harmless = true;
 		err = scan_threads(t->pid, &scan);
 		bool filtered = scan.list.len;
+		/* Who helps has started us: what its filter does to the calls it does here, too. */
 		if (!err && filtered)
-			err = judge_all(t, &scan, &q);
+			err = t->cooperates ? try_here(t->pid, &q) : judge_all(t, &scan, &q);
 		mt_array_deinit(&scan.list);
 		if (!err)
 			*filtered_ret = filtered;

@@ -350,8 +350,16 @@ static enum stop_wait settle_patiently(struct tracee *t, struct tracee_thread *t
 	}
 }
 
+static struct mt_error *not_stoppable(const struct tracee *t)
+{
+	return mt_error_create(MT_ERROR_BUSY, "process %d helps to record itself: its threads are not stopped",
+			       (int)t->pid);
+}
+
 struct mt_error *tracee_stop_thread(struct tracee *t, pid_t tid, struct tracee_thread **ret)
 {
+	if (t->cooperates)
+		return not_stoppable(t);
 	struct tracee_thread *thread = find_thread(t, tid);
 	if (thread && thread->held) {
 		*ret = thread;
@@ -479,6 +487,8 @@ static struct mt_error *stop_pass(struct tracee *t, uint64_t deadline_us, bool *
 
 struct mt_error *tracee_stop_all(struct tracee *t, int timeout_ms)
 {
+	if (t->cooperates)
+		return not_stoppable(t);
 	uint64_t deadline = mt_now_us() + (uint64_t)timeout_ms * 1000u;
 	bool found = true;
 	struct mt_error *err = check_sleepers(t);

@@ -44,6 +44,24 @@ struct mt_error *tracee_open(pid_t pid, struct tracee **ret)
 	return err ? err : open_known(pid, st, ret);
 }
 
+struct mt_error *tracee_open_cooperating(pid_t pid, const struct cooperation *with, struct tracee **ret)
+{
+	struct proc_status st;
+	struct mt_error *err = preflight_cooperating(pid, &st);
+	if (!err)
+		err = open_known(pid, st, ret);
+	if (err)
+		return err;
+	(*ret)->cooperates = true;
+	(*ret)->cooperation = *with;
+	return NULL;
+}
+
+bool tracee_cooperates(const struct tracee *t)
+{
+	return t->cooperates;
+}
+
 struct mt_error *tracee_open_to_stop(pid_t pid, struct tracee **ret)
 {
 	struct proc_status st;

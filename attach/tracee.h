@@ -29,6 +29,11 @@ struct mt_error *tracee_open(pid_t pid, struct tracee **ret) MT_MUST_CHECK;
 struct mt_error *tracee_open_to_stop(pid_t pid, struct tracee **ret) MT_MUST_CHECK;
 /* Only to look: a process that may not be stopped (traced by somebody, stopped) is opened too. */
 struct mt_error *tracee_open_to_read(pid_t pid, struct tracee **ret) MT_MUST_CHECK;
+/* One that helps, where ptrace is refused: attach/cooperation.h. */
+struct cooperation;
+struct mt_error *tracee_open_cooperating(pid_t pid, const struct cooperation *with, struct tracee **ret)
+	MT_MUST_CHECK;
+bool tracee_cooperates(const struct tracee *t);
 void tracee_close(struct tracee *t);	/* NULL accepted */
 MT_DEFINE_CLEANUP(tracee, struct tracee *, tracee_close)
 #define auto_tracee mt_auto(mt_cleanup_tracee)
@@ -78,7 +83,7 @@ struct tracee_holds {
 };
 void tracee_holds(const struct tracee *t, struct tracee_holds *ret);
 
-/* Seizes and stops one thread. MT_ERROR_BUSY when it does not stop within the bound (D state,
+/* Seizes and stops one thread. MT_ERROR_BUSY when the process cooperates, or when it does not stop within the bound (D state,
  * vfork parent); it is let go then, by tracee_alive() at the latest, which is to be called often. MT_ERROR_GONE when it exited. */
 struct mt_error *tracee_stop_thread(struct tracee *t, pid_t tid, struct tracee_thread **ret)
 	MT_MUST_CHECK;
@@ -91,6 +96,15 @@ void tracee_release_all(struct tracee *t);
 void tracee_release_others(struct tracee *t, const struct tracee_thread *keep);
 /* The threads held now. */
 struct tracee_thread **tracee_threads(struct tracee *t, size_t *count_ret);
+
+/* Its state and place by /proc, without a stop: as proc_thread_read(), also of a process that
+ * cooperates where the kernel tells the place to that process alone. */
+struct mt_error *tracee_look_thread(struct tracee *t, pid_t tid, struct proc_thread *ret) MT_MUST_CHECK;
+/* A process that cooperates keeps the threads of its interpreter asleep, if it can, until
+ * tracee_quiet_end() or for a tenth of a second without a question; *helper_ret: the thread that does,
+ * inside nothing of ours. Of another process: nothing happens, 0. */
+struct mt_error *tracee_quiet_begin(struct tracee *t, pid_t *helper_ret) MT_MUST_CHECK;
+void tracee_quiet_end(struct tracee *t);
 
 struct mt_error *tracee_regs(struct tracee *t, struct tracee_thread *thread,
 			     struct user_regs_struct *ret) MT_MUST_CHECK;

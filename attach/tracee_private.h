@@ -3,6 +3,7 @@
 #ifndef MT_ATTACH_TRACEE_PRIVATE_H
 #define MT_ATTACH_TRACEE_PRIVATE_H
 
+#include "attach/cooperation.h"
 #include "attach/tracee.h"
 
 #include <signal.h>
@@ -28,6 +29,9 @@ struct tracee {
 	MT_ARRAY(struct tracee_thread *) threads;
 	MT_ARRAY(struct tracee_thread *) late;	/* did not stop in time, to be let go */
 	bool (*cancel_asked)(void);	/* NULL: nobody can */
+	bool cooperates;	/* and then, with whom: */
+	struct cooperation cooperation;
+	unsigned requests_made;
 	pid_t borrowed;		/* the thread that was borrowed last, 0: none yet */
 	struct safepoint *safepoint;	/* cache of attach/safepoint.c; NULL: none yet */
 };

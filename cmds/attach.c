@@ -4,6 +4,7 @@
  * Called by cmds/main.c; calls cmds/session.h. */
 #include "cmds/attach.h"
 
+#include "attach/cooperation.h"
 #include "cmds/command.h"
 #include "cmds/control.h"
 #include "cmds/family.h"
@@ -164,6 +165,25 @@ struct mt_error *attach_record(pid_t pid, const struct session_options *options,
 	return err;
 }
 
+/* Where ptrace is refused the program that wants to be recorded does in its place what it can. */
+static struct mt_error *attach_controlled(int pid, struct session_options *options, int *exit_code_ret)
+{
+	struct cooperation with;
+	struct mt_error *err = control_begin();
+	if (!err)
+		err = attach_record(pid, options, ATTACH_CONTROLLED, exit_code_ret);
+	if (err && err->code == MT_ERROR_REFUSED && !signals_end_asked()) {
+		auto_error struct mt_error *silent = control_ask_cooperation(&with);
+		if (!silent) {
+			mt_error_destroy(err);
+			options->cooperation = &with;
+			err = attach_record(pid, options, ATTACH_CONTROLLED, exit_code_ret);
+		}
+	}
+	control_end(err);
+	return err;
+}
+
 struct mt_error *cmd_attach(int argc, char **argv, int *exit_code_ret)
 {
 	struct attach_args args = { .session = { .mode = "attach", .signals_end = true } };
@@ -175,13 +195,8 @@ struct mt_error *cmd_attach(int argc, char **argv, int *exit_code_ret)
 		return err;
 	signals_catch();
 	if (args.control)
-		err = control_begin();
+		return attach_controlled(pid, &args.session, exit_code_ret);
 	if (args.live)
 		args.session.flush_ns = ATTACH_LIVE_FLUSH_NS;
-	if (!err)
-		err = attach_record(pid, &args.session, args.control ? ATTACH_CONTROLLED :
-				    args.live ? ATTACH_LIVE : ATTACH_QUIETLY, exit_code_ret);
-	if (args.control)
-		control_end(err);
-	return err;
+	return attach_record(pid, &args.session, args.live ? ATTACH_LIVE : ATTACH_QUIETLY, exit_code_ret);
 }

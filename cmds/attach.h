@@ -16,10 +16,7 @@ enum attach_way {
 };
 
 /* After signals_catch(). */
-struct mt_error *attach_record(pid_t pid, const struct session_options *options, /* For session_options.flush_ns: a picture a second is half a second old at most. */
-#define ATTACH_LIVE_FLUSH_NS 500000000ull
-
-enum attach_way way,
+struct mt_error *attach_record(pid_t pid, const struct session_options *options, enum attach_way way,
 			       int *exit_code_ret) MT_MUST_CHECK;
 
 #endif

@@ -4,6 +4,7 @@
  * Called by cmds/attach.c; calls cmds/signals.h and the kernel. */
 #include "cmds/control.h"
 
+#include "attach/cooperation.h"
 #include "cmds/signals.h"
 
 #include <errno.h>
@@ -12,6 +13,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -89,6 +91,42 @@ struct mt_error *control_begin(void)
 	fflush(stdout);
 	if (!read_line(line, sizeof(line)) || strcmp(line, "go"))
 		return mt_error_create(MT_ERROR_INTERRUPTED, "interrupted before the capture began");
+	return watch_input();
+}
+
+static bool receive_two(int ret[2])
+{
+	char byte;
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(2 * sizeof(int))];
+	} control = { 0 };
+	struct iovec iov = { &byte, 1 };
+	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
+			    .msg_controllen = sizeof(control) };
+	ssize_t n;
+	do
+		n = recvmsg(STDIN_FILENO, &m, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR && !signals_end_asked());
+	const struct cmsghdr *c = n == 1 ? CMSG_FIRSTHDR(&m) : NULL;
+	if (!c || c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS ||
+	    c->cmsg_len != CMSG_LEN(2 * sizeof(int)))
+		return false;
+	memcpy(ret, CMSG_DATA(c), 2 * sizeof(int));
+	return true;
+}
+
+struct mt_error *control_ask_cooperation(struct cooperation *ret)
+{
+	int fds[2], flags = fcntl(STDIN_FILENO, F_GETFL);
+	/* What it sends now asks for nothing. */
+	if (flags < 0 || fcntl(STDIN_FILENO, F_SETFL, flags & ~O_ASYNC))
+		return mt_error_os(errno, "--control: standard input cannot be read");
+	printf("cooperate\n");
+	fflush(stdout);
+	if (!receive_two(fds))
+		return mt_error_create(MT_ERROR_REFUSED, "the program does not cooperate");
+	*ret = (struct cooperation){ fds[0], STDOUT_FILENO, fds[1] };
 	return watch_input();
 }
 

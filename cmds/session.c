@@ -19,8 +19,14 @@
 
 #define REFRESH_INTERVAL_NS 1000000000u
 #define REMOVAL_DEADLINE_MS 5000
+#define COOPERATING_DEADLINE_MS 1000	/* somebody waits, and what never sleeps will not soon */
 #define LOCK_STEP_MS 50
 #define LOCK_DEADLINE_MS 10000
+
+static int removal_deadline(const struct session *s)
+{
+	return s->options->cooperation ? COOPERATING_DEADLINE_MS : REMOVAL_DEADLINE_MS;
+}
 
 /* ---- opening ---- */
 
@@ -97,7 +103,7 @@ static struct mt_error *refuse_second_capture(struct session *s)
 		cmd_note("removing what a killed memtrace left in process %d", s->pid);
 	enum removal_result result;
 	auto_free char *why = NULL;
-	err = removal_run(s->t, REMOVAL_DEADLINE_MS, &result, &why);
+	err = removal_run(s->t, removal_deadline(s), &result, &why);
 	if (!err && result != REMOVAL_DONE)
 		err = mt_error_hint(mt_error_create(MT_ERROR_BUSY,
 				"what an earlier capture left in process %d cannot be removed now: %s",
@@ -131,7 +137,12 @@ static uint32_t python_features(const struct session *s)
 static struct mt_error *open_steps(struct session *s, bool overwrite)
 {
 	struct proc_status status;
-	struct mt_error *err = tracee_open(s->pid, &s->t);
+	const struct cooperation *with = s->options->cooperation;
+	struct mt_error *err = with ? tracee_open_cooperating(s->pid, with, &s->t) :
+				      tracee_open(s->pid, &s->t);
+	if (!err && with && s->options->follow_fork)
+		err = mt_error_create(MT_ERROR_REFUSED, "the children of process %d cannot be followed: ptrace "
+				      "is refused", s->pid);
 	if (!err)
 		err = proc_status_read(s->pid, &status);
 	if (err)
@@ -238,7 +249,7 @@ static struct mt_error *remove_patiently(struct session *s, enum removal_result 
 	struct mt_error *err = NULL;
 	for (int i = 0; i < REMOVAL_TRIES; i++) {
 		mt_error_destroy(err);
-		err = removal_run(s->t, REMOVAL_DEADLINE_MS, ret, why_ret);
+		err = removal_run(s->t, removal_deadline(s), ret, why_ret);
 		if (!err || how_gone(s) != SESSION_GOES_ON || proc_dumps_core(s->pid))
 			break;
 		nanosleep(&(struct timespec){ 0, REMOVAL_PAUSE_NS }, NULL);	/* an exec in progress ends */
@@ -270,7 +281,10 @@ static void tell_left(const struct session *s)
 	if (!s->left)
 		return;
 	cmd_note("the tracer is disarmed but still in process %d: %s", s->pid, s->left);
-	fprintf(stderr, "hint: `memtrace detach %d` removes it later\n", s->pid);
+	if (s->options->cooperation)
+		fprintf(stderr, "hint: the next capture of that program removes it\n");
+	else
+		fprintf(stderr, "hint: `memtrace detach %d` removes it later\n", s->pid);
 }
 
 /* A thread given up in the middle of a system call still makes what it was to make. Stopped once

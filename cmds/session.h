@@ -28,6 +28,7 @@ struct session_options {
 	bool in_memory;			/* to no file: who reads s.memory_fd sees it, and it is gone then */
 	uint64_t flush_ns;		/* what is recorded is to be read after this time; 0: a second */
 	const char *mode;		/* "attach", "run" */
+	const struct cooperation *cooperation;	/* NULL: by ptrace; see attach/cooperation.h */
 	const char *follows;		/* of a child, or what a child executed: the first one's file; NULL */
 };
 

@@ -271,7 +271,7 @@ static bool asleep_outside(struct watch *w, pid_t tid)
 	auto_error struct mt_error *gone = proc_thread_switches(pid, tid, &state, &seen);
 	if (gone || (state != 'S' && state != 'D'))
 		return false;
-	auto_error struct mt_error *err = proc_thread_read(pid, tid, &th);
+	auto_error struct mt_error *err = tracee_look_thread(w->t, tid, &th);
 	if (err || !th.pc || is_inside(w->where, th.pc) || on_our_stack(w->where, th.sp))
 		return false;
 	if (ring_says_inside(w, tid))
@@ -341,9 +341,14 @@ static struct mt_error *look_at(struct watch *w, pid_t tid, bool *outside_ret)
 static struct mt_error *look_at_all(struct watch *w, size_t *left_ret, bool *found_ret)
 {
 	struct proc_tids tids = { 0 };
-	struct mt_error *err = proc_tids_read(tracee_pid(w->t), &tids);
+	pid_t helper;
+	struct mt_error *err = tracee_quiet_begin(w->t, &helper);
+	if (!err)
+		err = proc_tids_read(tracee_pid(w->t), &tids);
 	*left_ret = 0;
 	*found_ret = false;
+	if (!err && helper && !mt_map_put(&w->proven, (uint64_t)helper, 1))
+		err = &mt_enomem;
 	for (size_t i = 0; !err && i < tids.tids.len; i++) {
 		pid_t tid = tids.tids.items[i];
 		bool outside;
@@ -357,6 +362,7 @@ static struct mt_error *look_at_all(struct watch *w, size_t *left_ret, bool *fou
 		if (outside && !mt_map_put(&w->proven, (uint64_t)tid, 1))
 			err = &mt_enomem;
 	}
+	tracee_quiet_end(w->t);
 	proc_tids_deinit(&tids);
 	return err;
 }

@@ -496,8 +496,19 @@ static struct mt_error *removal_steps(struct removal *r, int deadline_ms, enum r
 	if (err)
 		return err;
 	if (!outside)
-		return disarmed(ret, why_ret, "a thread stays inside an allocation call");
+		return disarmed(ret, why_ret, tracee_cooperates(r->t) ?
+				"a thread that never sleeps could not be looked at" :
+				"a thread stays inside an allocation call");
 	return verify_gone(r->t, ret, why_ret);
+}
+
+/* A process that cooperates may be busy with its own work first; nothing is recorded meanwhile. */
+static struct mt_error *wait_for_helper(struct tracee *t)
+{
+	pid_t helper;
+	struct mt_error *err = tracee_quiet_begin(t, &helper);
+	tracee_quiet_end(t);
+	return err;
 }
 
 struct mt_error *removal_run(struct tracee *t, int deadline_ms, enum removal_result *ret,
@@ -509,6 +520,8 @@ struct mt_error *removal_run(struct tracee *t, int deadline_ms, enum removal_res
 	if (err)
 		return err;
 	err = disarm(&r);
+	if (!err)
+		err = wait_for_helper(t);
 	if (!err)
 		err = removal_steps(&r, deadline_ms, ret, why_ret);
 	removal_deinit(&r);

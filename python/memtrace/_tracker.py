@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Callable, Dict, List, Optional, Type, TypeVar, Union
 
 from . import _files
+from ._cooperation import Cooperation
 from ._reader import FileFormat, PathLike
 
 _PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_SET_PTRACER = 3, 4, 0x59616D61
@@ -69,6 +70,7 @@ class _Controller:
         self._done = False
         self._buffer = b""
         self._permission: Optional[_Permission] = None
+        self._cooperation: Optional[Cooperation] = None
         ours, theirs = socket.socketpair()
         self.fd = ours.detach()
         try:
@@ -101,9 +103,20 @@ class _Controller:
             raise RuntimeError(f"cannot start '{program}': {error.strerror}") from error
 
     def _line(self) -> Optional[str]:
+        """What it says, but for what it asks for where ptrace is refused."""
+        while True:
+            line = self._any_line()
+            if line == "cooperate":
+                self._cooperation = Cooperation(self.fd)
+            elif self._cooperation and line is not None and line.startswith("do "):
+                self._cooperation.obey(line)
+            else:
+                return line
+
+    def _any_line(self) -> Optional[str]:
         while b"\n" not in self._buffer:
             try:
-                data = os.read(self.fd, 256)
+                data = self._cooperation.read() if self._cooperation else os.read(self.fd, 256)
             except ConnectionResetError:
                 data = b""
             if not data:
@@ -137,7 +150,8 @@ class _Controller:
         """Returns when every allocation is recorded."""
         pid = int(self._wait("ready"))
         self._permission = _Permission(pid)
-        os.write(self.fd, b"go\n")
+        with contextlib.suppress(BrokenPipeError):	# it has ended: what it said tells why
+            os.write(self.fd, b"go\n")
         self._wait("recording")
 
     def end(self) -> None:
@@ -159,6 +173,8 @@ class _Controller:
         permission, self._permission = self._permission, None
         if permission:
             permission.end()
+        if self._cooperation:
+            self._cooperation.end()
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
@@ -176,8 +192,6 @@ class _Controller:
             return OSError(number, message)
         if code == 2:		# MT_ERROR_NOMEM
             return MemoryError(message)
-        if code == 5:		# MT_ERROR_REFUSED
-            message = f"Tracker records by ptrace, which is refused here: {message}"
         if code == 9:		# MT_ERROR_EXISTS
             return FileExistsError(17, message)
         return RuntimeError(message)

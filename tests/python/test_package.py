@@ -27,12 +27,12 @@ def ends(found):
 
 
 class Interpreters(unittest.TestCase):
-    def check(self, module, found):
+    def check(self, module, found, **env):
         self.assertTrue(found)
         for name, python in found.items():
             with self.subTest(name):
                 result = harness.run([python, "-W", "error::ResourceWarning", "-m", "unittest", module],
-                                     timeout=180, env=environment(PACKAGE, HERE))
+                                     timeout=180, env={**environment(PACKAGE, HERE), **env})
                 self.assertEqual(result.code, 0, result)
                 self.assertRegex(result.err, r"Ran [1-9]\d* tests?")
 
@@ -47,6 +47,19 @@ class Interpreters(unittest.TestCase):
 
     def test_web(self):
         self.check("check_web", ends(harness.interpreters()))
+
+    def test_ptrace_is_refused_by_a_filter(self):
+        self.check("check_refused", ends(harness.interpreters()))
+
+    def test_ptrace_is_refused_by_the_kernel(self):
+        """Stood for by a library that is preloaded: few kernels have Yama, none can be told to forget it."""
+        library = harness.compile_c("no_ptrace.c", flags=["-shared", "-fPIC", "-ldl"])
+        with harness.tmpdir() as tmp:
+            program = tmp / "memtrace"
+            program.write_text(f"#!/bin/sh\nLD_PRELOAD={library} exec {harness.MEMTRACE} \"$@\"\n")
+            program.chmod(0o755)
+            self.check("check_refused", ends(harness.interpreters()), MEMTRACE=program,
+                       PTRACE_IS_REFUSED="1")
 
     def test_reader_of_all(self):
         self.check("check_reader.Facts", harness.interpreters())

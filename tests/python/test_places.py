@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-# tests/python/test_places.py - Tracker where it is not easy: a process without its privileges, a worker of
-# gunicorn.
+# tests/python/test_places.py - Tracker where it is not easy: a process without its privileges, where ptrace is
+# refused, a worker of gunicorn.
 # Knows: the package, gunicorn. Does not know: how it attaches.
 import os
 import shutil
@@ -8,7 +8,7 @@ import unittest
 import urllib.request
 
 import harness
-from test_package import PACKAGE, environment
+from test_package import HERE, PACKAGE, environment
 
 DROPPED = """
 import ctypes, os, sys, memtrace
@@ -20,25 +20,56 @@ with memtrace.Tracker(sys.argv[1]):
 peak = memtrace.FileReader(sys.argv[1]).metadata.peak_memory
 print(before, prctl(3, 0, 0, 0, 0), peak >= 1234567)
 """
-# Under a filter like those of containers: it refuses what reaches into other processes.
+# Where ptrace is refused, beside threads that want the interpreter, and one that never sleeps.
 REFUSED = """
-import ctypes, os, struct, sys
-import memtrace
-calls = 101, 310, 311       # ptrace, process_vm_readv, process_vm_writev
-rules = [(0x20, 0, 0, 0), *((0x15, len(calls) - i, 0, nr) for i, nr in enumerate(calls)),
-         (0x06, 0, 0, 0x7fff0000), (0x06, 0, 0, 0x00050001)]       # allow; EPERM
-code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *rule) for rule in rules))
-program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(rules), ctypes.addressof(code)))
-prctl = ctypes.CDLL(None).prctl
-assert not prctl(38, 1, 0, 0, 0) and not prctl(22, 2, ctypes.c_void_p(ctypes.addressof(program)), 0, 0)
-for _ in range(2):
-    try:
-        with memtrace.Tracker(sys.argv[1]):
-            print("inside")
-    except RuntimeError as error:
-        print(error)
-with open("/proc/self/maps") as maps:
-    print("memfd" in maps.read(), os.path.exists(sys.argv[1]), len(bytearray(1000)))
+import ctypes, sys, threading, warnings
+import memtrace, refused
+refused.refuse()
+spin = ctypes.CDLL(sys.argv[2])
+warnings.simplefilter("always")
+
+def record(name):
+    with warnings.catch_warnings(record=True) as found:
+        try:
+            with memtrace.Tracker(sys.argv[1], overwrite=True):
+                kept = bytearray(1234567)
+        except RuntimeError as error:
+            print(name, "raises", error)
+            return
+    with open("/proc/self/maps") as maps:
+        left = sorted({line.split()[5] for line in maps if "memfd:memtrace" in line})
+    with memtrace.FileReader(sys.argv[1]) as reader:
+        print(name, reader.metadata.peak_memory >= 1234567, left, *(str(w.message) for w in found))
+
+def work():
+    while not over:
+        sum([bytearray(600)[0] for _ in range(100)])
+
+record("alone")
+over = False
+threads = [threading.Thread(target=work) for _ in range(3)]
+for thread in threads: thread.start()
+record("threads")
+over = True
+for thread in threads: thread.join()
+spin.begin()
+record("spinning"); record("again")
+spin.end()
+record("after")
+"""
+SPIN = """
+#include <pthread.h>
+static volatile int over;
+static pthread_t thread;
+static void *spin(void *unused) { while (!over) ; return unused; }
+void begin(void) { pthread_create(&thread, NULL, spin, NULL); }
+void end(void) { over = 1; pthread_join(thread, NULL); }
+"""
+TRACED = """
+import sys, memtrace
+with memtrace.Tracker(sys.argv[1]):
+    kept = bytearray(1234567)
+print(memtrace.FileReader(sys.argv[1]).metadata.peak_memory >= 1234567)
 """
 APPLICATION = """
 from memtrace.web import WSGIMiddleware
@@ -64,12 +95,26 @@ class Places(unittest.TestCase):
             self.assertEqual(out, "0 0 True\n")
 
     def test_ptrace_is_refused(self):
+        """Nothing is left behind but the one page; with a thread that never sleeps, until it does."""
+        spin = harness.compile_c(SPIN, name="spin", flags=["-shared", "-fPIC", "-pthread"])
+        clean = "True ['/memfd:memtrace-thunk']"
         with harness.tmpdir() as tmp:
-            out = harness.run([harness.PYTHON, "-c", REFUSED, tmp / "out.bin"], env=environment(PACKAGE),
-                              check=0).out.splitlines()
-            for line in out[:2]:
-                self.assertRegex(line, r"^Tracker records by ptrace, which is refused here: process \d+ .*seccomp")
-            self.assertEqual(out[2:], ["False False 1000"])
+            out = harness.run([harness.PYTHON, "-c", REFUSED, tmp / "out.bin", spin], check=0, timeout=120,
+                              env=environment(PACKAGE, HERE)).out.splitlines()
+        self.assertEqual(out[:2], [f"alone {clean}", f"threads {clean}"])
+        self.assertRegex(out[2], r"^spinning True .*memtrace-tracer.* disarmed but still in process \d+: "
+                                 r"a thread that never sleeps could not be looked at .*the next capture")
+        self.assertRegex(out[3], r"^again raises what an earlier capture left .* cannot be removed now")
+        self.assertEqual(out[4:], [f"after {clean}"])
+
+    def test_somebody_traces_it(self):
+        if not shutil.which("strace"):
+            self.skipTest("no strace here")
+        for options in ([], ["-f"]):
+            with self.subTest(options), harness.tmpdir() as tmp:
+                out = harness.run(["strace", *options, "-o", "/dev/null", harness.PYTHON, "-c", TRACED,
+                                   tmp / "out.bin"], env=environment(PACKAGE), check=0).out
+                self.assertEqual(out, "True\n")
 
     def test_gunicorn(self):
         if not shutil.which("gunicorn"):
