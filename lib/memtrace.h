@@ -225,6 +225,27 @@ struct memtrace_error *memtrace_events_next(struct memtrace_events *e,
 					    const struct memtrace_event **ret, size_t *count_ret);
 void memtrace_events_end(struct memtrace_events *e);		/* NULL is accepted */
 
+/* ---- objects of a live interpreter: Python's PyRefTracer_SetTracer() ---- */
+
+struct memtrace_objects;
+
+enum memtrace_object_event {	/* as PyRefTracerEvent; others are passed over */
+	MEMTRACE_OBJECT_CREATED = 0,
+	MEMTRACE_OBJECT_FREED = 1,
+};
+
+struct memtrace_objects *memtrace_objects_create(void);		/* NULL: no memory */
+void memtrace_objects_free(struct memtrace_objects *o);		/* NULL is accepted */
+/* A PyRefTracer whose data is a struct memtrace_objects. Always 0. */
+int memtrace_objects_note(void *object, int event, void *objects);
+/* From here on none is added; those that are freed are still taken out. */
+void memtrace_objects_pause(struct memtrace_objects *o);
+/* Those that live, in no order; pauses, too. hold() is called with each and must keep it alive without
+ * creating or freeing any (Py_IncRef). The caller ends the list with memtrace_free() before, and what
+ * holds the objects after, noting has ended. MEMTRACE_ERROR_NO_MEMORY also when one could not be noted. */
+struct memtrace_error *memtrace_objects_take(struct memtrace_objects *o, void (*hold)(void *), void ***ret,
+					     size_t *count_ret);
+
 /* Ends what a function above says the caller ends. NULL is accepted. */
 void memtrace_free(void *memory);
 

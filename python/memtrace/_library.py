@@ -69,6 +69,10 @@ _FUNCTIONS: Dict[str, Tuple[List[Any], Any]] = {
     "memtrace_events_next": ([c_void_p, POINTER(c_void_p), POINTER(c_size_t)], c_void_p),
     "memtrace_events_end": ([c_void_p], None),
     "memtrace_free": ([c_void_p], None),
+    "memtrace_objects_create": ([], c_void_p),
+    "memtrace_objects_free": ([c_void_p], None),
+    "memtrace_objects_pause": ([c_void_p], None),
+    "memtrace_objects_take": ([c_void_p, c_void_p, POINTER(POINTER(c_void_p)), POINTER(c_size_t)], c_void_p),
 }
 
 
@@ -98,7 +102,7 @@ def _text(data: Optional[bytes]) -> str:
     return (data or b"").decode("utf-8", "replace")
 
 
-def _check(dll: Any, error: Optional[int], path: str) -> None:
+def check(dll: Any, error: Optional[int], path: str) -> None:
     """Raises what the library returned, if anything, and ends it."""
     if not error:
         return
@@ -181,7 +185,7 @@ class Capture:
 
     def _call(self, name: str, *arguments: Any) -> None:
         with self._lock:
-            _check(self._dll, getattr(self._dll, name)(*arguments), self.path)
+            check(self._dll, getattr(self._dll, name)(*arguments), self.path)
 
     def _tables(self, layouts: List[struct.Struct], name: str, *arguments: Any) \
             -> List[Iterator[Tuple[Any, ...]]]:
@@ -247,7 +251,7 @@ class Capture:
     def _read_stack(self, stack: int, kind: int) -> List[Frame]:
         frames, count = POINTER(_Frame)(), c_size_t()
         with self._lock:
-            _check(self._dll, self._dll.memtrace_reader_stack(
+            check(self._dll, self._dll.memtrace_reader_stack(
                 self._handle, stack, kind, byref(frames), byref(count)), self.path)
             # Borrowed until the next call: copied under the lock.
             return [Frame(_text(f.function), _text(f.file), _text(f.module), f.line, f.flags)
@@ -259,7 +263,7 @@ class Capture:
         try:
             while True:
                 with self._lock:
-                    _check(self._dll, self._dll.memtrace_events_next(
+                    check(self._dll, self._dll.memtrace_events_next(
                         handle, byref(items), byref(count)), self.path)
                     data = ctypes.string_at(items, count.value * _EVENT.size) if count.value else b""
                 if not data:

@@ -17,10 +17,11 @@ import tempfile
 import threading
 import warnings
 from types import TracebackType
-from typing import Any, Callable, Dict, List, Optional, Type, TypeVar, Union
+from typing import Any, Callable, Dict, List, Optional, Tuple, Type, TypeVar, Union
 
 from . import _files
 from ._cooperation import Cooperation
+from ._objects import ObjectLifetimes
 from ._reader import FileFormat, PathLike
 
 _PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_SET_PTRACER = 3, 4, 0x59616D61
@@ -221,6 +222,9 @@ class Tracker(contextlib.ContextDecorator):
 
     `file_format`: FileFormat.AGGREGATED_ALLOCATIONS for sums by stack in place of each event.
 
+    `track_object_lifetimes`: get_surviving_objects() tells which Python objects that were created in
+    the block are alive at its end; Python 3.13.3 and later.
+
     `memory_interval_ms` is Memray's and changes nothing.
     As a decorator every call records anew, so that further ones need overwrite=True."""
 
@@ -234,11 +238,12 @@ class Tracker(contextlib.ContextDecorator):
             raise TypeError("Exactly one of 'file_name' or 'destination' argument must be specified")
         if destination is not None and not isinstance(destination, FileDestination):
             raise TypeError("destination must be a FileDestination")
-        if track_object_lifetimes:
-            raise NotImplementedError("memtrace does not track the lifetimes of objects")
+        self._objects = ObjectLifetimes() if track_object_lifetimes else None
+        self._survivors: Optional[Tuple[object, ...]] = None
         self._arguments: Dict[str, Any] = {
             "file_name": file_name, "destination": destination, "native_traces": native_traces,
             "follow_fork": follow_fork, "trace_python_allocators": trace_python_allocators,
+            "track_object_lifetimes": track_object_lifetimes,
             "file_format": file_format, "sample": sample, "overwrite": overwrite}
         if isinstance(destination, FileDestination):
             file_name, overwrite = destination.path, destination.overwrite or overwrite
@@ -282,6 +287,8 @@ class Tracker(contextlib.ContextDecorator):
 
     def _give(self) -> None:
         global _active
+        if self._objects is not None:
+            self._objects.abandon()
         controller, self._controller = self._controller, None
         if controller is not None:
             controller.abandon()
@@ -294,6 +301,8 @@ class Tracker(contextlib.ContextDecorator):
 
     def _forked(self) -> None:
         self._forked_from_here = True
+        if self._objects is not None:
+            self._objects.abandon()
         if self._controller is not None:
             self._controller.forget()
 
@@ -302,6 +311,8 @@ class Tracker(contextlib.ContextDecorator):
         try:
             self._controller = _Controller(self._options(self._output()))
             self._controller.begin()
+            if self._objects is not None:
+                self._objects.begin()
         except BaseException:
             self._give()
             raise
@@ -309,16 +320,29 @@ class Tracker(contextlib.ContextDecorator):
 
     def __exit__(self, exc_type: Optional[Type[BaseException]], exc: Optional[BaseException],
                  traceback: Optional[TracebackType]) -> None:
+        if self._objects is not None:
+            self._objects.pause()
         if self._forked_from_here or self._controller is None:
             return
         try:
             self._controller.end()
+            if self._objects is not None:
+                self._survivors = tuple(self._objects.end())
         except (OSError, RuntimeError, MemoryError) as error:
             if exc is None:
                 raise
             warnings.warn(f"memtrace: {error}", RuntimeWarning, stacklevel=2)	# the block's passes
         finally:
             self._give()
+
+    def get_surviving_objects(self) -> Tuple[object, ...]:
+        """The objects that were created in the block and alive at its end, for whoever asks as long as
+        this Tracker lives. RuntimeError before the end, and without `track_object_lifetimes`."""
+        if self._objects is None:
+            raise RuntimeError("track_object_lifetimes=True was not provided at Tracker construction")
+        if self._survivors is None:
+            raise RuntimeError("Tracking was never started or has not finished yet or failed.")
+        return self._survivors
 
     def _recreate_cm(self) -> "Tracker":
         return Tracker(**self._arguments)

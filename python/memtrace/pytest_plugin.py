@@ -6,6 +6,7 @@ without it:
 
     @pytest.mark.limit_memory("24 MB")      fails when the peak of the test is above
     @pytest.mark.limit_leaks("1 MB")        fails when one place leaks more
+    @pytest.mark.limit_leaked_objects       fails when an object that it created is alive at its end
 
 Units are powers of 1024. What is recorded is the test function alone, not its fixtures. Results travel
 in the test reports, so that xdist needs nothing else."""
@@ -16,13 +17,16 @@ import gc
 import os
 import re
 import shutil
+import sys
 import tempfile
 import threading
 import uuid
+from collections import Counter
 from typing import Any, Callable, Dict, Generator, Iterable, List, NamedTuple, Optional, Tuple
 
 import pytest
 
+from . import _objects
 from ._reader import AllocationRecord, FileFormat, FileReader
 from ._tracker import Tracker
 
@@ -31,8 +35,12 @@ MARKERS = {
                     "peaks above the limit, like '24 MB'",
     "limit_leaks": "limit_leaks(limit, filter_fn=None, current_thread_only=False): fail the test when "
                    "one place leaks more than the limit; filter_fn(stack) false excuses a place",
+    "limit_leaked_objects": "limit_leaked_objects(filter_fn=None): fail the test when Python objects that it "
+                            "created are alive at its end, Python 3.13.3 and later; filter_fn(object) false "
+                            "excuses one",
 }
 HISTOGRAM_BINS = 5
+TYPES_SHOWN, OBJECTS_SHOWN, REPR_MAX = 10, 10, 100
 
 
 class StackFrame(NamedTuple):
@@ -174,17 +182,15 @@ class _Limit(NamedTuple):
     """A marker with its arguments."""
     name: str
     limit: int
-    filter_fn: Optional[Callable[[Stack], bool]]
+    filter_fn: Optional[Callable[[Any], bool]]		# of a Stack, or of an object
     current_thread_only: bool
 
 
 def _limit_of(item: Any) -> Optional[_Limit]:
     markers = [m for name in MARKERS for m in item.iter_markers(name)][:2]
     names = {m.name for m in markers}
-    if item.get_closest_marker("limit_leaked_objects"):
-        raise pytest.UsageError("memtrace does not track objects: limit_leaked_objects cannot be checked")
     if len(names) > 1:
-        raise pytest.UsageError("only one of limit_memory and limit_leaks can be used on a test")
+        raise pytest.UsageError(f"only one of {', '.join(MARKERS)} can be used on a test")
     if not markers:
         return None
     marker = markers[0]
@@ -194,7 +200,12 @@ def _limit_of(item: Any) -> Optional[_Limit]:
 
     def of_memory(limit: str, current_thread_only: bool = False) -> _Limit:
         return arguments(limit, None, current_thread_only)
+
+    def of_objects(filter_fn: Any = None) -> _Limit:
+        return _Limit(marker.name, 0, filter_fn, False)
     try:
+        if marker.name == "limit_leaked_objects":
+            return of_objects(*marker.args, **marker.kwargs)
         if marker.name == "limit_memory":
             return of_memory(*marker.args, **marker.kwargs)
         return arguments(*marker.args, **marker.kwargs)
@@ -206,6 +217,25 @@ def _of_thread(records: Iterable[AllocationRecord], tid: Optional[int]) -> List[
     return [r for r in records if tid is None or r.tid == tid]
 
 
+def _objects_text(objects: List[object]) -> str:
+    """How many of which type, and some of them."""
+    types = Counter(type(o).__name__ for o in objects).most_common()
+    lines = [f"Object types that leaked (total: {len(objects)} objects):"]
+    lines += [f"    {count:>6} {name} instance(s)" for name, count in types[:TYPES_SHOWN]]
+    if len(types) > TYPES_SHOWN:
+        lines.append(f"    ... and {len(types) - TYPES_SHOWN} more types")
+    lines.append("Sample of leaked objects:")
+    for o in objects[:OBJECTS_SHOWN]:
+        try:
+            text = repr(o)
+        except Exception as error:		# it is a program's to define
+            text = f"<repr() raises {type(error).__name__}>"
+        lines.append(f"    {type(o).__name__}: {text if len(text) <= REPR_MAX else text[:REPR_MAX - 3] + '...'}")
+    if len(objects) > OBJECTS_SHOWN:
+        lines.append(f"    ... and {len(objects) - OBJECTS_SHOWN} more")
+    return "\n".join(lines)
+
+
 class _Measured:
     """One recorded test: its capture and who ran it."""
 
@@ -214,12 +244,30 @@ class _Measured:
         self.limit = limit
         self.tid: Optional[int] = None
         self.complete = False
+        self.objects: Optional[str] = None		# what is to be said of those that are left
+
+    @property
+    def of_objects(self) -> bool:
+        return self.limit is not None and self.limit.name == "limit_leaked_objects"
+
+    @property
+    def of_leaks(self) -> bool:
+        return self.limit is not None and self.limit.name == "limit_leaks"
+
+    def look_at_objects(self, tracker: Tracker) -> None:
+        """At once: later others let go of them, and we keep none alive."""
+        filter_fn = self.limit.filter_fn if self.limit else None
+        left = [o for o in tracker.get_surviving_objects() if filter_fn is None or filter_fn(o)]
+        if left:
+            self.objects = f"Test leaked {len(left)} objects\n{_objects_text(left)}"
 
     def problem(self, reader: FileReader, config: Any, last: Optional[int]) -> Optional[str]:
         """Why the test fails, or None."""
         limit = self.limit
         if limit is None:
             return None
+        if self.of_objects:
+            return self.objects
         tid = self.tid if limit.current_thread_only else None
         if limit.name == "limit_leaks":
             return self._leaks(reader, limit, tid, config)
@@ -287,33 +335,34 @@ class Plugin:
     # -- running a test --
 
     def _track(self, measured: _Measured) -> Tracker:
-        leaks = measured.limit is not None and measured.limit.name == "limit_leaks"
         kind = FileFormat.AGGREGATED_ALLOCATIONS if _value(self.config, "memtrace_aggregate") \
             else FileFormat.ALL_ALLOCATIONS
-        return Tracker(measured.path, overwrite=True, file_format=kind, trace_python_allocators=leaks or bool(
-            _value(self.config, "trace_python_allocators")))
+        return Tracker(measured.path, overwrite=True, file_format=kind, trace_python_allocators=measured.of_leaks or bool(
+            _value(self.config, "trace_python_allocators")), track_object_lifetimes=measured.of_objects)
 
     def _wrap(self, function: Callable[..., Any], measured: _Measured) -> Callable[..., Any]:
-        leaks = measured.limit is not None and measured.limit.name == "limit_leaks"
-
         def end() -> None:
             measured.complete = True
-            if leaks:	# a cycle that is not collected yet is no leak
+            if measured.of_leaks or measured.of_objects:	# a cycle that is not collected yet is no leak
                 gc.collect()
 
         @functools.wraps(function)
         def call(*args: Any, **kwargs: Any) -> Any:
             measured.tid = _tid()
-            with self._track(measured):
+            with self._track(measured) as tracker:
                 function(*args, **kwargs)
                 end()
+            if measured.of_objects:
+                measured.look_at_objects(tracker)
 
         @functools.wraps(function)
         async def acall(*args: Any, **kwargs: Any) -> Any:
             measured.tid = _tid()
-            with self._track(measured):
+            with self._track(measured) as tracker:
                 await function(*args, **kwargs)
                 end()
+            if measured.of_objects:
+                measured.look_at_objects(tracker)
         return acall if asyncio.iscoroutinefunction(function) else call
 
     def _name(self, nodeid: str) -> str:
@@ -324,6 +373,12 @@ class Plugin:
             count += 1
             name = f"{plain}.{count}"
         return f"{self.prefix}-{name}.bin"
+
+    def pytest_collection_modifyitems(self, items: List[Any]) -> None:
+        if sys.version_info < _objects.NEEDED and any(item.get_closest_marker("limit_leaked_objects")
+                                                      for item in items):
+            raise pytest.UsageError("limit_leaked_objects requires Python 3.13.3 or later, this is "
+                                    f"{'.'.join(map(str, sys.version_info[:3]))}")
 
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_call(self, item: Any) -> Generator[None, Any, None]:

@@ -20,13 +20,13 @@ SUITES = {"forky": 14}
 # A process that attaches to itself needs its /proc.
 INSIDE = """
 mount -t proc proc "$1/proc" &&
-exec chroot "$1" sh -c 'cd /tmp/wheel && exec python3 -W error::ResourceWarning -m unittest check_tracker check_reader check_web'
+exec chroot "$1" sh -c 'cd /tmp/wheel && exec python3 -W error::ResourceWarning -m unittest check_tracker check_reader check_web check_objects'
 """
 
 
 class NewerPython(unittest.TestCase):
     def check(self, suite, least):
-        root = harness.rootfs(self, suite, "python3", *LIBRARIES)
+        root = harness.rootfs(self, suite, "python3", "python3-pytest", *LIBRARIES)
         minor = harness.run(["chroot", root, "python3", "-c", "import sys; print(sys.version_info[1])"], check=0)
         self.assertGreaterEqual(int(minor.out), least)
         with harness.tmpdir() as tmp:
@@ -38,13 +38,13 @@ class NewerPython(unittest.TestCase):
                 wheel.extractall(place)
         self.addCleanup(shutil.rmtree, place, ignore_errors=True)
         (place / "memtrace" / "bin" / "memtrace").chmod(0o755)
-        for name in ("check_tracker.py", "check_reader.py", "check_web.py"):
+        for name in ("check_tracker.py", "check_reader.py", "check_web.py", "check_objects.py"):
             shutil.copy(os.path.join(HERE, name), place)
         result = harness.run(["unshare", "--mount", "sh", "-c", INSIDE, "sh", root], timeout=400,
                              env={"PYTHONPATH": None, "MEMTRACE": None, "MEMTRACE_LIBRARY": None,
                                   "PYTHONDONTWRITEBYTECODE": "1", "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"})
         self.assertEqual(result.code, 0, result)
-        self.assertRegex(result.err, r"Ran [5-9]\d tests")
+        self.assertRegex(result.err, r"Ran [6-9]\d tests")
         self.assertFalse(re.search(r"skipped", result.err), result.err)
 
 

@@ -217,11 +217,21 @@ def test_{marker}_{only}_{here}():
         for marker, text in (('limit_memory("lots")', "invalid size 'lots'"),
                              ('limit_memory()', "missing 1 required positional argument"),
                              ('limit_memory("1 MB", colour=1)', "unexpected keyword"),
-                             ('limit_leaked_objects()', "does not track objects"),
                              ('limit_memory("1 MB")\n@pytest.mark.limit_leaks("1 MB")', "only one of")):
             with self.subTest(marker), harness.tmpdir() as tmp:
                 suite = f"import pytest\n@pytest.mark.{marker}\ndef test_it(): pass\n"
                 self.assertIn(text, self.run_pytest(tmp, suite=suite))
+
+    def test_objects_need_a_newer_python(self):
+        """Before any test runs; what newer ones do is in check_objects.py."""
+        suite = "import pytest\n@pytest.mark.limit_leaked_objects\ndef test_it(): print('runs')\n"
+        with harness.tmpdir() as tmp:
+            (tmp / "test_it.py").write_text(suite)
+            done = harness.run([harness.PYTHON, "-m", "pytest", "-s", "-p", "memtrace.pytest_plugin"], cwd=tmp,
+                               env=environment(PACKAGE))
+        if "3.13.3" in done.err:
+            self.assertEqual(done.code, 4)
+        self.assertEqual("runs" in done.out, "requires Python 3.13.3 or later, this is" not in done.err, done)
 
     def test_suite_of_another_project(self):
         """IPython's tests of its tokenizer and input transformer, as Debian installs them."""

@@ -314,12 +314,51 @@ static void test_errors(void **state)
 	assert_string_equal(memtrace_allocator_name(1000), "unknown");
 }
 
+static int held;
+
+static void hold(void *object)
+{
+	held += *(int *)object;
+}
+
+/* Created and freed objects, ones that were there before, and others after the pause. */
+static void test_objects(void **state)
+{
+	int things[] = { 1, 10, 100, 1000, 10000 };
+	void **list = NULL;
+	size_t count = 9;
+	(void)state;
+	struct memtrace_objects *o = memtrace_objects_create();
+	assert_non_null(o);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(memtrace_objects_note(&things[i], MEMTRACE_OBJECT_CREATED, o), 0);
+	memtrace_objects_note(&things[0], MEMTRACE_OBJECT_FREED, o);
+	memtrace_objects_note(&things[0], MEMTRACE_OBJECT_CREATED, o);	/* another one in its place */
+	memtrace_objects_note(&things[1], MEMTRACE_OBJECT_FREED, o);
+	memtrace_objects_note(&things[3], MEMTRACE_OBJECT_FREED, o);	/* never seen */
+	memtrace_objects_note(&things[2], 7, o);			/* what newer ones may tell */
+	memtrace_objects_pause(o);
+	memtrace_objects_note(&things[4], MEMTRACE_OBJECT_CREATED, o);
+	good(memtrace_objects_take(o, hold, &list, &count));
+	assert_int_equal(count, 2);
+	assert_int_equal(held, 101);
+	memtrace_free(list);
+	memtrace_objects_note(&things[0], MEMTRACE_OBJECT_FREED, o);
+	memtrace_objects_note(&things[2], MEMTRACE_OBJECT_FREED, o);
+	good(memtrace_objects_take(o, hold, &list, &count));
+	assert_int_equal(count, 0);
+	memtrace_free(list);
+	memtrace_objects_free(o);
+	memtrace_objects_free(NULL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_facts),	cmocka_unit_test(test_records),
 		cmocka_unit_test(test_stacks),	cmocka_unit_test(test_events),
 		cmocka_unit_test(test_cut),	cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_objects),
 		cmocka_unit_test(test_lifetimes), cmocka_unit_test(test_same_line),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
