@@ -217,7 +217,7 @@ static struct range_of share_of(const struct cu_index *x, uint32_t row, enum sha
 			continue;
 		size_t cell = ((size_t)(row - 1) * x->column_count + i) * 4;
 		uint32_t offset = u32_at(x->offsets + cell), size = u32_at(x->sizes + cell);
-		if (offset > all.size || size > all.size - offset)
+		if (!all.data || offset > all.size || size > all.size - offset)
 			break;
 		return (struct range_of){ all.data + offset, size };
 	}

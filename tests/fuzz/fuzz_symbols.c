@@ -3,12 +3,15 @@
  * Knows: symbolize/native.h. Does not know: what good DWARF is; libdw reads it, as it is.
  * Called by tests/run.py; seeds in tests/fuzz/seeds/symbols/.
  *
- * First byte 0x7f: an ELF file. Else that many of the sections below follow, each with its size in two
- * bytes in front, so that the fuzzer needs no ELF headers to get into them. */
+ * First byte 0x7f: an ELF file. Else the sections below follow, each with its size in two bytes in
+ * front, so that the fuzzer needs no ELF headers to get into them. Those of the second list are the
+ * module's package of split units, or when the first byte is odd its one split unit "unit.dwo". */
 #include "base/cleanup.h"
 #include "symbolize/native.h"
 
+#include <fcntl.h>
 #include <gelf.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -20,8 +23,22 @@ static const char *const names[] = {
 	".debug_info", ".debug_abbrev", ".debug_line", ".debug_str", ".debug_ranges", ".debug_rnglists",
 	".debug_line_str", ".debug_str_offsets", ".debug_addr",
 };
+static const char *const split_names[] = {
+	".debug_cu_index", ".debug_info.dwo", ".debug_abbrev.dwo", ".debug_line.dwo",
+	".debug_str_offsets.dwo", ".debug_str.dwo", ".debug_rnglists.dwo",
+};
 
-#define NAME_COUNT (sizeof(names) / sizeof(names[0]))
+#define NAMES_MAX (sizeof(names) / sizeof(names[0]))
+#define SPLIT_MAX (sizeof(split_names) / sizeof(split_names[0]))
+#define MODULE_PATH "/nonexistent/module"
+
+/* Where the split files of this run are looked for. */
+static char folder[] = "/dev/shm/memtrace-fuzz-XXXXXX";
+
+static void remove_folder(void)
+{
+	rmdir(folder);
+}
 
 static int to_file(const void *data, size_t size)
 {
@@ -31,21 +48,49 @@ static int to_file(const void *data, size_t size)
 	return fd;
 }
 
-static int sections_file(const uint8_t *data, size_t size)
+/* *at goes on behind what was taken. */
+static void put_sections(const uint8_t *data, size_t size, size_t *at, const char *const *list, size_t max,
+			 struct mt_buf *out)
 {
-	struct elf_image_section sections[NAME_COUNT];
-	auto_buf struct mt_buf out = MT_BUF_INIT;
+	struct elf_image_section sections[NAMES_MAX > SPLIT_MAX ? NAMES_MAX : SPLIT_MAX];
 	size_t count = 0;
-	for (size_t at = 1; count < NAME_COUNT && at + 2 <= size; count++) {
-		size_t n = data[at] | (size_t)data[at + 1] << 8;
-		at += 2;
-		n = n < size - at ? n : size - at;
-		sections[count] = (struct elf_image_section){ names[count], data + at, n };
-		at += n;
+	for (; count < max && *at + 2 <= size; count++) {
+		size_t n = data[*at] | (size_t)data[*at + 1] << 8;
+		*at += 2;
+		n = n < size - *at ? n : size - *at;
+		sections[count] = (struct elf_image_section){ list[count], data + *at, n };
+		*at += n;
 	}
-	if (!elf_image_put(&out, sections, count))
+	if (!elf_image_put(out, sections, count))
 		abort();
+}
+
+/* What the path becomes that the split units are written to: "" when there are none. */
+static int sections_file(const uint8_t *data, size_t size, char *split_path, size_t room)
+{
+	auto_buf struct mt_buf out = MT_BUF_INIT, split = MT_BUF_INIT;
+	size_t at = 1;
+	put_sections(data, size, &at, names, NAMES_MAX, &out);
+	if (at < size) {
+		bool one = data[0] & 1;		/* which has no index */
+		put_sections(data, size, &at, split_names + one, SPLIT_MAX - one, &split);
+		snprintf(split_path, room, "%s/%s", folder, one ? "unit.dwo" : "module.dwp");
+		int fd = open(split_path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+		if (fd < 0 || write(fd, split.data, split.len) != (ssize_t)split.len)
+			abort();
+		close(fd);
+	}
 	return to_file(out.data, out.len);
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	(void)argc, (void)argv;
+	if (!mkdtemp(folder))
+		abort();
+	atexit(remove_folder);
+	return 0;
 }
 
 static int give_file(const struct capture_module *m, void *arg)
@@ -93,12 +138,15 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	if (!size || size > 1 << 20)
 		return 0;
-	int fd = data[0] == 0x7f ? to_file(data, size) : sections_file(data, size);
+	char split_path[64] = "";
+	const char *const folders[] = { folder, NULL };
+	int fd = data[0] == 0x7f ? to_file(data, size) :
+				   sections_file(data, size, split_path, sizeof(split_path));
 	struct file_search search;
 	struct string_pool pool = { 0 };
 	struct native_module m;
-	struct capture_module module = { .path = "/nonexistent/module" };
-	file_search_init(&search, NULL, NULL, false);
+	struct capture_module module = { .path = MODULE_PATH };
+	file_search_init(&search, folders, NULL, false);
 	search.open_module = give_file;
 	search.open_arg = &fd;
 	struct mt_error *err = native_module_open(&search, &module, &pool, &m);
@@ -110,5 +158,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	file_search_deinit(&search);
 	string_pool_deinit(&pool);
 	close(fd);
+	if (*split_path)
+		unlink(split_path);
 	return 0;
 }
