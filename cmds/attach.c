@@ -173,7 +173,7 @@ static struct mt_error *attach_controlled(int pid, struct session_options *optio
 	if (!err)
 		err = attach_record(pid, options, ATTACH_CONTROLLED, exit_code_ret);
 	if (err && err->code == MT_ERROR_REFUSED && !signals_end_asked()) {
-		auto_error struct mt_error *silent = control_ask_cooperation(&with);
+		auto_error struct mt_error *silent = control_ask_cooperation(pid, &with);
 		if (!silent) {
 			mt_error_destroy(err);
 			options->cooperation = &with;

@@ -116,8 +116,18 @@ static bool receive_two(int ret[2])
 	return true;
 }
 
-struct mt_error *control_ask_cooperation(struct cooperation *ret)
+/* Nobody else could help, and who is not asked need not know how to say no. */
+static bool speaks_with(pid_t pid)
 {
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+	return !getsockopt(STDIN_FILENO, SOL_SOCKET, SO_PEERCRED, &peer, &size) && peer.pid == pid;
+}
+
+struct mt_error *control_ask_cooperation(pid_t pid, struct cooperation *ret)
+{
+	if (!speaks_with(pid))
+		return mt_error_create(MT_ERROR_REFUSED, "process %d is not who controls the capture", pid);
 	int fds[2], flags = fcntl(STDIN_FILENO, F_GETFL);
 	/* What it sends now asks for nothing. */
 	if (flags < 0 || fcntl(STDIN_FILENO, F_SETFL, flags & ~O_ASYNC))

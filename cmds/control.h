@@ -5,7 +5,8 @@
  *
  *	> ready PID			in the background, waits; may be allowed to trace now
  *	< go
- *	> cooperate			only where ptrace is refused: is asked for two descriptors
+ *	> cooperate			where ptrace is refused, if the program is the target: asks for
+ *					two descriptors
  *	< a byte with /proc/self/mem and the reading end of a pipe
  *	> do N ...			requests, answered in the pipe: attach/cooperation.h
  *	> recording FILE
@@ -19,14 +20,17 @@
 
 #include "base/error.h"
 
+#include <sys/types.h>
+
 /* Goes to the background (the parent exits here) and waits for "go". From then on an "end", or the
  * end of the input, is as a signal that asks for the end: signals_end_asked(). After
  * signals_catch(). */
 struct mt_error *control_begin(void) MT_MUST_CHECK;
-/* Where tracing was refused: asks the program to do it itself. Requests go to standard output from then
- * on. MT_ERROR_REFUSED when it does not. The descriptors are open for the rest of this process. */
+/* Where tracing was refused: asks the program to do it itself, if it is that process. Requests go to
+ * standard output from then on. MT_ERROR_REFUSED when it does not. The descriptors are open for the rest
+ * of this process. */
 struct cooperation;
-struct mt_error *control_ask_cooperation(struct cooperation *ret) MT_MUST_CHECK;
+struct mt_error *control_ask_cooperation(pid_t pid, struct cooperation *ret) MT_MUST_CHECK;
 void control_recording(const char *path);
 void control_end(const struct mt_error *err);	/* NULL: done */
 

@@ -4,6 +4,9 @@
 # Knows: the package, gunicorn. Does not know: how it attaches.
 import os
 import shutil
+import signal
+import socket
+import subprocess
 import unittest
 import urllib.request
 
@@ -115,6 +118,25 @@ class Places(unittest.TestCase):
                 out = harness.run(["strace", *options, "-o", "/dev/null", harness.PYTHON, "-c", TRACED,
                                    tmp / "out.bin"], env=environment(PACKAGE), check=0).out
                 self.assertEqual(out, "True\n")
+
+    def test_who_controls_another_process(self):
+        """One that is refused: it cannot help, and is not asked to."""
+        with harness.tmpdir() as tmp, harness.start_target(["sleep", "100"]) as target:
+            target.signal(signal.SIGSTOP)
+            harness.wait_for(lambda: harness.proc_state(target.pid) == "T", 10)
+            ours, theirs = socket.socketpair()
+            with ours, theirs:
+                ours.settimeout(30)
+                subprocess.run([harness.MEMTRACE, "attach", "--control", "-q", "-o", tmp / "out.bin",
+                                str(target.pid)], stdin=theirs, stdout=theirs, stderr=theirs, check=True)
+                theirs.close()
+                with ours.makefile("r") as lines:
+                    self.assertRegex(lines.readline(), r"^ready \d+\n")
+                    ours.sendall(b"go\n")
+                    said = lines.readlines()
+            self.assertTrue(any(line.startswith("failed 5 ") for line in said), said)
+            self.assertFalse([line for line in said if line.startswith("cooperate")])
+            target.signal(signal.SIGCONT)
 
     def test_gunicorn(self):
         if not shutil.which("gunicorn"):
