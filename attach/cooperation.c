@@ -21,6 +21,7 @@
 #define LINE_MAX 512u
 #define STEP_MS 100		/* between two looks at whether it lives */
 #define FOREVER (-1)
+#define ASK_AGAIN 0u
 #define LOOK_TIMEOUT_MS 2000
 #define SYSCALL_TIMEOUT_MS 10000
 
@@ -73,12 +74,12 @@ static struct mt_error *read_answer(struct tracee *t, uint64_t deadline_ms, char
 /* The answer to one request; those to earlier ones, which we did not wait for, are passed over. */
 static struct mt_error *ask(struct tracee *t, int timeout_ms, char answer[LINE_MAX], const char *what)
 {
-	unsigned number = ++t->requests_made, got;
+	unsigned number = ++t->requests_made, got = ASK_AGAIN;
 	uint64_t deadline = timeout_ms < 0 ? UINT64_MAX : mt_now_ms() + (uint64_t)timeout_ms;
-	if (dprintf(t->cooperation.requests, "do %u %s\n", number, what) < 0)
-		return over(t);
 	for (;;) {
 		int used = 0;
+		if (got == ASK_AGAIN && dprintf(t->cooperation.requests, "do %u %s\n", number, what) < 0)
+			return over(t);
 		struct mt_error *err = read_answer(t, deadline, answer);
 		if (err)
 			return err;

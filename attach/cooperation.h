@@ -3,7 +3,7 @@
  *
  * Where ptrace is refused (a seccomp filter, Yama's strictest scope, a debugger that is there first) a
  * program can still record itself: it has opened its own /proc/self/mem for us, and one of its threads
- * obeys requests, a line each, and answers through a pipe. Numbers of requests and answers are decimal,
+ * obeys requests, a line each, and answers through a pipe or a socket. Numbers of requests and answers are decimal,
  * all others hexadecimal:
  *
  *	> do N help			< N TID ADDRESS SIZE	who obeys, and its buffer for our bytes
@@ -12,7 +12,9 @@
  *	> do N quiet			< N TID			who obeys
  *	> do N look TID			< N TEXT		of /proc/self/task/TID/syscall
  *	> do N on			< N
+ *					< 0		may have lost a request: to be sent again
  *
+ * What comes again with the number of the request before is answered as then, not done again.
  * From `quiet` to `on`, or until nothing is asked for a tenth of a second, it keeps threads of its
  * interpreter from running, if it can: whoever wants the interpreter's lock sleeps.
  *

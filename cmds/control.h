@@ -7,7 +7,7 @@
  *	< go
  *	> cooperate			where ptrace is refused, if the program is the target: asks for
  *					two descriptors
- *	< a byte with /proc/self/mem and the reading end of a pipe
+ *	< a byte with /proc/self/mem and the end of a pipe or socket
  *	> do N ...			requests, answered in the pipe: attach/cooperation.h
  *	> recording FILE
  *	< end				or the end of the input

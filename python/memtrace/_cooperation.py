@@ -10,7 +10,8 @@ import array
 import ctypes
 import os
 import socket
-from typing import List
+import time
+from typing import List, Optional
 
 _SCRATCH = 1 << 16
 _GETTID = 186
@@ -19,6 +20,8 @@ _POLLIN = 1
 # for their turns to end before it could obey.
 _SOON_MS = 5
 _QUIET_MS = 100
+# memtrace may still write to it when its block has been left by an exception: it is never freed.
+_scratch: Optional["ctypes.Array[ctypes.c_char]"] = None
 
 
 class _Poll(ctypes.Structure):
@@ -27,25 +30,44 @@ class _Poll(ctypes.Structure):
 
 class Cooperation:
     def __init__(self, control: int) -> None:
+        global _scratch
         self._control = control
         self._libc = ctypes.PyDLL(None, use_errno=True)		# calls that keep the interpreter's lock
         self._libc.syscall.restype = ctypes.c_long
         self._libc.read.restype = ctypes.c_ssize_t
-        self._scratch = ctypes.create_string_buffer(_SCRATCH)
+        if _scratch is None:
+            _scratch = ctypes.create_string_buffer(_SCRATCH)
+        self._scratch = _scratch
         self._text = ctypes.create_string_buffer(256)
         self._quiet = False
-        memory = os.open("/proc/self/mem", os.O_RDWR | os.O_CLOEXEC)
-        answers, self._answers = os.pipe()
+        self._number = self._answer = ""
+        self._answers = -1
         try:
-            with socket.socket(fileno=os.dup(control)) as s:
+            self._introduce()
+        except BaseException:
+            self.end()
+            raise
+
+    def _introduce(self) -> None:
+        memory = os.open("/proc/self/mem", os.O_RDWR | os.O_CLOEXEC)
+        try:
+            ours, theirs = socket.socketpair()
+            self._answers = ours.detach()
+            with theirs, socket.socket(fileno=os.dup(self._control)) as s:
                 s.sendmsg([b"\0"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS,
-                                     array.array("i", [memory, answers]))])
+                                     array.array("i", [memory, theirs.fileno()]))], socket.MSG_NOSIGNAL)
+                # A default timeout or gevent makes descriptors of socket objects such that do not wait.
+                for fd in self._control, self._answers, theirs.fileno():
+                    os.set_blocking(fd, True)
         finally:
             os.close(memory)
-            os.close(answers)
 
     def end(self) -> None:
-        """The other side sees an end of file."""
+        """The other side sees an end of file, also where a forked child still has the descriptor."""
+        self._libc.shutdown(self._answers, socket.SHUT_RDWR)
+        self.forget()
+
+    def forget(self) -> None:
         fd, self._answers = self._answers, -1
         if fd >= 0:
             os.close(fd)
@@ -53,19 +75,31 @@ class Cooperation:
     def obey(self, line: str) -> None:
         """`do N WHAT ...`; what is not understood is answered, too."""
         _, number, what, *words = line.split()
-        try:
-            answer = getattr(self, "_do_" + what)(words)
-        except (AttributeError, ValueError, OSError) as error:
-            answer = f"! {error}"
-        text = f"{number} {answer}\n".encode()
-        self._libc.write(self._answers, text, ctypes.c_size_t(len(text)))
+        if number != self._number:		# what is asked again has been done, or was interrupted
+            self._number, self._answer = number, "!"
+            try:
+                self._answer = getattr(self, "_do_" + what)(words)
+            except (AttributeError, ValueError, OSError) as error:
+                self._answer = f"! {error}"
+        self._say(f"{number} {self._answer}\n".encode())
+
+    def ask_again(self) -> None:
+        """An exception may have come between a request and its answer."""
+        self._say(b"0\n")
+
+    def _say(self, text: bytes) -> None:
+        self._libc.send(self._answers, text, ctypes.c_size_t(len(text)), socket.MSG_NOSIGNAL)
 
     def read(self) -> bytes:
         """What is said next; empty at the end."""
         poll = _Poll(self._control, _POLLIN, 0)
-        if self._libc.poll(ctypes.byref(poll), ctypes.c_ulong(1), _QUIET_MS if self._quiet else _SOON_MS) > 0:
-            return self._read(self._control)
-        return os.read(self._control, len(self._text))
+        left = _QUIET_MS if self._quiet else _SOON_MS
+        over = time.monotonic() + left / 1000
+        while left > 0:		# signals interrupt it
+            if self._libc.poll(ctypes.byref(poll), ctypes.c_ulong(1), left) > 0:
+                break
+            left = int((over - time.monotonic()) * 1000)
+        return os.read(self._control, len(self._text)) if left <= 0 else self._read(self._control)
 
     def _read(self, fd: int) -> bytes:
         size = self._libc.read(fd, self._text, ctypes.c_size_t(len(self._text)))

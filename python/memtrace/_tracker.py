@@ -8,6 +8,7 @@ of the block, to that process alone as far as the kernel can tell."""
 import asyncio
 import contextlib
 import ctypes
+import errno
 import functools
 import os
 import signal
@@ -25,6 +26,7 @@ from ._objects import ObjectLifetimes
 from ._reader import FileFormat, PathLike
 
 _PR_GET_DUMPABLE, _PR_SET_DUMPABLE, _PR_SET_PTRACER = 3, 4, 0x59616D61
+_libc = ctypes.CDLL(None, use_errno=True)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -46,7 +48,6 @@ class _Permission:
     """Lets one process trace this one."""
 
     def __init__(self, pid: int) -> None:
-        self._libc = ctypes.CDLL(None)
         self._dumpable = self._prctl(_PR_GET_DUMPABLE)
         if self._dumpable != 1:
             self._prctl(_PR_SET_DUMPABLE, 1)
@@ -58,8 +59,8 @@ class _Permission:
             self._prctl(_PR_SET_DUMPABLE, 0)
 
     def _prctl(self, option: int, argument: int = 0) -> int:
-        return int(self._libc.prctl(option, ctypes.c_ulong(argument), ctypes.c_ulong(0),
-                                    ctypes.c_ulong(0), ctypes.c_ulong(0)))
+        return int(_libc.prctl(option, ctypes.c_ulong(argument), ctypes.c_ulong(0),
+                               ctypes.c_ulong(0), ctypes.c_ulong(0)))
 
 
 class _Controller:
@@ -68,7 +69,7 @@ class _Controller:
     def __init__(self, options: List[str]) -> None:
         self._text: List[str] = []		# what it says to people
         self._failure: Optional[List[int]] = None
-        self._done = False
+        self._done = self._over = False
         self._buffer = b""
         self._permission: Optional[_Permission] = None
         self._cooperation: Optional[Cooperation] = None
@@ -94,8 +95,10 @@ class _Controller:
                     file_actions=[(os.POSIX_SPAWN_DUP2, fd, i) for i in range(3)],
                     setsigmask=[], setsigdef=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP,
                                               signal.SIGPIPE, signal.SIGCHLD])
-                with contextlib.suppress(ChildProcessError):	# others wait for our children
-                    os.waitpid(pid, 0)		# it has gone to the background, or failed
+                # It has gone to the background, or failed. Others may wait for our children, too; gevent's
+                # waitpid() would not see one that it had not started.
+                while _libc.waitpid(pid, None, 0) < 0 and ctypes.get_errno() == errno.EINTR:
+                    pass
             else:
                 subprocess.Popen(argv, stdin=fd, stdout=fd, stderr=fd, close_fds=False).wait()
         except OSError as error:
@@ -121,6 +124,7 @@ class _Controller:
             except ConnectionResetError:
                 data = b""
             if not data:
+                self._over = True
                 return None
             self._buffer += data
         line, _, self._buffer = self._buffer.partition(b"\n")
@@ -149,17 +153,16 @@ class _Controller:
 
     def begin(self) -> None:
         """Returns when every allocation is recorded."""
-        pid = int(self._wait("ready"))
-        self._permission = _Permission(pid)
-        with contextlib.suppress(BrokenPipeError):	# it has ended: what it said tells why
-            os.write(self.fd, b"go\n")
+        self.pid = int(self._wait("ready"))
+        self._permission = _Permission(self.pid)
+        # If it has ended, what it said tells why. No socket object: it would want a descriptor, and a
+        # default timeout or gevent would make it one that does not wait.
+        _libc.send(self.fd, b"go\n", ctypes.c_size_t(3), socket.MSG_NOSIGNAL)
         self._wait("recording")
 
     def end(self) -> None:
         """Returns when the capture is whole and the tracer gone; raises when it is not."""
-        with contextlib.suppress(OSError):
-            with socket.socket(fileno=os.dup(self.fd)) as s:
-                s.shutdown(socket.SHUT_WR)
+        self._ask_end()
         line: Optional[str] = ""
         while line is not None:
             self._note(*line.partition(" ")[::2], line)
@@ -169,13 +172,34 @@ class _Controller:
         for text in self._text:
             warnings.warn(f"memtrace: {text}", RuntimeWarning, stacklevel=4)
 
+    def _ask_end(self) -> None:
+        _libc.shutdown(self.fd, socket.SHUT_WR)		# wants no memory and no descriptor
+
+    def withdraw(self) -> None:
+        """After an exception: returns when nothing of it is left here. Does nothing when it has ended."""
+        if self._over:
+            return
+        self._ask_end()
+        if self._cooperation:
+            self._cooperation.ask_again()
+        line: Optional[str] = ""
+        while line is not None:
+            line = self._any_line()
+            if self._cooperation and line is not None and line.startswith("do "):
+                self._cooperation.obey(line)
+
     def abandon(self) -> None:
-        """Closes this end; when it is the last, the capture ends. No harm when done twice."""
+        """Closes this end, and the capture ends. No harm when done twice."""
         permission, self._permission = self._permission, None
         if permission:
             permission.end()
         if self._cooperation:
             self._cooperation.end()
+        if self.fd >= 0:
+            self._ask_end()		# also where a forked child still has the descriptor
+        self._close()
+
+    def _close(self) -> None:
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
@@ -183,7 +207,9 @@ class _Controller:
     def forget(self) -> None:
         """In a forked child: the capture is the parent's."""
         self._permission = None
-        self.abandon()
+        if self._cooperation:
+            self._cooperation.forget()
+        self._close()
 
     def error(self) -> Exception:
         """What it told, as the exception of its kind."""
@@ -290,14 +316,19 @@ class Tracker(contextlib.ContextDecorator):
         if self._objects is not None:
             self._objects.abandon()
         controller, self._controller = self._controller, None
-        if controller is not None:
-            controller.abandon()
-        if self._scratch is not None:
-            with contextlib.suppress(OSError):
-                os.unlink(self._scratch)
-        with _lock:
-            if _active is self:
-                _active = None
+        try:
+            if controller is not None:
+                try:
+                    controller.withdraw()	# another Ctrl-C ends that, too
+                finally:
+                    controller.abandon()
+        finally:
+            if self._scratch is not None:
+                with contextlib.suppress(OSError):
+                    os.unlink(self._scratch)
+            with _lock:
+                if _active is self:
+                    _active = None
 
     def _forked(self) -> None:
         self._forked_from_here = True

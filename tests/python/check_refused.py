@@ -3,12 +3,14 @@
 # is refused: by a filter, or by whatever $MEMTRACE is (test_package.py).
 # Knows: what is different then. Does not know: how it is done all the same.
 import os
+import signal
 import unittest
 
 import check_tracker
 import check_web
 import refused
 from memtrace import Tracker
+from memtrace._cooperation import Cooperation
 
 if "PTRACE_IS_REFUSED" not in os.environ:
     refused.refuse()
@@ -22,6 +24,45 @@ class Refused(check_tracker.Case):
         self.assertFalse(os.path.exists(self.path))
         with Tracker(self.path):
             pass
+
+    def replaced(self, name, function):
+        self.addCleanup(setattr, Cooperation, name, getattr(Cooperation, name))
+        setattr(Cooperation, name, function)
+
+    def test_interrupted_between_a_call_and_its_answer(self):
+        left, call = [0], Cooperation._do_call
+
+        def interrupted(cooperation, words):
+            answer = call(cooperation, words)
+            left[0] -= 1
+            if not left[0]:
+                raise KeyboardInterrupt
+            return answer
+        self.replaced("_do_call", interrupted)
+        for left[0] in range(1, 5):
+            with self.assertRaises(KeyboardInterrupt):
+                with Tracker(self.path, overwrite=True):
+                    pass
+            with open("/proc/self/maps") as maps:
+                self.assertNotIn("memfd:memtrace-tracer", maps.read())
+        with Tracker(self.path, overwrite=True):
+            pass
+
+    def test_it_dies_before_it_is_answered(self):
+        """Where a broken pipe kills."""
+        before = signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        self.addCleanup(signal.signal, signal.SIGPIPE, before)
+        tracker, help_ = Tracker(self.path), Cooperation._do_help
+
+        def end(cooperation, words):
+            os.kill(int(tracker._controller.pid), signal.SIGKILL)
+            while os.read(cooperation._control, 1):
+                pass
+            return help_(cooperation, words)
+        self.replaced("_do_help", end)
+        with self.assertRaisesRegex(RuntimeError, "ended unexpectedly"):
+            with tracker:
+                self.fail("inside")
 
 
 def each(suite):

@@ -4,7 +4,9 @@
 import asyncio
 import mmap
 import os
+import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -306,6 +308,64 @@ class Tasks(Case):
             signal.signal(signal.SIGCHLD, before)
         del kept
         self.assertEqual(len(high(self.path)), 1)
+
+
+class Surroundings(Case):
+    def recorded(self):
+        with Tracker(self.path, overwrite=True):
+            kept = allocate()
+        del kept
+        self.assertEqual(len(high(self.path)), 1)
+
+    def test_sockets_have_a_timeout(self):
+        before = socket.getdefaulttimeout()
+        socket.setdefaulttimeout(0.001)
+        self.addCleanup(socket.setdefaulttimeout, before)
+        self.recorded()
+
+    def test_no_descriptors_are_left(self):
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, limit)
+        self.recorded()
+        with Tracker(self.path, overwrite=True):
+            kept = allocate()
+            fd = os.open("/", os.O_RDONLY)
+            os.close(fd)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (fd, limit[1]))
+        del kept
+        self.assertEqual(len(high(self.path)), 1)
+        with self.assertRaisesRegex(OSError, "Too many open files"):
+            with Tracker(self.path, overwrite=True):
+                self.fail("inside")
+        resource.setrlimit(resource.RLIMIT_NOFILE, limit)
+        self.recorded()
+
+    def test_interrupted(self):
+        """By Ctrl-C at each word of memtrace: nothing is left, and the next Tracker works at once."""
+        self.recorded()
+        fds, heard, at = os.listdir("/proc/self/fd"), [0], [0]
+        listen = memtrace._tracker._Controller._any_line
+
+        def interrupted(controller):
+            line = listen(controller)
+            heard[0] += 1
+            if heard[0] == at[0]:
+                os.kill(os.getpid(), signal.SIGINT)
+            return line
+
+        memtrace._tracker._Controller._any_line = interrupted
+        self.addCleanup(setattr, memtrace._tracker._Controller, "_any_line", listen)
+        self.recorded()
+        for at[0] in range(1, heard[0] + 1, 1 + heard[0] // 12):
+            heard[0] = 0
+            with self.assertRaises(KeyboardInterrupt):
+                with Tracker(self.path, overwrite=True):
+                    pass
+            with open("/proc/self/maps") as maps:
+                self.assertNotIn("memfd:memtrace-tracer", maps.read(), at)
+            self.assertEqual(os.listdir("/proc/self/fd"), fds, at)
+            heard[0] = 1000
+            self.recorded()
 
 
 class Forks(Case):

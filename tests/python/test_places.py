@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # tests/python/test_places.py - Tracker where it is not easy: a process without its privileges, where ptrace is
-# refused, a worker of gunicorn.
-# Knows: the package, gunicorn. Does not know: how it attaches.
+# refused, under gevent, a worker of gunicorn.
+# Knows: the package, gevent, gunicorn. Does not know: how it attaches.
 import os
 import shutil
 import signal
@@ -74,6 +74,16 @@ with memtrace.Tracker(sys.argv[1]):
     kept = bytearray(1234567)
 print(memtrace.FileReader(sys.argv[1]).metadata.peak_memory >= 1234567)
 """
+GEVENT = """
+from gevent import monkey; monkey.patch_all()
+import sys, memtrace
+if len(sys.argv) > 2:
+    import refused; refused.refuse()
+for i in range(5):
+    with memtrace.Tracker(sys.argv[1], overwrite=True):
+        kept = bytearray(1234567)
+    print(memtrace.FileReader(sys.argv[1]).metadata.peak_memory >= 1234567)
+"""
 APPLICATION = """
 from memtrace.web import WSGIMiddleware
 def hello(environ, start_response):
@@ -137,6 +147,17 @@ class Places(unittest.TestCase):
             self.assertTrue(any(line.startswith("failed 5 ") for line in said), said)
             self.assertFalse([line for line in said if line.startswith("cooperate")])
             target.signal(signal.SIGCONT)
+
+    def test_gevent(self):
+        """Whose sockets do not wait, and whose waitpid() knows its own children only."""
+        python = "/usr/bin/python3"
+        if harness.run([python, "-c", "import gevent"]).code:
+            self.skipTest("no gevent here")
+        for refused in ([], ["refused"]):
+            with self.subTest(refused), harness.tmpdir() as tmp:
+                out = harness.run([python, "-c", GEVENT, tmp / "out.bin", *refused], check=0, timeout=60,
+                                  env=environment(PACKAGE, HERE)).out
+                self.assertEqual(out, "True\n" * 5)
 
     def test_gunicorn(self):
         if not shutil.which("gunicorn"):

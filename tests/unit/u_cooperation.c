@@ -148,6 +148,25 @@ static void late(void **state)
 	end(&h);
 }
 
+/* It was interrupted, and does not know whether it has been asked. */
+static void asked_again(void **state)
+{
+	struct helper h;
+	uint64_t value;
+	(void)state;
+	begin(&h);
+	struct borrow *b = borrowed(&h);
+	answer(&h, "0\n3 2a\n");
+	assert_null(borrow_call(b, 0x1000, NULL, 0, 1000, &value));
+	assert_int_equal(value, 42);
+	asked(&h, "do 3 call 1000\ndo 3 call 1000\n");
+	answer(&h, "3 2a\n4 1\n");		/* the second time */
+	assert_null(borrow_call(b, 0x1000, NULL, 0, 1000, &value));
+	assert_int_equal(value, 1);
+	borrow_release(b, false);
+	end(&h);
+}
+
 static void nonsense(void **state)
 {
 	static const char *const answers[] = { "", "\n", "what\n", "1\n", "1 2 3\n", "7 1 2 3\n", "1 ! no\n", "1 5 5" };
@@ -224,6 +243,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(calls),   cmocka_unit_test(late),	cmocka_unit_test(nonsense),
 		cmocka_unit_test(it_ends), cmocka_unit_test(given_up),	cmocka_unit_test(threads),
+		cmocka_unit_test(asked_again),
 	};
 	signal(SIGPIPE, SIG_IGN);
 	return cmocka_run_group_tests(tests, NULL, NULL);
