@@ -172,7 +172,7 @@ class Capture:
         self._dll = Library.get()
         self._lock = threading.Lock()
         self._handle = c_void_p()
-        self._stacks: Dict[Tuple[int, int], List[Frame]] = {}
+        self._stacks: Dict[Tuple[int, int, Optional[int]], List[Frame]] = {}
         try:
             self._call("memtrace_reader_open", path.encode("utf-8", "surrogateescape"),
                        byref(self._handle))
@@ -241,21 +241,24 @@ class Capture:
                                        SPLIT_THREADS if split_threads else 0)
         return map(Lifetime._make, lives), list(map(Snapshot._make, instants))
 
-    def stack(self, stack: int, kind: int) -> List[Frame]:
-        """Frames from leaf to root, as Python programs expect them."""
-        found = self._stacks.get((stack, kind))
+    def stack(self, stack: int, kind: int, limit: Optional[int] = None) -> List[Frame]:
+        """Frames from leaf to root, as Python programs expect them; the first `limit`: who asks for one
+        of a stack of thousands does not pay for all."""
+        key = stack, kind, limit
+        found = self._stacks.get(key)
         if found is None:
-            found = self._stacks[stack, kind] = self._read_stack(stack, kind)
+            found = self._stacks[key] = self._read_stack(*key)
         return found
 
-    def _read_stack(self, stack: int, kind: int) -> List[Frame]:
+    def _read_stack(self, stack: int, kind: int, limit: Optional[int]) -> List[Frame]:
         frames, count = POINTER(_Frame)(), c_size_t()
         with self._lock:
             check(self._dll, self._dll.memtrace_reader_stack(
                 self._handle, stack, kind, byref(frames), byref(count)), self.path)
+            first = 0 if limit is None or limit < 0 else max(0, count.value - limit)
             # Borrowed until the next call: copied under the lock.
             return [Frame(_text(f.function), _text(f.file), _text(f.module), f.line, f.flags)
-                    for f in frames[:count.value][::-1]]
+                    for f in frames[first:count.value][::-1]][:limit]
 
     def events(self) -> Iterator[Event]:
         handle, items, count = c_void_p(), c_void_p(), c_size_t()

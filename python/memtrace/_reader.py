@@ -125,8 +125,8 @@ class _Record:
     def _frames(self, kind: int, max_stacks: Optional[int]) -> List[StackFrame]:
         if self.allocator in _RELEASES:
             raise NotImplementedError("a release has no stack")
-        frames = self._capture.stack(self.stack_id, kind)
-        return [(f.function, f.file or f.module, f.line) for f in frames[:max_stacks]
+        frames = self._capture.stack(self.stack_id, kind, max_stacks)
+        return [(f.function, f.file or f.module, f.line) for f in frames
                 if not f.flags & _library.FRAME_MARK]
 
     def stack_trace(self, max_stacks: Optional[int] = None) -> List[StackFrame]:
