@@ -6,6 +6,8 @@
 
 #include <string.h>
 
+enum { KEY_AS_IT_IS = 0x200 };	/* of Memray: what is done anyway, or makes no difference to who reads the file */
+
 static const struct argp_option session_rows[] = {
 	{ "output", 'o', "FILE", 0, "write the capture to FILE (memtrace-<name>.<pid>.bin)", 0 },
 	{ "duration", 'd', "TIME", 0, "stop after TIME: 30s, 500ms, 5m, 1h30m", 0 },
@@ -18,6 +20,10 @@ static const struct argp_option session_rows[] = {
 	{ "force", 'f', NULL, 0, "overwrite FILE", 0 },
 	{ "quiet", 'q', NULL, 0, "print errors only", 0 },
 	{ "verbose", 'v', NULL, 0, "tell for how long threads were held to attach and to detach", 0 },
+	{ "native", KEY_AS_IT_IS, NULL, OPTION_HIDDEN, NULL, 0 },
+	{ "compress-on-exit", KEY_AS_IT_IS, NULL, OPTION_HIDDEN, NULL, 0 },
+	{ "no-compress", KEY_AS_IT_IS, NULL, OPTION_HIDDEN, NULL, 0 },
+	{ "buffered-file-io", KEY_AS_IT_IS, NULL, OPTION_HIDDEN, NULL, 0 },
 	{ 0 },
 };
 
@@ -65,6 +71,8 @@ static error_t parse_row(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'v':
 		o->verbose = true;
+		return 0;
+	case KEY_AS_IT_IS:
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
