@@ -18,6 +18,8 @@
  *	MEMTRACE_FAULT_PID=PID		the target, until a fork of this process makes one
  *	MEMTRACE_FAULT_LOG=FILE		a line per step is appended: number, name, argument; at the
  *					end one "end", with the numbers of steps and allocations
+ *	MEMTRACE_FAULT_BACKGROUND=1	steps are those of the first child: it is this process that has
+ *					gone to the background
  *
  * A wait that is asked again and again is one step, so that the numbers of two runs are about the
  * same. */
@@ -57,15 +59,23 @@ static struct {
 	pid_t target;
 	int log;
 	bool off;			/* in a child */
+	bool background;		/* but not in the first one */
 	bool cut;			/* this call is to be made short */
 } fault = { .log = -1 };
+
+static void open_log(void)
+{
+	const char *log = getenv("MEMTRACE_FAULT_LOG");
+	if (log)
+		fault.log = (int)kernel(SYS_openat, AT_FDCWD, (long)log,
+					O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+}
 
 __attribute__((constructor)) static void read_environment(void)
 {
 	static const char *const names[] = { "", "kill", "signal", "target", "fail", "short", "delay",
 					     "nomem" };
 	const char *text = getenv("MEMTRACE_FAULT"), *pid = getenv("MEMTRACE_FAULT_PID");
-	const char *log = getenv("MEMTRACE_FAULT_LOG");
 	char name[16] = "";
 	fault.times = 1;
 	if (text && sscanf(text, "%15[a-z]:%lu:%ld:%ld", name, &fault.at, &fault.arg, &fault.times) < 2) {
@@ -76,9 +86,8 @@ __attribute__((constructor)) static void read_environment(void)
 		if (!strcmp(name, names[i]))
 			fault.what = (enum what)i;
 	fault.target = pid ? atoi(pid) : 0;
-	if (log)
-		fault.log = (int)kernel(SYS_openat, AT_FDCWD, (long)log,
-					O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	fault.off = fault.background = getenv("MEMTRACE_FAULT_BACKGROUND") != NULL;
+	open_log();
 }
 
 static void write_log(const char *name, const char *text, long argument)
@@ -241,9 +250,12 @@ pid_t __wrap_fork(void)
 	if (step("fork", NULL, 0))
 		return -1;
 	pid_t pid = __real_fork();
-	if (!pid)
-		fault.off = true;
-	else
+	if (!pid) {
+		fault.off = !fault.background;
+		fault.background = false;
+		if (!fault.off)		/* what was inherited has been closed */
+			open_log();
+	} else if (!fault.background)
 		fault.target = pid;
 	return pid;
 }
