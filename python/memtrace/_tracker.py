@@ -157,7 +157,10 @@ class _Controller:
         self._permission = _Permission(self.pid)
         # If it has ended, what it said tells why. No socket object: it would want a descriptor, and a
         # default timeout or gevent would make it one that does not wait.
-        _libc.send(self.fd, b"go\n", ctypes.c_size_t(3), socket.MSG_NOSIGNAL)
+        if _libc.send(self.fd, b"go\n", ctypes.c_size_t(3), socket.MSG_NOSIGNAL) < 0:
+            code = ctypes.get_errno()
+            if code != errno.EPIPE:
+                raise OSError(code, os.strerror(code))
         self._wait("recording")
 
     def end(self) -> None:
@@ -173,7 +176,9 @@ class _Controller:
             warnings.warn(f"memtrace: {text}", RuntimeWarning, stacklevel=4)
 
     def _ask_end(self) -> None:
-        _libc.shutdown(self.fd, socket.SHUT_WR)		# wants no memory and no descriptor
+        if _libc.shutdown(self.fd, socket.SHUT_WR) < 0:		# wants no memory and no descriptor
+            with contextlib.suppress(OSError):
+                os.write(self.fd, b"end\n")
 
     def withdraw(self) -> None:
         """After an exception: returns when nothing of it is left here. Does nothing when it has ended."""
@@ -195,7 +200,7 @@ class _Controller:
             permission.end()
         if self._cooperation:
             self._cooperation.end()
-        if self.fd >= 0:
+        if self.fd >= 0 and not self._over:
             self._ask_end()		# also where a forked child still has the descriptor
         self._close()
 

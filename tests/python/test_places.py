@@ -74,6 +74,15 @@ with memtrace.Tracker(sys.argv[1]):
     kept = bytearray(1234567)
 print(memtrace.FileReader(sys.argv[1]).metadata.peak_memory >= 1234567)
 """
+KILLED = """
+import ctypes, os, sys, memtrace, refused
+refused.refuse(int(sys.argv[2]))
+try:
+    with memtrace.Tracker(sys.argv[1]):
+        print("recorded")
+except RuntimeError as error:
+    print("lives")
+"""
 GEVENT = """
 from gevent import monkey; monkey.patch_all()
 import sys, memtrace
@@ -147,6 +156,16 @@ class Places(unittest.TestCase):
             self.assertTrue(any(line.startswith("failed 5 ") for line in said), said)
             self.assertFalse([line for line in said if line.startswith("cooperate")])
             target.signal(signal.SIGCONT)
+
+    def test_a_call_that_it_needs_kills(self):
+        """Of what the Tracker calls itself, and of what memtrace has it call: nothing of it is tried here."""
+        calls = {"poll": 7, "madvise": 28, "dup": 32, "sendto": 44, "sendmsg": 46, "shutdown": 48, "prctl": 157,
+                 "gettid": 186, "memfd_create": 319}
+        for name, number in calls.items():
+            with self.subTest(name), harness.tmpdir() as tmp:
+                out = harness.run([harness.PYTHON, "-c", KILLED, tmp / "out.bin", str(number)], check=0, timeout=60,
+                                  env=environment(PACKAGE, HERE)).out
+                self.assertEqual(out, "lives\n")
 
     def test_gevent(self):
         """Whose sockets do not wait, and whose waitpid() knows its own children only."""
