@@ -12,6 +12,7 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -90,6 +91,13 @@ static void rehearse(void)
 		syscall(calls[i], -1l, 0l, 0l, 0l, 0l, 0l);
 }
 
+/* The end of what we say, also where a child that the program forked meanwhile has our end open. */
+static void hang_up(void)
+{
+	fflush(NULL);
+	shutdown(STDOUT_FILENO, SHUT_WR);
+}
+
 struct mt_error *control_begin(void)
 {
 	char line[16];
@@ -98,6 +106,7 @@ struct mt_error *control_begin(void)
 	struct mt_error *err = go_to_background();
 	if (err)
 		return err;
+	atexit(hang_up);
 	printf("ready %d\n", (int)getpid());
 	fflush(stdout);
 	if (!read_line(line, sizeof(line)) || strcmp(line, "go"))

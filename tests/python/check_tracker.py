@@ -386,6 +386,25 @@ class Forks(Case):
                 os._exit(code)
         return os.waitpid(pid, 0)[1]
 
+    def test_a_child_has_the_other_end_of_the_socket(self):
+        """A fork of another thread while memtrace is started; a copy of the descriptor stands for it."""
+        spawn, copies = memtrace._tracker._Controller._spawn, []
+
+        def spawn_beside_a_fork(controller, options, fd):
+            copies.append(os.dup(fd))
+            spawn(controller, options, fd)
+        memtrace._tracker._Controller._spawn = spawn_beside_a_fork
+        self.addCleanup(setattr, memtrace._tracker._Controller, "_spawn", spawn)
+        with Tracker(self.path):
+            kept = allocate()
+        del kept
+        self.assertEqual(len(high(self.path)), 1)
+        with self.assertRaises(FileExistsError):
+            with Tracker(self.path):
+                self.fail("inside")
+        for fd in copies:
+            os.close(fd)
+
     def test_a_child_leaves_the_block(self):
         tracker = Tracker(self.path)
 
