@@ -172,7 +172,9 @@ static struct mt_error *attach_controlled(int pid, struct session_options *optio
 	struct mt_error *err = control_begin();
 	if (!err)
 		err = attach_record(pid, options, ATTACH_CONTROLLED, exit_code_ret);
-	if (err && err->code == MT_ERROR_REFUSED && !signals_end_asked()) {
+	/* Nobody in a child would obey. */
+	bool can_help = !options->follow_fork && !signals_end_asked();
+	if (err && err->code == MT_ERROR_REFUSED && can_help) {
 		auto_error struct mt_error *silent = control_ask_cooperation(pid, &with);
 		if (!silent) {
 			mt_error_destroy(err);

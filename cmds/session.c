@@ -140,9 +140,6 @@ static struct mt_error *open_steps(struct session *s, bool overwrite)
 	const struct cooperation *with = s->options->cooperation;
 	struct mt_error *err = with ? tracee_open_cooperating(s->pid, with, &s->t) :
 				      tracee_open(s->pid, &s->t);
-	if (!err && with && s->options->follow_fork)
-		err = mt_error_create(MT_ERROR_REFUSED, "the children of process %d cannot be followed: ptrace "
-				      "is refused", s->pid);
 	if (!err)
 		err = proc_status_read(s->pid, &status);
 	if (err)
