@@ -14,7 +14,7 @@ PYTHON = harness.ROOT / "tests" / "python"
 STRIDE = 120
 # Says how many steps were walked, and of each what is wrong after it.
 PROGRAM = """
-import errno, os, sys, warnings
+import errno, os, re, sys, time, warnings
 import memtrace, refused
 refused.refuse()
 what, path, log, stride, first = *sys.argv[1:4], *map(int, sys.argv[4:])
@@ -33,8 +33,12 @@ fds = os.listdir("/proc/self/fd")
 os.environ["MEMTRACE_FAULT_LOG"] = log
 record()
 os.environ["MEMTRACE_FAULT_LOG"] = "/dev/null"
-with open(log) as file:
-    steps, allocations = map(int, file.read().rpartition("end ")[2].split())
+ends = []
+while not ends:                         # it writes that when we are done with it
+    time.sleep(0.01)
+    with open(log) as file:
+        ends = re.findall(r"(?m)^end (\\d+) (\\d+)$", file.read())
+steps, allocations = map(int, ends[-1])
 errors = errno.EIO, errno.ENOMEM, errno.EPERM, errno.EMFILE, errno.ESRCH
 walked = 0
 for n in range(1 + first, (allocations if what == "nomem" else steps) + 1, stride):
