@@ -15,22 +15,29 @@ void python_deinit(struct python *py)
 }
 
 /* Before 3.11 no data symbol says the version; each has functions that the one before had not. The name of
- * the file would not do: programs are renamed, and embed the interpreter. */
+ * the file would not do: programs are renamed, and embed the interpreter. Two of each: one that is not
+ * found because it could not be read must not make a version older, for its frames would be read wrongly
+ * then, by the program itself. */
 static uint32_t version_of_exports(struct tracee *t, struct image *img)
 {
 	static const struct {
-		const char *name;
-		uint32_t version;
+		const char *one, *other;
+		uint32_t version;	/* 0: has Py_Version, which could not be read */
 	} since[] = {
-		{ "Py_NewRef", 0x030a },
-		{ "PyFrame_GetCode", 0x0309 },
-		{ "PyCode_NewWithPosOnlyArgs", 0x0308 },
-		{ "_PyRuntime", 0x0307 },
+		{ "PyErr_GetHandledException", "PyFrame_GetLasti", 0 },
+		{ "Py_NewRef", "PyModule_AddObjectRef", 0x030a },
+		{ "PyFrame_GetCode", "PyThreadState_GetFrame", 0x0309 },
+		{ "PyCode_NewWithPosOnlyArgs", "PyStatus_Ok", 0x0308 },
+		{ "_PyRuntime", "PyThread_tss_create", 0x0307 },
 	};
 	struct image_symbol sym;
-	for (size_t i = 0; i < sizeof(since) / sizeof(since[0]); i++)
-		if (image_find_symbol(t, img, since[i].name, &sym))
+	for (size_t i = 0; i < sizeof(since) / sizeof(since[0]); i++) {
+		bool one = image_find_symbol(t, img, since[i].one, &sym);
+		if (one != image_find_symbol(t, img, since[i].other, &sym))
+			return 0;
+		if (one)
 			return since[i].version;
+	}
 	return 0;
 }
 
