@@ -341,8 +341,6 @@ struct mt_error *borrow_syscall(struct borrow *b, long nr, const uint64_t args[6
 struct mt_error *borrow_scratch(struct borrow *b, const void *data, size_t size,
 				uint64_t *address_ret)
 {
-	if (b->t->cooperates)
-		return cooperation_scratch(b, data, size, address_ret);
 	if (b->low < b->floor || b->low - b->floor < size + 64)
 		return mt_error_create(MT_ERROR_OTHER, "the stack of thread %d is full", (int)b->tid);
 	uint64_t address = (b->low - size) & ~15ull;

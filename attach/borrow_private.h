@@ -33,7 +33,8 @@ struct borrow {
 	uint64_t own_floor;		/* of the thread's own stack */
 	uint64_t top;			/* what lies above belongs to somebody else */
 	uint64_t home_sp, home_result;	/* the frame that the thread rests on */
-	uint64_t home_low, low;		/* lowest byte used: of that frame, with scratch */
+	uint64_t home_low, low;		/* lowest byte used: of that frame, with scratch; of a process that
+					 * cooperates `floor` to `home_low` is its buffer */
 	struct mt_error *stack_error;
 };
 

@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -108,7 +107,7 @@ struct mt_error *cooperation_syscall(struct borrow *b, long nr, const uint64_t a
 	snprintf(what, sizeof(what), "syscall %lx %" PRIx64 " %" PRIx64 " %" PRIx64 " %" PRIx64
 		 " %" PRIx64 " %" PRIx64, (unsigned long)nr, args[0], args[1], args[2], args[3],
 		 args[4], args[5]);
-	b->low = b->top;
+	b->low = b->home_low;
 	struct mt_error *err = ask_number(b->t, SYSCALL_TIMEOUT_MS, what, &value);
 	if (!err)
 		*ret = (int64_t)value;
@@ -122,36 +121,21 @@ struct mt_error *cooperation_call(struct borrow *b, uint64_t fn, const uint64_t 
 	int n = snprintf(what, sizeof(what), "call %" PRIx64, fn);
 	for (int i = 0; i < nargs && n < (int)sizeof(what); i++)
 		n += snprintf(what + n, sizeof(what) - (size_t)n, " %" PRIx64, args[i]);
-	b->low = b->top;
+	b->low = b->home_low;
 	return ask_number(b->t, timeout_ms, what, ret);
-}
-
-/* For the next call, as on a borrowed stack: downwards from the end of the buffer. */
-struct mt_error *cooperation_scratch(struct borrow *b, const void *data, size_t size,
-				     uint64_t *address_ret)
-{
-	if (b->low - b->floor < size + 16)
-		return mt_error_create(MT_ERROR_OTHER, "%zu bytes are too many for the buffer of process %d",
-				       size, (int)b->t->pid);
-	uint64_t address = (b->low - size) & ~15ull;
-	struct mt_error *err = tracee_write(b->t, address, data, size);
-	if (err)
-		return err;
-	b->low = *address_ret = address;
-	return NULL;
 }
 
 static struct mt_error *find_thread_pointer(struct borrow *b)
 {
-	uint64_t address, zero = 0;
+	uint64_t address, pointer = 0;
 	int64_t rc;
-	struct mt_error *err = cooperation_scratch(b, &zero, sizeof(zero), &address);
+	struct mt_error *err = borrow_scratch(b, &pointer, sizeof(pointer), &address);
 	if (!err)
 		err = cooperation_syscall(b, SYS_arch_prctl, (uint64_t[6]){ ARCH_GET_FS, address }, &rc);
 	if (!err)
-		err = tracee_read(b->t, address, &zero, sizeof(zero));
+		err = tracee_read(b->t, address, &pointer, sizeof(pointer));
 	if (!err)
-		b->regs.fs_base = zero;
+		b->regs.fs_base = pointer;
 	return err;
 }
 
@@ -167,7 +151,7 @@ static struct mt_error *set_up(struct borrow *b)
 		return over(b->t);
 	b->tid = b->t->borrowed = tid;
 	b->floor = address;
-	b->top = b->low = address + size;
+	b->low = b->home_low = address + size;
 	err = proc_status_read(tid, &b->status);
 	return err ? err : find_thread_pointer(b);
 }

@@ -3,8 +3,8 @@
  *
  * Where ptrace is refused (a seccomp filter, Yama's strictest scope, a debugger that is there first) a
  * program can still record itself: it has opened its own /proc/self/mem for us, and one of its threads
- * obeys requests, a line each, and answers through a pipe or a socket. Numbers of requests and answers are decimal,
- * all others hexadecimal:
+ * obeys requests, a line each, and answers through a pipe or a socket. Numbers of requests and answers
+ * and thread ids are decimal, all others hexadecimal:
  *
  *	> do N help			< N TID ADDRESS SIZE	who obeys, and its buffer for our bytes
  *	> do N call FUNCTION ARG...	< N RESULT
@@ -29,10 +29,7 @@
 
 #include "base/error.h"
 
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdint.h>
-#include <sys/types.h>
 
 struct tracee;
 struct borrow;
@@ -50,7 +47,5 @@ struct mt_error *cooperation_call(struct borrow *b, uint64_t fn, const uint64_t 
 				  int timeout_ms, uint64_t *ret) MT_MUST_CHECK;
 struct mt_error *cooperation_syscall(struct borrow *b, long nr, const uint64_t args[6], int64_t *ret)
 	MT_MUST_CHECK;
-struct mt_error *cooperation_scratch(struct borrow *b, const void *data, size_t size,
-				     uint64_t *address_ret) MT_MUST_CHECK;
 
 #endif

@@ -83,8 +83,9 @@ struct tracee_holds {
 };
 void tracee_holds(const struct tracee *t, struct tracee_holds *ret);
 
-/* Seizes and stops one thread. MT_ERROR_BUSY when the process cooperates, or when it does not stop within the bound (D state,
- * vfork parent); it is let go then, by tracee_alive() at the latest, which is to be called often. MT_ERROR_GONE when it exited. */
+/* Seizes and stops one thread. MT_ERROR_BUSY when the process cooperates, or when the thread does not
+ * stop within the bound (D state, vfork parent); it is let go then, by tracee_alive() at the latest,
+ * which is to be called often. MT_ERROR_GONE when it exited. */
 struct mt_error *tracee_stop_thread(struct tracee *t, pid_t tid, struct tracee_thread **ret)
 	MT_MUST_CHECK;
 /* Lets one thread go as it was; the handle is invalid afterwards. */
