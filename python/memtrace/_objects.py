@@ -22,11 +22,10 @@ class ObjectLifetimes:
         self._set: Optional[int] = None
         # Calls that keep the interpreter's lock: nobody frees an object meanwhile.
         locked: Any = ctypes.PyDLL(self._dll._name)
-        self._take = locked.memtrace_objects_take
-        self._take.argtypes = [c_void_p, c_void_p, POINTER(POINTER(c_void_p)), POINTER(c_size_t)]
-        self._take.restype = c_void_p
-        self._pause = locked.memtrace_objects_pause
-        self._pause.argtypes, self._pause.restype = [c_void_p], None
+        self._take, self._pause = locked.memtrace_objects_take, locked.memtrace_objects_pause
+        for function in self._take, self._pause:
+            typed = getattr(self._dll, function.__name__)
+            function.argtypes, function.restype = typed.argtypes, typed.restype
         api = ctypes.pythonapi
         # Of our own: what others set on functions of pythonapi stays theirs.
         self._get_tracer = ctypes.PYFUNCTYPE(c_void_p, POINTER(c_void_p))(("PyRefTracer_GetTracer", api))
@@ -51,9 +50,7 @@ class ObjectLifetimes:
     def end(self) -> List[object]:
         found, count = POINTER(c_void_p)(), c_size_t()
         error = self._take(self._set, self._hold, byref(found), byref(count))
-        self._set_tracer(None, None)
-        self._dll.memtrace_objects_free(self._set)
-        self._set = None
+        self.abandon()
         check(self._dll, error, "")
         objects = []
         for i in range(count.value):

@@ -112,10 +112,14 @@ class _Controller:
             line = self._any_line()
             if line == "cooperate":
                 self._cooperation = Cooperation(self.fd)
-            elif self._cooperation and line is not None and line.startswith("do "):
-                self._cooperation.obey(line)
-            else:
+            elif not self._obeyed(line):
                 return line
+
+    def _obeyed(self, line: Optional[str]) -> bool:
+        if self._cooperation is None or line is None or not line.startswith("do "):
+            return False
+        self._cooperation.obey(line)
+        return True
 
     def _any_line(self) -> Optional[str]:
         while b"\n" not in self._buffer:
@@ -190,8 +194,7 @@ class _Controller:
         line: Optional[str] = ""
         while line is not None:
             line = self._any_line()
-            if self._cooperation and line is not None and line.startswith("do "):
-                self._cooperation.obey(line)
+            self._obeyed(line)
 
     def abandon(self) -> None:
         """Closes this end, and the capture ends. No harm when done twice."""

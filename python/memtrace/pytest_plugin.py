@@ -256,7 +256,9 @@ class _Measured:
 
     def look_at_objects(self, tracker: Tracker) -> None:
         """At once: later others let go of them, and we keep none alive."""
-        filter_fn = self.limit.filter_fn if self.limit else None
+        if self.limit is None or not self.of_objects:
+            return
+        filter_fn = self.limit.filter_fn
         left = [o for o in tracker.get_surviving_objects() if filter_fn is None or filter_fn(o)]
         if left:
             self.objects = f"Test leaked {len(left)} objects\n{_objects_text(left)}"
@@ -337,8 +339,9 @@ class Plugin:
     def _track(self, measured: _Measured) -> Tracker:
         kind = FileFormat.AGGREGATED_ALLOCATIONS if _value(self.config, "memtrace_aggregate") \
             else FileFormat.ALL_ALLOCATIONS
-        return Tracker(measured.path, overwrite=True, file_format=kind, trace_python_allocators=measured.of_leaks or bool(
-            _value(self.config, "trace_python_allocators")), track_object_lifetimes=measured.of_objects)
+        every = measured.of_leaks or bool(_value(self.config, "trace_python_allocators"))
+        return Tracker(measured.path, overwrite=True, file_format=kind, trace_python_allocators=every,
+                       track_object_lifetimes=measured.of_objects)
 
     def _wrap(self, function: Callable[..., Any], measured: _Measured) -> Callable[..., Any]:
         def end() -> None:
@@ -352,8 +355,7 @@ class Plugin:
             with self._track(measured) as tracker:
                 function(*args, **kwargs)
                 end()
-            if measured.of_objects:
-                measured.look_at_objects(tracker)
+            measured.look_at_objects(tracker)
 
         @functools.wraps(function)
         async def acall(*args: Any, **kwargs: Any) -> Any:
@@ -361,8 +363,7 @@ class Plugin:
             with self._track(measured) as tracker:
                 await function(*args, **kwargs)
                 end()
-            if measured.of_objects:
-                measured.look_at_objects(tracker)
+            measured.look_at_objects(tracker)
         return acall if asyncio.iscoroutinefunction(function) else call
 
     def _name(self, nodeid: str) -> str:
