@@ -30,7 +30,6 @@ static const char *const split_names[] = {
 
 #define NAMES_MAX (sizeof(names) / sizeof(names[0]))
 #define SPLIT_MAX (sizeof(split_names) / sizeof(split_names[0]))
-#define MODULE_PATH "/nonexistent/module"
 
 /* Where the split files of this run are looked for. */
 static char folder[] = "/dev/shm/memtrace-fuzz-XXXXXX";
@@ -65,7 +64,8 @@ static void put_sections(const uint8_t *data, size_t size, size_t *at, const cha
 		abort();
 }
 
-/* What the path becomes that the split units are written to: "" when there are none. */
+/* The split units go to a file of their own, whose path is put into split_path: "module.dwp" is found by
+ * the module's name, "unit.dwo" by the unit's. Unchanged when there are none. */
 static int sections_file(const uint8_t *data, size_t size, char *split_path, size_t room)
 {
 	auto_buf struct mt_buf out = MT_BUF_INIT, split = MT_BUF_INIT;
@@ -145,7 +145,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct file_search search;
 	struct string_pool pool = { 0 };
 	struct native_module m;
-	struct capture_module module = { .path = MODULE_PATH };
+	struct capture_module module = { .path = "/nonexistent/module" };
 	file_search_init(&search, folders, NULL, false);
 	search.open_module = give_file;
 	search.open_arg = &fd;

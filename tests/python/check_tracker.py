@@ -46,6 +46,17 @@ class Case(unittest.TestCase):
         self.addCleanup(self.folder.cleanup)
         self.path = os.path.join(self.folder.name, "out.bin")
 
+    def replace(self, owner, name, function):
+        """For the rest of the test; what was there."""
+        before = getattr(owner, name)
+        self.addCleanup(setattr, owner, name, before)
+        setattr(owner, name, function)
+        return before
+
+    def check_taken_out(self, message=None):
+        with open("/proc/self/maps") as maps:
+            self.assertNotIn("memfd:memtrace-tracer", maps.read(), message)
+
 
 class Blocks(Case):
     def test_the_block_and_nothing_else(self):
@@ -119,8 +130,7 @@ class Blocks(Case):
     def test_nothing_of_memtrace_is_left(self):
         with Tracker(self.path):
             pass
-        with open("/proc/self/maps") as maps:
-            self.assertNotIn("memfd:memtrace-tracer", maps.read())
+        self.check_taken_out()
         fds = os.listdir("/proc/self/fd")
         with Tracker(self.path, overwrite=True):
             pass
@@ -344,7 +354,6 @@ class Surroundings(Case):
         """By Ctrl-C at each word of memtrace: nothing is left, and the next Tracker works at once."""
         self.recorded()
         fds, heard, at = os.listdir("/proc/self/fd"), [0], [0]
-        listen = memtrace._tracker._Controller._any_line
 
         def interrupted(controller):
             line = listen(controller)
@@ -353,16 +362,14 @@ class Surroundings(Case):
                 os.kill(os.getpid(), signal.SIGINT)
             return line
 
-        memtrace._tracker._Controller._any_line = interrupted
-        self.addCleanup(setattr, memtrace._tracker._Controller, "_any_line", listen)
+        listen = self.replace(memtrace._tracker._Controller, "_any_line", interrupted)
         self.recorded()
         for at[0] in range(1, heard[0] + 1, 1 + heard[0] // 12):
             heard[0] = 0
             with self.assertRaises(KeyboardInterrupt):
                 with Tracker(self.path, overwrite=True):
                     pass
-            with open("/proc/self/maps") as maps:
-                self.assertNotIn("memfd:memtrace-tracer", maps.read(), at)
+            self.check_taken_out(at)
             self.assertEqual(os.listdir("/proc/self/fd"), fds, at)
             heard[0] = 1000
             self.recorded()
@@ -388,13 +395,12 @@ class Forks(Case):
 
     def test_a_child_has_the_other_end_of_the_socket(self):
         """A fork of another thread while memtrace is started; a copy of the descriptor stands for it."""
-        spawn, copies = memtrace._tracker._Controller._spawn, []
+        copies = []
 
         def spawn_beside_a_fork(controller, options, fd):
             copies.append(os.dup(fd))
             spawn(controller, options, fd)
-        memtrace._tracker._Controller._spawn = spawn_beside_a_fork
-        self.addCleanup(setattr, memtrace._tracker._Controller, "_spawn", spawn)
+        spawn = self.replace(memtrace._tracker._Controller, "_spawn", spawn_beside_a_fork)
         with Tracker(self.path):
             kept = allocate()
         del kept
