@@ -275,11 +275,7 @@ static struct mt_error *compute(struct sums *s, const struct view_options *optio
 		err = sums_make_temporal(s);
 	if (!err && options->growth)
 		err = sums_make_growth(s, options->older_than_ms);
-	views_put_rss(s->cap, s->points.items, s->points.len);
-	s->v->points = s->points.items;
-	s->v->point_count = s->points.len;
-	s->points.items = NULL;
-	return err;
+	return err ? err : views_put_points(s->v, s->cap, s->points.items, s->points.len);
 }
 
 struct mt_error *aggregate_views(struct capture *cap, const struct view_options *options,

@@ -16,10 +16,11 @@ bool views_end_point(const struct views_pass *p, struct view_point *ret)
 	return p->points.len && p->live_bytes < p->point_bytes;
 }
 
-void views_put_rss(struct capture *cap, struct view_point *points, size_t point_count)
+/* The size of the process at each point: that of the nearest sample. */
+static void put_rss(const struct capture_sample *samples, size_t count, struct view_point *points,
+		    size_t point_count)
 {
-	size_t count, i = 0;
-	const struct capture_sample *samples = capture_samples(cap, &count);
+	size_t i = 0;
 	for (size_t k = 0; k < point_count && count; k++) {
 		uint64_t ticks = points[k].ticks;
 		while (i + 1 < count && samples[i + 1].ticks <= ticks)
@@ -28,6 +29,38 @@ void views_put_rss(struct capture *cap, struct view_point *points, size_t point_
 					(ticks > samples[i].ticks ? ticks - samples[i].ticks : 0);
 		points[k].rss = samples[i + next_nearer].rss;
 	}
+}
+
+/* Ascending even in a file that is not. */
+static void add_point(struct views *v, struct view_point point)
+{
+	if (v->point_count && point.ticks < v->points[v->point_count - 1].ticks)
+		point.ticks = v->points[v->point_count - 1].ticks;
+	v->points[v->point_count++] = point;
+}
+
+struct mt_error *views_put_points(struct views *v, struct capture *cap, struct view_point *events,
+				  size_t event_count)
+{
+	size_t samples, next = 0;
+	const struct capture_sample *s = capture_samples(cap, &samples);
+	free(v->points);
+	v->point_count = 0;
+	v->points = malloc((event_count + samples + 1) * sizeof(*v->points));
+	if (!v->points)
+		return &mt_enomem;
+	put_rss(s, samples, events, event_count);
+	uint64_t heap = 0;
+	for (size_t i = 0; i <= event_count; i++) {
+		uint64_t until = i < event_count ? events[i].ticks : UINT64_MAX;
+		for (; next < samples && s[next].ticks < until; next++)
+			add_point(v, (struct view_point){ s[next].ticks, heap, s[next].rss });
+		if (i == event_count)
+			break;
+		add_point(v, events[i]);
+		heap = events[i].heap;
+	}
+	return NULL;
 }
 
 static void range_left(const struct range_owner *owner, uint64_t bytes, bool last, void *arg)
@@ -108,10 +141,7 @@ static struct mt_error *finish_rows(struct views_pass *p)
 	struct view_point last;
 	if (views_end_point(p, &last) && !mt_array_push(&p->points, last))
 		return &mt_enomem;
-	views_put_rss(p->cap, p->points.items, p->points.len);
-	v->points = p->points.items;
-	v->point_count = p->points.len;
-	return NULL;
+	return views_put_points(v, p->cap, p->points.items, p->points.len);
 }
 
 void growth_destroy(struct growth *g)
@@ -139,6 +169,8 @@ void views_pass_end(struct views_pass *p)
 		mt_array_deinit(&p->aggregate->dirty);
 		free(p->aggregate);
 	}
+	if (p->v)
+		free(p->v->points);
 	free(p->v);
 	row_table_deinit(&p->rows);
 	free(p->points.items);
@@ -255,7 +287,6 @@ struct mt_error *views_compute(struct capture *cap, const struct view_options *o
 	/* All that the views show is theirs from here on. */
 	p->v = NULL;
 	p->rows.result.items = NULL;
-	p->points.items = NULL;
 	if (v->growth)
 		p->growth = NULL;
 	if (v->temporal)

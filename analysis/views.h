@@ -56,7 +56,7 @@ struct views {
 	uint64_t kind_count[WIRE_REC_LIMIT], kind_bytes[WIRE_REC_LIMIT];
 	uint64_t size_class[65];	/* allocations by bit width of the size */
 	uint64_t min_size, max_size;
-	struct view_point *points;	/* at most about 10,000, ascending */
+	struct view_point *points;	/* ascending: at most about 10,000 of events, one a sample */
 	size_t point_count;
 	struct growth *growth;		/* its rows are those of `rows`; NULL: not asked for */
 	struct temporal *temporal;	/* likewise; NULL too when memory ran out for it */

@@ -57,7 +57,10 @@ struct mt_error *views_pass_begin_aggregate(const struct views_source *source,
 void views_restamp(struct views_pass *p);
 /* The point behind the last one, if it needs one: what is live when it is below that. */
 bool views_end_point(const struct views_pass *p, struct view_point *ret);
-void views_put_rss(struct capture *cap, struct view_point *points, size_t count);
+/* Memory over time: the points of the events, whose `rss` is set here, and one for each sample of the
+ * process in between, with the heap of the point before: a program that waits is measured, too. */
+struct mt_error *views_put_points(struct views *v, struct capture *cap, struct view_point *events,
+				  size_t event_count) MT_MUST_CHECK;
 /* Milliseconds from the start, at most UINT32_MAX. */
 uint32_t views_ms(uint64_t start_ticks, uint64_t ticks, uint64_t ms_ticks);
 uint32_t views_end_ms(const struct capture *cap, uint64_t start_ticks, uint64_t ms_ticks, uint32_t last_ms);

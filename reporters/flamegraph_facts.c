@@ -66,27 +66,6 @@ static struct mt_error *note_facts(struct flamegraph *g, struct capture *cap)
 	return err;
 }
 
-/* Ascending even when the clock was set in between. */
-static bool push_point(struct flamegraph *g, struct flamegraph_point to)
-{
-	if (g->points.len && to.ns < g->points.items[g->points.len - 1].ns)
-		to.ns = g->points.items[g->points.len - 1].ns;
-	return mt_array_push(&g->points, to);
-}
-
-/* The size of the process between the events: a program that waits is measured, too. */
-static bool push_samples(struct flamegraph *g, struct capture *cap, size_t *next, uint64_t until)
-{
-	size_t count;
-	const struct capture_sample *s = capture_samples(cap, &count);
-	uint64_t heap = g->points.len ? g->points.items[g->points.len - 1].heap : 0;
-	bool good = true;
-	for (; good && *next < count && s[*next].ticks < until; ++*next)
-		good = push_point(g, (struct flamegraph_point){
-			capture_ticks_to_ns(cap, s[*next].ticks), heap, s[*next].rss });
-	return good;
-}
-
 /* The highest of each run of points, so that no peak is lost. */
 static void thin_points(struct flamegraph *g, size_t max_points)
 {
@@ -105,18 +84,15 @@ static void thin_points(struct flamegraph *g, size_t max_points)
 static struct mt_error *point_facts(struct flamegraph *g, struct capture *cap,
 				    const struct views *v, size_t max_points)
 {
-	size_t sample = 0;
-	bool good = true;
-	for (size_t i = 0; good && i < v->point_count; i++) {
+	for (size_t i = 0; i < v->point_count; i++) {
 		const struct view_point *p = &v->points[i];
-		good = push_samples(g, cap, &sample, p->ticks) &&
-		       push_point(g, (struct flamegraph_point){ capture_ticks_to_ns(cap, p->ticks),
-								p->heap, p->rss });
+		if (!mt_array_push(&g->points, (struct flamegraph_point){ capture_ticks_to_ns(cap, p->ticks),
+									  p->heap, p->rss }))
+			return &mt_enomem;
 	}
-	good = good && push_samples(g, cap, &sample, UINT64_MAX);
-	if (good && max_points)
+	if (max_points)
 		thin_points(g, max_points);
-	return good ? NULL : &mt_enomem;
+	return NULL;
 }
 
 struct mt_error *flamegraph_temporal(struct flamegraph *g, struct capture *cap,

@@ -273,8 +273,8 @@ class FileReader:
         256 instants of the capture: blocks that lived at none of them are left out."""
         capture = self._capture()
         lives, instants = capture.lifetimes(not merge_threads)
-        times = [s.time for s in self.get_memory_snapshots()]
-        place = [bisect.bisect_left(times, i.time_ns // 1000000) for i in instants]
+        times = [s.time_ns for s in self._snapshots()]
+        place = [bisect.bisect_left(times, i.time_ns) for i in instants]
         place.append(len(times))		# what came or went after the last instant
         found: Dict[Tuple[int, int, int], TemporalAllocationRecord] = {}
         for live in lives:
@@ -294,10 +294,13 @@ class FileReader:
 
     def get_memory_snapshots(self) -> Iterator[MemorySnapshot]:
         """Memory over time, at most max_memory_records of it."""
+        for s in self._snapshots():
+            yield MemorySnapshot(s.time_ns // 1000000, s.rss, s.heap)
+
+    def _snapshots(self) -> List[_library.Snapshot]:
         found = list(self._capture().snapshots())
         step = max(1, -(-len(found) // max(1, self._max_memory_records)))
-        for s in found[::step]:
-            yield MemorySnapshot(s.time_ns // 1000000, s.rss, s.heap)
+        return found[::step]
 
 
 def _time(ns: int) -> datetime:

@@ -40,6 +40,8 @@ struct op {
 #define F(addr) { WIRE_REC_FREE, (addr), 0, 0, 1 }
 #define MAP(addr, pages, st) { WIRE_REC_MMAP, (addr), (pages) * PAGE, (st), 1 }
 #define UNMAP(addr, pages) { WIRE_REC_MUNMAP, (addr), (pages) * PAGE, 0, 1 }
+#define SAMPLE(resident) { OP_SAMPLE, 0, (resident), 0, 0 }	/* of the process */
+#define OP_SAMPLE 0xffu
 #define END { 0, 0, 0, 0, 0 }
 
 static void compute(const struct op *ops, size_t count, struct view_options options,
@@ -60,6 +62,11 @@ static void compute(const struct op *ops, size_t count, struct view_options opti
 		assert_int_equal(stack, i);
 	}
 	for (size_t i = 0; i < count && ops[i].kind; i++) {
+		if (ops[i].kind == OP_SAMPLE) {
+			const struct capture_sample s = { .ticks = 1000 + 10 * i, .rss = ops[i].size };
+			ok(capture_writer_sample(w, &s));
+			continue;
+		}
 		struct capture_event e = { 1000 + 10 * i, ops[i].address, ops[i].size,
 					   ops[i].stack, ops[i].thread, ops[i].kind };
 		ok(capture_writer_event(w, &e));
@@ -567,6 +574,26 @@ static void test_low_points(void **state)
 	}
 }
 
+/* A program that waits has memory, too: before its first event, between two and behind the last. */
+static void test_points_of_samples(void **state)
+{
+	static const struct op ops[] = { SAMPLE(100), M(16, 1000, 1), SAMPLE(200), SAMPLE(300),
+					 M(17, 500, 1), SAMPLE(400), SAMPLE(500) };
+	static const struct view_point want[] = {
+		{ 1000, 0, 100 }, { 1010, 1000, 100 }, { 1020, 1000, 200 }, { 1030, 1000, 300 },
+		{ 1040, 1500, 300 }, { 1050, 1500, 400 }, { 1060, 1500, 500 },
+	};
+	auto_views struct views *v = NULL;
+	(void)state;
+	compute(ops, 7, (struct view_options){ 0 }, &v);
+	assert_int_equal(v->point_count, 7);
+	for (size_t i = 0; i < 7; i++) {
+		assert_int_equal(v->points[i].ticks, want[i].ticks);
+		assert_int_equal(v->points[i].heap, want[i].heap);
+		assert_int_equal(v->points[i].rss, want[i].rss);
+	}
+}
+
 static void test_names(void **state)
 {
 	enum view_kind kind;
@@ -587,6 +614,7 @@ int main(void)
 		cmocka_unit_test(test_temporary_reverse), cmocka_unit_test(test_split),
 		cmocka_unit_test(test_totals),		cmocka_unit_test(test_random),
 		cmocka_unit_test(test_points),		cmocka_unit_test(test_low_points),
+		cmocka_unit_test(test_points_of_samples),
 		cmocka_unit_test(test_names),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
