@@ -424,7 +424,7 @@ struct mt_error *injection_refresh(struct injection *in, bool force, bool *chang
 	uint32_t requested = atomic_load(&h->loads_requested);
 	bool waiting = requested != atomic_load(&h->loads_done);
 	struct mt_error *err = NULL;
-	if (force || waiting || linkmap_changed(in->t, &in->linkmap))
+	if (force || waiting || slots_unsettled(&in->slots) || linkmap_changed(in->t, &in->linkmap))
 		err = take_changes(in, &changed);
 	if (err && err->code == MT_ERROR_BUSY) {	/* in the middle of a dlopen: the next look */
 		mt_error_destroy(err);

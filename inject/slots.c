@@ -17,6 +17,7 @@ static const char *const function_names[WIRE_FN_COUNT] = {
 };
 
 #define DEFINERS_MAX 16
+#define PENDING_LOOKS 200u	/* seconds: then a slot is what it looks like, or will stay as it is */
 
 struct definers {		/* addresses a name is defined at, in the loader's order */
 	bool known;
@@ -29,6 +30,7 @@ struct search {
 	const struct images *images;
 	struct slots *slots;
 	const struct image *img;
+	bool first;			/* nothing was looked at before: the process may be old */
 	MT_ARRAY(struct image *) order;	/* of symbol lookup */
 	struct definers definers[WIRE_FN_COUNT];
 };
@@ -36,7 +38,16 @@ struct search {
 void slots_deinit(struct slots *slots)
 {
 	mt_array_deinit(&slots->list);
+	mt_array_deinit(&slots->pending);
 	mt_array_deinit(&slots->images_done);
+}
+
+bool slots_unsettled(const struct slots *slots)
+{
+	for (size_t i = 0; i < slots->pending.len; i++)
+		if (slots->pending.items[i].looks < PENDING_LOOKS)
+			return true;
+	return false;
 }
 
 static int function_of(const char *symbol)
@@ -97,32 +108,88 @@ static bool wanted_type(const struct image_relocation *rel)
 	       (rel->type == R_X86_64_64 && !rel->addend);
 }
 
+/* Has the loader not come to this slot yet? It then holds what the file has there: nothing, or where the
+ * library's own PLT lies before the library is moved to its place. */
+static bool holds_nothing_yet(struct search *s, enum wire_function fn, uint64_t value)
+{
+	if (!definers_of(s, fn)->count)
+		return false;		/* weak, and stays undefined */
+	return !value || !proc_maps_find(&s->images->maps, value);
+}
+
+/* As above, but a relocated slot can look like that, too: where a program that is not moved lies, and in
+ * pages that somebody made writable for good. */
+static bool may_come_yet(const struct search *s, const struct slot_pending *at, uint64_t value,
+			 const struct proc_map *map)
+{
+	if (at->looks >= PENDING_LOOKS)
+		return false;
+	const struct image *img = images_find(s->images, value);
+	return (s->img->bias && img != s->img && images_find(s->images, value + s->img->bias) == s->img) ||
+	       (!s->first && at->in_relro && map->prot & PROT_WRITE);
+}
+
+/* Appends the slot when it leads to an original. `pending_ret`: it is to be looked at again. */
+static struct mt_error *look_at_slot(struct search *s, const struct slot_pending *at, bool *pending_ret)
+{
+	uint64_t value;
+	struct mt_error *err = tracee_read(s->t, at->address, &value, sizeof(value));
+	const struct proc_map *map = proc_maps_find(&s->images->maps, at->address);
+	*pending_ret = false;
+	if (err || !map) {		/* unloaded in this moment */
+		mt_error_destroy(err);
+		return NULL;
+	}
+	*pending_ret = holds_nothing_yet(s, at->function, value) || may_come_yet(s, at, value, map);
+	if (*pending_ret || !value)
+		return NULL;
+	uint64_t original = original_of(s, at->function, value);
+	if (!original) {
+		s->slots->foreign++;
+		return NULL;
+	}
+	struct slot slot = {
+		.address = at->address, .value = value, .original = original,
+		.module_start = s->img->start, .image = s->img->id,
+		.protection = (uint32_t)map->prot, .function = at->function,
+	};
+	return mt_array_push(&s->slots->list, slot) ? NULL : &mt_enomem;
+}
+
 static struct mt_error *take_slot(const struct image_relocation *rel, void *arg)
 {
 	struct search *s = arg;
 	int fn = wanted_type(rel) && !(rel->slot & 7) ? function_of(rel->symbol) : -1;
 	if (fn < 0 || (wire_function_executes((unsigned)fn) && !s->slots->executes))
 		return NULL;
-	uint64_t value;
-	struct mt_error *err = tracee_read(s->t, rel->slot, &value, sizeof(value));
-	const struct proc_map *map = proc_maps_find(&s->images->maps, rel->slot);
-	if (err || !map) {		/* unloaded in this moment */
-		mt_error_destroy(err);
-		return NULL;
-	}
-	if (!value)			/* weak and undefined */
-		return NULL;
-	uint64_t original = original_of(s, (enum wire_function)fn, value);
-	if (!original) {
-		s->slots->foreign++;
-		return NULL;
-	}
-	struct slot slot = {
-		.address = rel->slot, .value = value, .original = original,
-		.module_start = s->img->start, .image = s->img->id,
-		.protection = (uint32_t)map->prot, .function = (enum wire_function)fn,
+	struct slot_pending at = {
+		.address = rel->slot, .image = s->img->id, .function = (enum wire_function)fn,
+		.in_relro = rel->in_relro,
 	};
-	return mt_array_push(&s->slots->list, slot) ? NULL : &mt_enomem;
+	bool pending;
+	struct mt_error *err = look_at_slot(s, &at, &pending);
+	if (!err && pending && !mt_array_push(&s->slots->pending, at))
+		err = &mt_enomem;
+	return err;
+}
+
+static struct mt_error *look_at_pending(struct search *s)
+{
+	struct slot_pending *pending = s->slots->pending.items;
+	size_t kept = 0, count = s->slots->pending.len;
+	struct mt_error *err = NULL;
+	for (size_t i = 0; i < count; i++) {
+		struct slot_pending at = pending[i];
+		bool still = err != NULL;
+		at.looks += at.looks < PENDING_LOOKS;
+		s->img = s->images->list.items[at.image];
+		if (!err && !s->img->unloaded)
+			err = look_at_slot(s, &at, &still);
+		if (still)
+			pending[kept++] = at;
+	}
+	s->slots->pending.len = kept;
+	return err;
 }
 
 /* Images in the order in which the loader looks symbols up; those it does not list come last. */
@@ -161,11 +228,13 @@ static struct mt_error *find_in_images(struct search *s)
 struct mt_error *slots_find(struct tracee *t, const struct images *images, const struct linkmap *map,
 			    struct slots *slots)
 {
-	struct search s = { .t = t, .images = images, .slots = slots };
+	struct search s = { .t = t, .images = images, .slots = slots, .first = !slots->images_done.len };
 	while (slots->images_done.len < images->list.len)
 		if (!mt_array_push(&slots->images_done, false))
 			return &mt_enomem;
 	struct mt_error *err = lookup_order(&s, map);
+	if (!err)
+		err = look_at_pending(&s);
 	if (!err)
 		err = find_in_images(&s);
 	mt_array_deinit(&s.order);

@@ -5,7 +5,10 @@
  * WIRE_FUNCTIONS was applied. Its original is what the loader binds it to: what the slot holds, when
  * that is a definition of the name in some image; else (an unresolved lazy slot, a program's
  * canonical PLT entry) the first definition in the loader's order. A slot that holds anything else
- * was redirected by somebody and is left alone. */
+ * was redirected by somebody and is left alone.
+ *
+ * The loader lists a library, and says that its list is consistent, before it relocates it. A slot that
+ * it has not come to is kept as pending and looked at again. */
 #ifndef MT_INJECT_SLOTS_H
 #define MT_INJECT_SLOTS_H
 
@@ -22,15 +25,26 @@ struct slot {
 	enum wire_function function;
 };
 
+struct slot_pending {
+	uint64_t address;
+	uint32_t image;			/* id */
+	uint32_t looks;
+	enum wire_function function;
+	bool in_relro;
+};
+
 struct slots {
 	MT_ARRAY(struct slot) list;
+	MT_ARRAY(struct slot_pending) pending;
 	uint32_t foreign;		/* redirected by somebody else: left alone */
 	MT_ARRAY(bool) images_done;	/* by image id */
 	bool executes;			/* functions that execute programs count, too */
 };
 
 void slots_deinit(struct slots *slots);
-/* Appends the slots of all images not looked at before. */
+/* Some slot is so new that its library is being relocated now: to be looked for again soon. */
+bool slots_unsettled(const struct slots *slots);
+/* Appends the slots of all images not looked at before, and those that were pending. */
 struct mt_error *slots_find(struct tracee *t, const struct images *images, const struct linkmap *map,
 			    struct slots *slots) MT_MUST_CHECK;
 /* Appends the field of PyCode_Type by which code objects are freed: `type` is its address,

@@ -149,12 +149,12 @@ class LateLibraries(Exact):
     def library(self, tmp, *flags):
         return harness.compile_c("alloc_late.c", flags=["-O1", "-shared", "-fPIC", *flags])
 
-    def check(self, method, *flags):
+    def check(self, method, *flags, variant="O1"):
         with harness.tmpdir() as tmp:
             library = self.library(tmp, *flags)
             copy = tmp / "copy.so"
             copy.write_bytes(library.read_bytes())
-            sites, cap = method(build("alloc_dlopen.c", "O1"), library, copy, tmp=tmp)
+            sites, cap = method(build("alloc_dlopen.c", variant), library, copy, tmp=tmp)
             self.assertEqual({s.function for s in sites}, {"late_work"})
             self.compare_library(sites, cap)
 
@@ -182,6 +182,19 @@ class LateLibraries(Exact):
 
     def test_attach_without_plt(self):
         self.check(self.attach, "-fno-plt")
+
+    def test_looked_at_while_it_is_relocated(self):
+        """The loader lists a library before it relocates it: its slots lead nowhere, for a while."""
+        for flags in (["-Wl,-z,now"], ["-Wl,-z,lazy"], ["-fno-plt"], ["-Wl,-z,norelro"]):
+            for method in (self.attach, self.run_):
+                with self.subTest(flags=flags, method=method.__name__):
+                    self.check(method, "-DSLOW_RESOLVER", *flags)
+
+    def test_looked_at_while_its_plt_seems_to_be_the_programs(self):
+        """What a slot holds before it is relocated can be an address in a program that is not moved."""
+        for method in (self.attach, self.run_):
+            self.check(method, "-DSLOW_RESOLVER", "-Wl,-z,lazy", "-Wl,-Ttext-segment=0x400000",
+                       variant="no-pie")
 
     def slow(self, tmp, pause):
         """memtrace stands still for a while when the library comes; what it said, what the target did."""

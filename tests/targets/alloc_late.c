@@ -15,6 +15,28 @@ __attribute__((constructor)) static void in_constructor(void)
 	free(malloc(4242));
 }
 
+#ifdef SLOW_RESOLVER
+/* Called while the loader relocates this library: it is listed, and most of its slots hold nothing yet. */
+#include <sys/syscall.h>
+#include <time.h>
+
+static int late_chosen(void)
+{
+	return 1;
+}
+
+static int (*late_resolver(void))(void)
+{
+	static const struct timespec pause = { 0, 200000000 };
+	long result = SYS_nanosleep;		/* by hand: nothing can be called yet */
+	__asm__ volatile("syscall" : "+a"(result) : "D"(&pause), "S"(0l) : "rcx", "r11", "memory");
+	return late_chosen;
+}
+
+int late_choice(void) __attribute__((ifunc("late_resolver")));
+int (*volatile late_choice_by_pointer)(void) = late_choice;
+#endif
+
 #define NOTE(size) note(__func__, __LINE__, size, p)
 
 /* The loader's function writes the block into its ledger. */
