@@ -398,8 +398,8 @@ static struct mt_error *take_changes(struct injection *in, bool *changed)
 	err = tables_compile(in->t, &in->images, &in->tables);
 	if (!err)
 		err = tables_publish(&in->channel, &in->images, &in->tables);
-	/* Slots of a library that is still being relocated change under us: next time. */
-	if (!err && map.consistent)
+	/* Also while another thread is in the middle of a dlopen: who waits for an answer has its library. */
+	if (!err)
 		err = slots_find(in->t, &in->images, &in->linkmap, &in->slots);
 	in->seeks_python |= *changed && !in->python.present;
 	if (!err && map.consistent && in->seeks_python)

@@ -2,6 +2,7 @@
 # tests/e2e/test_exact_c.py - what a C program says it allocated is what the reports say.
 # Knows: the targets' ledgers. Does not know: how memtrace works.
 # Run by tests/run.py.
+import os
 import signal
 import time
 import unittest
@@ -195,6 +196,30 @@ class LateLibraries(Exact):
         for method in (self.attach, self.run_):
             self.check(method, "-DSLOW_RESOLVER", "-Wl,-z,lazy", "-Wl,-Ttext-segment=0x400000",
                        variant="no-pie")
+
+    def test_another_thread_is_in_the_middle_of_a_dlopen(self):
+        """Its library needs one that cannot be opened now: what the first thread has loaded is no less there."""
+        with harness.tmpdir() as tmp:
+            os.mkfifo(tmp / "fifo.so")
+            stub = harness.compile_c("\nint stub;\n", name="stub", out_dir=tmp,
+                                     flags=["-shared", f"-Wl,-soname,{tmp}/fifo.so"])
+            blocked = harness.compile_c("\nextern int stub; int *blocked = &stub;\n", name="blocked", out_dir=tmp,
+                                        flags=["-shared", "-fPIC", stub])
+            library = self.library(tmp)
+            with harness.start_target([build("alloc_dlopen.c", "O1"), library, "-", blocked], stdin=True,
+                                      wait="^ready") as target:
+                with session.Attach(target.pid, "-o", tmp / "cap.bin") as attach:
+                    attach.send_signal(signal.SIGSTOP)
+                    harness.wait_for(lambda: harness.proc_state(attach.proc.pid) == "T", what="stopped memtrace")
+                    target.send("g")
+                    harness.wait_for(lambda: any("blocked" in line for line in harness.maps(target.pid)), what="the second dlopen")
+                    attach.send_signal(signal.SIGCONT)
+                    time.sleep(0.5)         # the first thread goes on, while the second cannot
+                    os.close(os.open(tmp / "fifo.so", os.O_WRONLY))
+                    target.wait_line("^done", 60)
+                    attach.interrupt()
+                    sites = session.read_sites(target.lines)
+            self.compare_library(sites, tmp / "cap.bin")
 
     def slow(self, tmp, pause):
         """memtrace stands still for a while when the library comes; what it said, what the target did."""

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* tests/targets/alloc_dlopen.c - loads a library late, uses it at once, unloads it, loads it again.
  * Knows: what is allocated (alloc_ledger.h). Does not know: memtrace.
- * Usage: alloc_dlopen LIBRARY [COPY]; used by tests/e2e/test_exact_c.py. */
+ * Usage: alloc_dlopen LIBRARY [COPY [BLOCKED]]: a second thread is in dlopen(BLOCKED) soon after the first
+ * has loaded LIBRARY. Used by tests/e2e/test_exact_c.py. */
 #include "alloc_ledger.h"
 
 #include <dlfcn.h>
+#include <pthread.h>
 
 static void *blocks[64];
 static int block_count;
@@ -31,11 +33,28 @@ static NOINLINE void load_and_use(const char *path, int flags, int close)
 		dlclose(handle);
 }
 
+static void *load_blocked(void *path)
+{
+	usleep(300000);		/* the first dlopen() is done, but for what memtrace makes of it */
+	dlopen(path, RTLD_NOW);
+	return NULL;
+}
+
 int main(int argc, char **argv)
 {
+	pthread_t thread;
 	if (argc < 2)
 		return 2;
 	ledger_wait("ready");
+	if (argc > 3) {
+		if (pthread_create(&thread, NULL, load_blocked, argv[3]))
+			ledger_die("no thread");
+		load_and_use(argv[1], RTLD_NOW | RTLD_LOCAL, 0);
+		pthread_join(thread, NULL);
+		ledger_print();
+		ledger_wait("done");
+		return 0;
+	}
 	load_and_use(argv[1], RTLD_NOW | RTLD_LOCAL, 1);
 	load_and_use(argv[1], RTLD_LAZY | RTLD_GLOBAL, 0);
 	if (argc > 2)
