@@ -5,6 +5,7 @@
 #include "inject/injection.h"
 
 #include "attach/cgroup.h"
+#include "attach/loader_lock.h"
 #include "attach/seccomp.h"
 #include "inject/injection_python.h"
 #include "inject/injection_slots.h"
@@ -24,6 +25,9 @@
 #include <sys/syscall.h>
 
 /* ---- before anything is stopped ---- */
+
+/* Who has the loader's lock for longer may have it for minutes: the tracer is mapped then. */
+#define LOADER_LOCK_MS 300
 
 /* What inject/tracer/ asks of the kernel on the target's own threads, with WIRE_OPT_NO_PROBE. And
  * the call by which a borrowed thread restores itself if this process dies. */
@@ -120,6 +124,8 @@ static struct mt_error *prepare_parts(struct injection *in)
 		err = check_filters(in);
 	if (!err)
 		err = images_read(in->t, &in->images);
+	if (!err && in->by_dlopen)
+		in->by_dlopen = loader_lock_wait(in->t, &in->images, LOADER_LOCK_MS);
 	if (!err)
 		err = linkmap_read(in->t, &in->images, &in->linkmap);
 	if (!err)

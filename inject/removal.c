@@ -5,6 +5,7 @@
 #include "inject/removal.h"
 
 #include "attach/linkmap.h"
+#include "attach/loader_lock.h"
 #include "base/clock.h"
 #include "inject/channel.h"
 #include "inject/loader.h"
@@ -420,6 +421,18 @@ static struct mt_error *unload(struct removal *r, struct borrow *b)
 
 /* ---- the steps ---- */
 
+/* dlclose would wait for another thread that loads or unloads something, and the thread that was borrowed
+ * with it. */
+static bool loader_is_free(struct removal *r, uint64_t deadline)
+{
+	uint64_t handle = 0, now = mt_now_ms();
+	const struct image *img = images_find(&r->images, r->there.tracer_start);
+	if (!r->there.tracer)
+		return true;
+	auto_error struct mt_error *unknown = tracer_handle(r, img, &handle);
+	return unknown || !handle || loader_lock_wait(r->t, &r->images, deadline > now ? (int)(deadline - now) : 0);
+}
+
 /* Also where there is no tracer, not yet or no more: a thread that was lost in a call of ours, by a
  * memtrace that was killed or that did not wait for its end, is on the stack in our data until it has
  * restored itself. */
@@ -487,6 +500,8 @@ static struct mt_error *removal_steps(struct removal *r, int deadline_ms, enum r
 	}
 	if (r->slots.len)
 		err = on_borrowed(r, deadline, restore_slots);
+	if (!err && outside && !loader_is_free(r, deadline))
+		return disarmed(ret, why_ret, "another thread is loading or unloading a library");
 	if (!err && outside)
 		err = on_borrowed(r, deadline, unload);
 	if (err && err->code == MT_ERROR_BUSY) {
@@ -498,7 +513,7 @@ static struct mt_error *removal_steps(struct removal *r, int deadline_ms, enum r
 	if (!outside)
 		return disarmed(ret, why_ret, tracee_cooperates(r->t) ?
 				"a thread that never sleeps could not be looked at" :
-				"a thread stays inside an allocation call");
+				"a thread stays inside an allocation call or a dlopen");
 	return verify_gone(r->t, ret, why_ret);
 }
 

@@ -409,33 +409,17 @@ class ControllerDies(Attached):
             target.send("ge")
             self.assertEqual(target.wait(), 0)
 
-    def test_killed_while_a_call_waits(self):
-        """The target's dlopen waits for the loader's lock, memtrace is killed, and another one takes
-        out at once what is left: not the stack that this call runs on."""
-        library = harness.compile_c(
-            "#include <stdio.h>\n#include <unistd.h>\n__attribute__((constructor)) static void stay(void)\n"
-            "{\n\tputs(\"inside\");\n\tsleep(3);\n}\n", name="slow", flags=["-shared", "-fPIC"])
-        program = harness.compile_c(
-            "#include <dlfcn.h>\n#include <pthread.h>\n#include <stdio.h>\n#include <stdlib.h>\n"
-            "#include <unistd.h>\nstatic void *load(void *path)\n{\n"
-            "\tputs(dlopen(path, RTLD_NOW) ? \"loaded\" : dlerror());\n\treturn NULL;\n}\n"
-            "static void *idle(void *arg)\n{\n\tfor (;;)\n\t\tpause();\n\treturn arg;\n}\n"
-            "int main(int argc, char **argv)\n{\n\tpthread_t thread;\n\tchar c;\n"
-            "\tsetvbuf(stdout, NULL, _IOLBF, 0);\n\tfree(malloc(10));\n"
-            "\tpthread_create(&thread, NULL, idle, NULL);\n\tputs(\"ready\");\n"
-            "\tif (read(0, &c, 1) == 1)\n\t\tpthread_create(&thread, NULL, load, argv[1]);\n"
-            "\tif (read(0, &c, 1) != 1)\n\t\treturn 3;\n\tputs(\"went on\");\n"
-            "\treturn pthread_join(thread, NULL);\n}\n", name="loads_slowly",
-            flags=["-w", "-ldl", "-pthread"])
+    def killed_while_a_call_waits(self, program, library):
+        """Whether dlopen had begun to wait when memtrace was killed."""
         with harness.tmpdir() as tmp, harness.start_target(
                 [program, library], stdin=True, wait="^ready") as target:
             target.send("d")
-            target.wait_line("^inside")
+            target.wait_line("^looks")
             with session.Attach(target.pid, "-o", tmp / "cap.bin", wait=False) as attach:
-                harness.wait_for(lambda: any("memtrace-tracer" in to
-                                             for to in harness.fds(target.pid).values()), 10)
+                target.wait_line("^inside")
                 time.sleep(0.1)
                 self.assertNotIn("loaded", target.lines)
+                waits = not any("memtrace-tracer" in line for line in harness.maps(target.pid))
                 self.kill(attach)
             harness.memtrace("detach", target.pid, check=(0, 1, 3))
             target.wait_line("^loaded")
@@ -444,6 +428,32 @@ class ControllerDies(Attached):
             target.send("x")
             target.wait_line("^went on")
             self.assertEqual(target.wait(), 0)
+        return waits
+
+    def test_killed_while_a_call_waits(self):
+        """The target's dlopen waits for the loader's lock, memtrace is killed, and another one takes
+        out at once what is left: not the stack that this call runs on. The lock was free when memtrace
+        looked: the program takes it as soon as it sees the tracer's file."""
+        library = harness.compile_c(
+            "#include <stdio.h>\n#include <unistd.h>\n__attribute__((constructor)) static void stay(void)\n"
+            "{\n\tputs(\"inside\");\n\tsleep(3);\n}\n", name="slow", flags=["-shared", "-fPIC"])
+        program = harness.compile_c(
+            "#include <dlfcn.h>\n#include <pthread.h>\n#include <stdio.h>\n#include <stdlib.h>\n"
+            "#include <string.h>\n#include <unistd.h>\nstatic int seen(void)\n{\n\tchar name[64], to[256];\n"
+            "\tfor (int fd = 3; fd < 16; fd++) {\n\t\tsnprintf(name, sizeof(name), \"/proc/self/fd/%d\", fd);\n"
+            "\t\tssize_t n = readlink(name, to, sizeof(to) - 1);\n"
+            "\t\tif (n > 0 && memmem(to, n, \"memtrace-tracer\", 15))\n\t\t\treturn 1;\n\t}\n\treturn 0;\n}\n"
+            "static void *load(void *path)\n{\n\tputs(\"looks\");\n\twhile (!seen())\n\t\t;\n"
+            "\tputs(dlopen(path, RTLD_NOW) ? \"loaded\" : dlerror());\n\treturn NULL;\n}\n"
+            "static void *idle(void *arg)\n{\n\tfor (;;)\n\t\tpause();\n\treturn arg;\n}\n"
+            "int main(int argc, char **argv)\n{\n\tpthread_t thread;\n\tchar c;\n"
+            "\tsetvbuf(stdout, NULL, _IOLBF, 0);\n\tfree(malloc(10));\n"
+            "\tpthread_create(&thread, NULL, idle, NULL);\n\tputs(\"ready\");\n"
+            "\tif (read(0, &c, 1) == 1)\n\t\tpthread_create(&thread, NULL, load, argv[1]);\n"
+            "\tif (read(0, &c, 1) != 1)\n\t\treturn 3;\n\tputs(\"went on\");\n"
+            "\treturn pthread_join(thread, NULL);\n}\n", name="loads_slowly",
+            flags=["-w", "-D_GNU_SOURCE", "-ldl", "-pthread"])
+        self.assertTrue(any(self.killed_while_a_call_waits(program, library) for _ in range(10)))
 
     def test_killed_at_any_time(self):
         """Also while it attaches and while it detaches."""
