@@ -472,7 +472,7 @@ struct wire_header {
  *   memtrace_restore(_, _, list)	puts slots back; a callback for dl_iterate_phdr, so it answers 1
  *   memtrace_stop()			gives back its own memory; the hooks must be out of use */
 #define WIRE_SYMBOL_START "memtrace_start"
-#define WIRE_SYMBOL_APPLY "memtrace_apply_patches"
+#define WIRE_SYMBOL_APPLY "memtrace_apply"
 #define WIRE_SYMBOL_RESTORE "memtrace_restore"
 #define WIRE_SYMBOL_STOP "memtrace_stop"
 #define WIRE_SYMBOL_HOOKS "memtrace_hooks"	/* void *[WIRE_FN_COUNT][WIRE_VARIANTS] */

@@ -203,6 +203,19 @@ static struct mt_error *call_tracer(struct injection *in, struct borrow *b, cons
 	return err;
 }
 
+/* Through dl_iterate_phdr where there is one: libraries that were loaded before the hooks can be closed at
+ * any moment, and its lock keeps them mapped. */
+static struct mt_error *apply_patches(struct injection *in, struct borrow *b)
+{
+	uint64_t apply, iterate = 0, rc;
+	struct mt_error *err = loader_symbol(&in->tracer, WIRE_SYMBOL_APPLY, &apply);
+	if (err)
+		return err;
+	mt_error_destroy(loader_find_dl(in->t, &in->images, "dl_iterate_phdr", &iterate));
+	return borrow_call(b, iterate ? iterate : apply, (uint64_t[]){ apply, 0 }, 2, LOADER_CALL_TIMEOUT_MS,
+			   &rc);
+}
+
 /* ---- loading and arming ---- */
 
 /* The kernel marks the word when this thread dies, however it dies. glibc's own robust list, for
@@ -297,10 +310,12 @@ static struct mt_error *start_tracer(struct injection *in, struct borrow *b)
 	if (!err)
 		err = call_tracer(in, b, WIRE_SYMBOL_START, h->base);
 	if (!err)
+		err = apply_patches(in, b);
+	if (!err)
 		err = injection_publish_patches(in);
 	/* Again: what another thread bound meanwhile was missed the first time. */
 	if (!err && atomic_load(&h->patches_wanted) != atomic_load(&h->patches_applied))
-		err = call_tracer(in, b, WIRE_SYMBOL_APPLY, 0);
+		err = apply_patches(in, b);
 	return err ? err : injection_publish_patches(in);
 }
 

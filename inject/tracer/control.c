@@ -10,11 +10,15 @@
 #define LOAD_WAIT_SLICES 300
 #define LOAD_WAIT_SLICES_IN_VAIN 10
 #define LOAD_WAIT_NS 10000000ll
+/* Another thread has the list in hand for microseconds, if it is not kept from running. */
+#define APPLY_WAIT_SLICES 10000
+#define APPLY_WAIT_NS 300000ll
 
 #define EXPORT __attribute__((visibility("default")))
 
 long memtrace_start(struct wire_header *header);
 long memtrace_stop(void);
+int memtrace_apply(void *info, size_t size, void *arg);
 int memtrace_restore(void *info, size_t size, const struct wire_restore *list);
 
 static void take_originals(void)
@@ -61,7 +65,7 @@ EXPORT long memtrace_start(struct wire_header *header)
 	/* A child that lives for days must not hold the rings; it never looks at them. */
 	sys_call(SYS_madvise, header, header->file_size, MADV_DONTFORK, 0);
 	tracer.local->alive = 1;
-	return memtrace_apply_patches();
+	return 0;
 }
 
 /* The hooks are out of use when this is called: disarmed, unpatched, no thread inside. */
@@ -80,17 +84,30 @@ EXPORT long memtrace_stop(void)
 struct open_page {
 	uint64_t address;		/* 0: none */
 	uint64_t protection;		/* to go back to */
+	uint64_t slot, value;		/* what was written last */
 };
+
+/* Its library may have been closed by another thread since the controller looked, and anything may lie there
+ * now: to write there would be a fault, to protect it somebody else's. Asked of the kernel, which cannot fault;
+ * true where it may not be asked. */
+static bool slot_holds(uint64_t slot, uint64_t value)
+{
+	uint64_t found;
+	struct sys_iovec local = { &found, sizeof(found) };
+	struct sys_iovec remote = { (void *)slot, sizeof(found) };
+	if (tracer.header->options & WIRE_OPT_NO_PROBE)
+		return true;
+	return sys_call6(SYS_process_vm_readv, tracer.header->target_pid, (long)&local, 1, (long)&remote, 1,
+			 0) == (long)sizeof(found) && found == value;
+}
 
 static void page_close(struct open_page *page)
 {
-	if (page->address && !(page->protection & PROT_WRITE))
+	if (page->address && !(page->protection & PROT_WRITE) && slot_holds(page->slot, page->value))
 		sys_call(SYS_mprotect, page->address, PAGE, page->protection, 0);
 	page->address = 0;
 }
 
-/* Always asked of the kernel: a page that is gone (dlclose in another thread) answers ENOMEM here
- * and would be a fault later. */
 static bool page_open(struct open_page *page, uint64_t slot, uint64_t protection)
 {
 	uint64_t address = slot & ~(PAGE - 1);
@@ -99,17 +116,20 @@ static bool page_open(struct open_page *page, uint64_t slot, uint64_t protection
 	page_close(page);
 	if (sys_call(SYS_mprotect, address, PAGE, protection | PROT_WRITE, 0) < 0)
 		return false;
-	page->address = address;
-	page->protection = protection;
+	*page = (struct open_page){ address, protection, slot, 0 };
 	return true;
 }
 
 static bool slot_swap(struct open_page *page, uint64_t slot, uint64_t protection, uint64_t from,
 		      uint64_t to)
 {
-	return page_open(page, slot, protection) &&
-	       __atomic_compare_exchange_n((uint64_t *)slot, &from, to, false, __ATOMIC_SEQ_CST,
-					   __ATOMIC_RELAXED);
+	if (!slot_holds(slot, from) || !page_open(page, slot, protection) ||
+	    !__atomic_compare_exchange_n((uint64_t *)slot, &from, to, false, __ATOMIC_SEQ_CST,
+					 __ATOMIC_RELAXED))
+		return false;
+	page->slot = slot;
+	page->value = to;
+	return true;
 }
 
 static void apply_patch(struct open_page *page, struct wire_patch *p)
@@ -130,7 +150,7 @@ EXPORT int memtrace_restore(void *info, size_t size, const struct wire_restore *
 	return 1;
 }
 
-EXPORT long memtrace_apply_patches(void)
+long memtrace_apply_patches(void)
 {
 	struct wire_header *h = tracer.header;
 	uint32_t unlocked = 0;
@@ -150,6 +170,14 @@ EXPORT long memtrace_apply_patches(void)
 	}
 	__atomic_store_n((uint32_t *)&h->patch_lock, 0, __ATOMIC_RELEASE);
 	return 0;
+}
+
+/* As dl_iterate_phdr calls it, whose lock keeps any library from being unmapped meanwhile. */
+EXPORT int memtrace_apply(void *info, size_t size, void *arg)
+{
+	(void)info, (void)size, (void)arg;
+	memtrace_apply_patches();
+	return 1;
 }
 
 static bool load_answered(uint32_t mine)
@@ -174,6 +202,21 @@ static bool load_answered(uint32_t mine)
 	return (int32_t)(done - mine) >= 0;
 }
 
+/* All that was wanted before. Another thread may be at it: the caller is about to use what that one patches, and
+ * may unload it, under its hands. */
+static void apply_or_wait(void)
+{
+	struct wire_header *h = tracer.header;
+	uint32_t wanted = __atomic_load_n((uint32_t *)&h->patches_wanted, __ATOMIC_ACQUIRE);
+	for (int i = 0; i < APPLY_WAIT_SLICES && tracer_armed(); i++) {
+		memtrace_apply_patches();
+		if ((int32_t)(__atomic_load_n((uint32_t *)&h->patches_applied, __ATOMIC_ACQUIRE) - wanted) >= 0)
+			return;
+		struct sys_timespec ts = { 0, APPLY_WAIT_NS };
+		sys_call(SYS_futex, &h->patch_lock, FUTEX_WAIT, 1, &ts);
+	}
+}
+
 /* Asks the controller to take new libraries in and waits for it, but not for ever and not for a dead
  * one. */
 void tracer_after_load(void)
@@ -183,8 +226,7 @@ void tracer_after_load(void)
 	tracer_wake_controller();
 	if (!load_answered(mine) && tracer_armed())
 		__atomic_fetch_add((uint32_t *)&h->loads_in_vain, 1, __ATOMIC_RELAXED);
-	if (tracer_armed())
-		memtrace_apply_patches();
+	apply_or_wait();
 }
 
 /* The interpreter sets its allocators while it starts, and so can a program at any time. An arena is

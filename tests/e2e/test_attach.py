@@ -439,11 +439,12 @@ class ControllerDies(Attached):
             "{\n\tputs(\"inside\");\n\tsleep(3);\n}\n", name="slow", flags=["-shared", "-fPIC"])
         program = harness.compile_c(
             "#include <dlfcn.h>\n#include <pthread.h>\n#include <stdio.h>\n#include <stdlib.h>\n"
-            "#include <string.h>\n#include <unistd.h>\nstatic int seen(void)\n{\n\tchar name[64], to[256];\n"
+            "#include <string.h>\n#include <time.h>\n#include <unistd.h>\nstatic int seen(void)\n{\n\tchar name[64], to[256];\n"
             "\tfor (int fd = 3; fd < 16; fd++) {\n\t\tsnprintf(name, sizeof(name), \"/proc/self/fd/%d\", fd);\n"
             "\t\tssize_t n = readlink(name, to, sizeof(to) - 1);\n"
             "\t\tif (n > 0 && memmem(to, n, \"memtrace-tracer\", 15))\n\t\t\treturn 1;\n\t}\n\treturn 0;\n}\n"
-            "static void *load(void *path)\n{\n\tputs(\"looks\");\n\twhile (!seen())\n\t\t;\n"
+            "static void *load(void *path)\n{\n\ttime_t end = time(NULL) + 3;\n"
+            "\tputs(\"looks\");\n\twhile (!seen() && time(NULL) < end)\n\t\t;\n"
             "\tputs(dlopen(path, RTLD_NOW) ? \"loaded\" : dlerror());\n\treturn NULL;\n}\n"
             "static void *idle(void *arg)\n{\n\tfor (;;)\n\t\tpause();\n\treturn arg;\n}\n"
             "int main(int argc, char **argv)\n{\n\tpthread_t thread;\n\tchar c;\n"

@@ -221,6 +221,22 @@ class LateLibraries(Exact):
                     sites = session.read_sites(target.lines)
             self.compare_library(sites, tmp / "cap.bin")
 
+    def test_threads_that_load_and_unload(self):
+        """Nobody goes on before its library is hooked, nor closes it under the hands of who hooks it."""
+        with harness.tmpdir() as tmp:
+            content = harness.compile_c("alloc_loads.c", name="loads",
+                                        flags=["-O1", "-shared", "-fPIC", "-DLIBRARY"]).read_bytes()
+            libraries = [tmp / f"loads-{i}.so" for i in range(8)]
+            for path in libraries:
+                path.write_bytes(content)
+            program = harness.compile_c("alloc_loads.c", flags=["-O1", "-pthread"])
+            for _ in range(3):
+                said = harness.memtrace("run", "-f", "-o", tmp / "cap.bin", "--", program, 60, *libraries).out
+                self.assertEqual(said, "48000 blocks\n")
+                sizes = harness.stats(tmp / "cap.bin")["allocation_size_histogram"]
+                blocks = sum(row["count"] for row in sizes if row["min_bytes"] <= 77777 <= row["max_bytes"])
+                self.assertEqual(blocks, 48000, sizes)
+
     def slow(self, tmp, pause):
         """memtrace stands still for a while when the library comes; what it said, what the target did."""
         library = self.library(tmp)
