@@ -31,11 +31,15 @@ def idle():
 class Attached(unittest.TestCase):
     def check_service(self, target):
         """It goes on, and every block of it is whole."""
-        seen = len(target.lines)
-        harness.wait_for(lambda: len(target.lines) > seen + 1, 10, what="the target works on")
+        self.let_work(target)
         self.assertIn(target.state(), "RS")
         target.send("x")
         self.assertEqual(target.wait(30), 0, target.lines[-3:])
+
+    def let_work(self, target):
+        """Some of its rounds are recorded."""
+        seen = len(target.lines)
+        harness.wait_for(lambda: len(target.lines) > seen + 1, 20, what="rounds of the target")
 
     def check_clean(self, pid):
         self.assertEqual(harness.maps_clean(pid), [])
@@ -102,7 +106,7 @@ class Ends(Attached):
     def test_interrupt_twice_is_no_harm(self):
         with harness.tmpdir() as tmp, service() as target:
             with session.Attach(target.pid, "-o", tmp / "cap.bin") as attach:
-                time.sleep(0.1)
+                self.let_work(target)
                 attach.send_signal(signal.SIGINT)
                 time.sleep(0.01)
                 attach.send_signal(signal.SIGINT)
@@ -127,6 +131,7 @@ class Ends(Attached):
         """Whoever reads its messages goes away (memtrace attach | head)."""
         with harness.tmpdir() as tmp, service() as target:
             with session.Attach(target.pid, "-o", tmp / "cap.bin") as attach:
+                self.let_work(target)
                 attach.proc.stderr.close()
                 attach.proc.stdout.close()
                 attach.send_signal(signal.SIGINT)
