@@ -89,16 +89,16 @@ struct open_page {
 
 /* Its library may have been closed by another thread since the controller looked, and anything may lie there
  * now: to write there would be a fault, to protect it somebody else's. Asked of the kernel, which cannot fault;
- * true where it may not be asked. */
+ * true where it may not be asked, or cannot tell. A forked child has no header. */
 static bool slot_holds(uint64_t slot, uint64_t value)
 {
 	uint64_t found;
 	struct sys_iovec local = { &found, sizeof(found) };
 	struct sys_iovec remote = { (void *)slot, sizeof(found) };
-	if (tracer.header->options & WIRE_OPT_NO_PROBE)
+	if (!tracer.local || !tracer.local->alive || tracer.header->options & WIRE_OPT_NO_PROBE)
 		return true;
-	return sys_call6(SYS_process_vm_readv, tracer.header->target_pid, (long)&local, 1, (long)&remote, 1,
-			 0) == (long)sizeof(found) && found == value;
+	long rc = sys_call6(SYS_process_vm_readv, tracer.header->target_pid, (long)&local, 1, (long)&remote, 1, 0);
+	return rc == (long)sizeof(found) ? found == value : rc != -EFAULT;
 }
 
 static void page_close(struct open_page *page)

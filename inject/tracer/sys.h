@@ -43,6 +43,7 @@
 #define FUTEX_WAKE 1
 #define RLIMIT_FSIZE 1
 #define ENOMEM 12
+#define EFAULT 14
 #define AT_FDCWD (-100)
 #define AT_EMPTY_PATH 0x1000
 #define O_CLOEXEC 02000000
