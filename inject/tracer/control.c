@@ -87,17 +87,23 @@ struct open_page {
 	uint64_t slot, value;		/* what was written last */
 };
 
+/* A word that may be unmapped at any time, read by the kernel, which cannot fault. As the system call. */
+static long read_by_kernel(uint64_t address, uint64_t *ret)
+{
+	struct sys_iovec local = { ret, sizeof(*ret) };
+	struct sys_iovec remote = { (void *)address, sizeof(*ret) };
+	return sys_call6(SYS_process_vm_readv, tracer.header->target_pid, (long)&local, 1, (long)&remote, 1, 0);
+}
+
 /* Its library may have been closed by another thread since the controller looked, and anything may lie there
  * now: to write there would be a fault, to protect it somebody else's. Asked of the kernel, which cannot fault;
  * true where it may not be asked, or cannot tell. A forked child has no header. */
 static bool slot_holds(uint64_t slot, uint64_t value)
 {
 	uint64_t found;
-	struct sys_iovec local = { &found, sizeof(found) };
-	struct sys_iovec remote = { (void *)slot, sizeof(found) };
 	if (!tracer.local || !tracer.local->alive || tracer.header->options & WIRE_OPT_NO_PROBE)
 		return true;
-	long rc = sys_call6(SYS_process_vm_readv, tracer.header->target_pid, (long)&local, 1, (long)&remote, 1, 0);
+	long rc = read_by_kernel(slot, &found);
 	return rc == (long)sizeof(found) ? found == value : rc != -EFAULT;
 }
 
@@ -150,13 +156,13 @@ EXPORT int memtrace_restore(void *info, size_t size, const struct wire_restore *
 	return 1;
 }
 
-long memtrace_apply_patches(void)
+void memtrace_apply_patches(void)
 {
 	struct wire_header *h = tracer.header;
 	uint32_t unlocked = 0;
 	if (!__atomic_compare_exchange_n((uint32_t *)&h->patch_lock, &unlocked, 1, false,
 					 __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
-		return 0;	/* another thread is at it */
+		return;	/* another thread is at it */
 	take_originals();
 	uint32_t wanted;
 	while (h->patches_applied <
@@ -169,7 +175,6 @@ long memtrace_apply_patches(void)
 		__atomic_store_n((uint32_t *)&h->patches_applied, wanted, __ATOMIC_RELEASE);
 	}
 	__atomic_store_n((uint32_t *)&h->patch_lock, 0, __ATOMIC_RELEASE);
-	return 0;
 }
 
 /* As dl_iterate_phdr calls it, whose lock keeps any library from being unmapped meanwhile. */
@@ -236,10 +241,7 @@ static bool table_changed(uint32_t domain)
 	static uint64_t told[WIRE_PYTHON_DOMAINS];	/* what the controller was asked about */
 	const struct wire_header *h = tracer.header;
 	uint64_t function = 0;
-	struct sys_iovec local = { &function, sizeof(function) };
-	struct sys_iovec remote = { (void *)(h->python_tables[domain] + 8), sizeof(function) };
-	if (sys_call6(SYS_process_vm_readv, h->target_pid, (long)&local, 1, (long)&remote, 1, 0) !=
-	    sizeof(function))
+	if (read_by_kernel(h->python_tables[domain] + 8, &function) != sizeof(function))
 		return false;
 	if (function - h->thunk_page < PAGE || function == told[domain])
 		return false;

@@ -243,7 +243,7 @@ void tracer_ask_family(enum wire_ask what);
 
 /* ---- control.c ---- */
 void tracer_take_header(struct wire_header *header);
-long memtrace_apply_patches(void);
+void memtrace_apply_patches(void);
 void tracer_after_load(void);
 /* Python's allocator tables, when they are recorded: has somebody put other functions there? */
 void tracer_look_at_tables(void);

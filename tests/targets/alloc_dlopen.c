@@ -51,14 +51,12 @@ int main(int argc, char **argv)
 			ledger_die("no thread");
 		load_and_use(argv[1], RTLD_NOW | RTLD_LOCAL, 0);
 		pthread_join(thread, NULL);
-		ledger_print();
-		ledger_wait("done");
-		return 0;
+	} else {
+		load_and_use(argv[1], RTLD_NOW | RTLD_LOCAL, 1);
+		load_and_use(argv[1], RTLD_LAZY | RTLD_GLOBAL, 0);
+		if (argc > 2)
+			load_and_use(argv[2], RTLD_LAZY | RTLD_LOCAL, 0);
 	}
-	load_and_use(argv[1], RTLD_NOW | RTLD_LOCAL, 1);
-	load_and_use(argv[1], RTLD_LAZY | RTLD_GLOBAL, 0);
-	if (argc > 2)
-		load_and_use(argv[2], RTLD_LAZY | RTLD_LOCAL, 0);
 	ledger_print();
 	ledger_wait("done");
 	return 0;
