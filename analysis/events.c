@@ -4,13 +4,59 @@
  * Called by whoever reads the events; the pass is analysis/views.c's.
  *
  * Half of what an event costs is to wait for memory: the block's entry in the table of live blocks, and its
- * row. So both are asked for some events ahead. */
+ * row. So both are asked for some events ahead. The other half are instructions: most passes keep nothing
+ * besides the views, or what lived when, and have a loop of their own that does not ask for the rest. */
 #include "analysis/views_private.h"
 #include "analysis/weight.h"
 
 #define POINTS_MAX 10000u
 #define LOOK_AHEAD 32u		/* events; what they touch is fetched meanwhile */
 #define LOOK_AT_ROW 12u
+#define HASHES (2 * LOOK_AHEAD)
+#define HOT static inline __attribute__((always_inline))
+
+/* ---- what a pass keeps: a constant wherever it is given ---- */
+
+enum keeps {
+	KEEPS_VIEWS,
+	KEEPS_TEMPORAL,
+	KEEPS_ANY,		/* or growth, or sums to be written; of a sample, or by thread */
+};
+
+static enum keeps keeps(const struct views_pass *p)
+{
+	if (p->growth || p->aggregate || p->sample_rate || p->options.split_threads)
+		return KEEPS_ANY;
+	return p->temporal ? KEEPS_TEMPORAL : KEEPS_VIEWS;
+}
+
+HOT struct temporal *temporal_of(const struct views_pass *p, enum keeps k)
+{
+	if (k == KEEPS_TEMPORAL && !p->temporal)
+		__builtin_unreachable();
+	return k == KEEPS_VIEWS ? NULL : p->temporal;
+}
+
+HOT struct growth *growth_of(const struct views_pass *p, enum keeps k)
+{
+	return k == KEEPS_ANY ? p->growth : NULL;
+}
+
+HOT struct aggregate_rows *aggregate_of(const struct views_pass *p, enum keeps k)
+{
+	return k == KEEPS_ANY ? p->aggregate : NULL;
+}
+
+HOT uint64_t sample_rate_of(const struct views_pass *p, enum keeps k)
+{
+	return k == KEEPS_ANY ? p->sample_rate : 0;
+}
+
+/* The thread that a row is by. */
+HOT uint32_t row_thread(const struct views_pass *p, uint32_t thread, enum keeps k)
+{
+	return k == KEEPS_ANY && p->options.split_threads ? thread : 0;
+}
 
 /* ---- rows ---- */
 
@@ -24,21 +70,22 @@ static bool have_row(struct views_pass *p, uint32_t row)
 		      mt_array_reserve(&a->dirty, (size_t)row + 1) && temporal_have_row(p->temporal, row));
 }
 
-static inline void mark_dirty(struct views_pass *p, uint32_t row)
+HOT void mark_dirty(struct views_pass *p, uint32_t row, enum keeps k)
 {
-	struct aggregate_rows *a = p->aggregate;
+	struct aggregate_rows *a = aggregate_of(p, k);
 	if (!a || a->rows.items[row].dirty)
 		return;
 	a->rows.items[row].dirty = true;
 	a->dirty.items[a->dirty.len++] = row;	/* there is room: have_row() */
 }
 
-static inline struct mt_error *find_row(struct views_pass *p, const struct capture_event *ev,
-					uint32_t thread, uint32_t *ret)
+HOT struct mt_error *find_row(struct views_pass *p, const struct capture_event *ev, uint32_t thread,
+			      enum keeps k, uint32_t *ret)
 {
 	size_t rows = p->rows.len;
-	struct mt_error *err = row_table_find(&p->rows, ev->stack, p->options.split_threads ? thread : 0,
-					      ev->kind, ret);
+	struct mt_error *err = row_table_find(&p->rows, ev->stack, row_thread(p, thread, k), ev->kind, ret);
+	if (k != KEEPS_ANY)
+		return err;
 	if (!err && __builtin_expect(p->rows.len != rows, 0) && !have_row(p, *ret))
 		err = &mt_enomem;
 	return err;
@@ -94,8 +141,20 @@ static struct mt_error *point_next(struct views_pass *p, uint64_t ticks)
 	return mt_array_push(&p->points, point) ? NULL : &mt_enomem;
 }
 
+/* A millisecond is over, or the time of a point, or nothing was before. */
+static __attribute__((noinline)) struct mt_error *time_passed(struct views_pass *p, uint64_t ticks)
+{
+	struct mt_error *err = NULL;
+	if (ticks >= p->ms_end)
+		clock_next(p, ticks);
+	if (ticks >= p->point_end || !p->points.len)
+		err = point_next(p, ticks);
+	p->due = p->ms_end < p->point_end ? p->ms_end : p->point_end;
+	return err;
+}
+
 /* After an allocation: a release makes nothing higher. */
-static inline void point_note(struct views_pass *p, uint64_t ticks)
+HOT void point_note(struct views_pass *p, uint64_t ticks)
 {
 	if (p->live_bytes <= p->point_bytes)
 		return;
@@ -107,19 +166,21 @@ static inline void point_note(struct views_pass *p, uint64_t ticks)
 
 /* What the row has is about to change. Out of memory here is found at the end: few of the callers
  * could say so. */
-static inline void row_before(struct views_pass *p, uint32_t row)
+HOT void row_before(struct views_pass *p, uint32_t row, enum keeps k)
 {
 	const struct row_state *s = &p->rows.states[row];
-	mark_dirty(p, row);
+	struct growth *growth = growth_of(p, k);
+	mark_dirty(p, row, k);
 	row_table_before(&p->rows, row);
-	if (p->growth && !growth_before(p->growth, row, s->live_bytes, s->live_count))
+	if (growth && !growth_before(growth, row, s->live_bytes, s->live_count))
 		p->no_memory = true;
 }
 
 /* What `born` of a block or mapping says: growth and temporal are never both wanted. */
-static inline uint32_t born_now(const struct views_pass *p)
+HOT uint32_t born_now(const struct views_pass *p, enum keeps k)
 {
-	return p->temporal ? temporal_stamp(p->temporal) : p->ms;
+	const struct temporal *temporal = temporal_of(p, k);
+	return temporal ? temporal_stamp(temporal) : p->ms;
 }
 
 static inline uint32_t life_units(const struct views_pass *p)
@@ -129,21 +190,22 @@ static inline uint32_t life_units(const struct views_pass *p)
 }
 
 /* What stands in the place of the thread in what is live: see analysis/views_private.h. */
-static inline uint32_t thread_word(const struct views_pass *p, uint32_t thread)
+HOT uint32_t thread_word(const struct views_pass *p, uint32_t thread, enum keeps k)
 {
-	return p->aggregate ? life_units(p) : thread;
+	return aggregate_of(p, k) ? life_units(p) : thread;
 }
 
-static inline uint32_t thread_of(const struct views_pass *p, uint32_t row, uint32_t word)
+HOT uint32_t thread_of(const struct views_pass *p, uint32_t row, uint32_t word, enum keeps k)
 {
-	return p->aggregate ? p->rows.rest.items[row].thread : word;
+	return aggregate_of(p, k) ? p->rows.rest.items[row].thread : word;
 }
 
-static inline void note_life(struct views_pass *p, uint32_t row, uint32_t born, uint32_t word)
+HOT void note_life(struct views_pass *p, uint32_t row, uint32_t born, uint32_t word, enum keeps k)
 {
-	if (p->growth && !p->no_memory)
-		growth_release(p->growth, row, p->ms - born);
-	if (!p->aggregate)
+	struct growth *growth = growth_of(p, k);
+	if (growth && !p->no_memory)
+		growth_release(growth, row, p->ms - born);
+	if (!aggregate_of(p, k))
 		return;
 	struct aggregate_row *a = &p->aggregate->rows.items[row];
 	uint32_t lived = life_units(p) - word;
@@ -153,22 +215,22 @@ static inline void note_life(struct views_pass *p, uint32_t row, uint32_t born, 
 		a->longest = lived;
 }
 
-static inline void take_bytes(struct views_pass *p, uint32_t row, uint32_t born, uint64_t bytes,
-			      uint64_t count)
+HOT void take_bytes(struct views_pass *p, uint32_t row, uint32_t born, uint64_t bytes, uint64_t count,
+		    enum keeps k)
 {
-	if (p->temporal)
+	if (temporal_of(p, k))
 		temporal_release(p->temporal, row, born, bytes, count);
-	row_before(p, row);
+	row_before(p, row, k);
 	p->rows.states[row].live_bytes -= bytes;
 	p->rows.states[row].live_count -= count;
 	p->live_bytes -= bytes;
 }
 
-static inline void note_temporary(struct views_pass *p, uint32_t row, uint32_t thread, uint64_t sequence,
-				  struct weight w)
+HOT void note_temporary(struct views_pass *p, uint32_t row, uint32_t thread, uint64_t sequence,
+			struct weight w, enum keeps k)
 {
 	/* A sample does not tell how many allocations there were in between. */
-	if (p->sample_rate)
+	if (sample_rate_of(p, k))
 		return;
 	/* The allocation itself is not a further one. */
 	if (p->sequence.items[thread] - sequence - 1 > p->options.temporary_threshold)
@@ -176,67 +238,81 @@ static inline void note_temporary(struct views_pass *p, uint32_t row, uint32_t t
 	row_table_temporary(&p->rows, row, w.bytes);
 }
 
-static inline void end_block(struct views_pass *p, struct live_block *b)
+HOT void end_block(struct views_pass *p, struct live_block *b, enum keeps k)
 {
 	uint32_t row = b->row_1 - 1;
-	struct weight w = weight_of(p->sample_rate, b->size, b->address, b->sequence);
-	note_temporary(p, row, thread_of(p, row, b->thread), b->sequence, w);
-	note_life(p, row, b->born, b->thread);
-	take_bytes(p, row, b->born, w.bytes, w.count);
+	struct weight w = weight_of(sample_rate_of(p, k), b->size, b->address, b->sequence);
+	note_temporary(p, row, thread_of(p, row, b->thread, k), b->sequence, w, k);
+	note_life(p, row, b->born, b->thread, k);
+	take_bytes(p, row, b->born, w.bytes, w.count, k);
 	live_remove(&p->live, b);
+}
+
+/* Its release was not recorded. */
+static __attribute__((noinline)) void end_lost(struct views_pass *p, struct live_block *b)
+{
+	end_block(p, b, KEEPS_ANY);
 }
 
 static void range_released(const struct range_owner *owner, uint64_t bytes, bool last, void *arg)
 {
 	struct views_pass *p = arg;
 	if (last) {	/* all parts went before, so the whole mapping was that short-lived */
-		note_temporary(p, owner->row, thread_of(p, owner->row, owner->thread),
-			       owner->sequence, (struct weight){ owner->size, 1 });
-		note_life(p, owner->row, owner->born, owner->thread);
+		note_temporary(p, owner->row, thread_of(p, owner->row, owner->thread, KEEPS_ANY),
+			       owner->sequence, (struct weight){ owner->size, 1 }, KEEPS_ANY);
+		note_life(p, owner->row, owner->born, owner->thread, KEEPS_ANY);
 	}
-	take_bytes(p, owner->row, owner->born, bytes, last);
+	take_bytes(p, owner->row, owner->born, bytes, last, KEEPS_ANY);
 }
 
-static bool kind_is_mapping(uint8_t kind)
+static inline bool kind_is_mapping(uint8_t kind)
 {
-	return kind == WIRE_REC_MMAP || kind == WIRE_REC_MREMAP || kind == WIRE_REC_BRK;
+	const uint32_t mappings = 1u << WIRE_REC_MMAP | 1u << WIRE_REC_MREMAP | 1u << WIRE_REC_BRK;
+	return mappings >> kind & 1;	/* kinds are below WIRE_REC_LIMIT, 32 */
 }
 
-static inline struct mt_error *place(struct views_pass *p, const struct capture_event *ev, uint32_t row,
-			      uint64_t sequence)
+static __attribute__((noinline)) struct mt_error *place_mapping(struct views_pass *p,
+								const struct capture_event *ev,
+								uint32_t row, uint64_t sequence)
 {
-	if (kind_is_mapping(ev->kind)) {
-		struct range_owner owner = { .sequence = sequence, .row = row,
-					     .thread = thread_word(p, ev->thread), .born = born_now(p) };
-		return ranges_map(&p->ranges, ev->address, ev->size, &owner, range_released, p);
-	}
-	struct live_block *b = live_entry(&p->live, ev->address);
+	struct range_owner owner = { .sequence = sequence, .row = row,
+				     .thread = thread_word(p, ev->thread, KEEPS_ANY),
+				     .born = born_now(p, KEEPS_ANY) };
+	return ranges_map(&p->ranges, ev->address, ev->size, &owner, range_released, p);
+}
+
+HOT struct mt_error *place(struct views_pass *p, const struct capture_event *ev, uint64_t hash,
+			   uint32_t row, uint64_t sequence, enum keeps k)
+{
+	if (kind_is_mapping(ev->kind))
+		return place_mapping(p, ev, row, sequence);
+	struct live_block *b = live_entry(&p->live, ev->address, hash);
 	if (!b)
 		return &mt_enomem;
-	if (live_is(b))		/* its release was not recorded */
-		end_block(p, b);
+	if (__builtin_expect(live_is(b), 0))
+		end_lost(p, b);
 	*b = (struct live_block){ .address = ev->address, .size = ev->size, .sequence = sequence,
-				  .row_1 = row + 1, .thread = thread_word(p, ev->thread),
-				  .born = born_now(p) };
+				  .row_1 = row + 1, .thread = thread_word(p, ev->thread, k),
+				  .born = born_now(p, k) };
 	live_added(&p->live);
 	return NULL;
 }
 
 /* What is live of the row grew. */
-static inline void put_bytes(struct views_pass *p, uint32_t row, struct weight w)
+HOT void put_bytes(struct views_pass *p, uint32_t row, struct weight w, enum keeps k)
 {
 	struct row_state *s = &p->rows.states[row];
-	row_before(p, row);
+	row_before(p, row, k);
 	s->live_bytes += w.bytes;
 	s->live_count += w.count;
 	p->live_bytes += w.bytes;
-	if (p->aggregate)
+	if (aggregate_of(p, k))
 		temporal_arrive(p->temporal, row, w.bytes, w.count);
-	if (p->growth)
+	if (growth_of(p, k))
 		growth_most(p->growth, row, s->live_bytes, s->live_count);
 }
 
-static inline void count_allocation(struct views *v, const struct capture_event *ev, struct weight w)
+HOT void count_allocation(struct views *v, const struct capture_event *ev, struct weight w)
 {
 	if (!v->allocations || ev->size < v->min_size)
 		v->min_size = ev->size;
@@ -248,58 +324,67 @@ static inline void count_allocation(struct views *v, const struct capture_event 
 	v->size_class[ev->size ? 64 - __builtin_clzll(ev->size) : 0] += w.count;
 }
 
-static inline struct mt_error *allocate(struct views_pass *p, const struct capture_event *ev)
+HOT struct mt_error *allocate(struct views_pass *p, const struct capture_event *ev, uint64_t hash,
+			      enum keeps k)
 {
 	uint32_t row, thread = ev->thread;
-	if (p->aggregate && thread >= AGGREGATE_THREADS) {
+	if (aggregate_of(p, k) && thread >= AGGREGATE_THREADS) {
 		thread = 0;
 		p->aggregate->later_threads = true;
 	}
-	struct mt_error *err = find_row(p, ev, thread, &row);
+	struct mt_error *err = find_row(p, ev, thread, k, &row);
 	while (!err && p->sequence.len <= thread)
 		if (!mt_array_push(&p->sequence, 0))
 			err = &mt_enomem;
-	if (!err && ev->address)
-		err = place(p, ev, row, p->sequence.items[thread]);
 	if (err)
 		return err;
-	mark_dirty(p, row);
+	uint64_t sequence = p->sequence.items[thread];
+	if (ev->address)
+		err = place(p, ev, hash, row, sequence, k);
+	if (err)
+		return err;
+	p->sequence.items[thread] = sequence + 1;
+	mark_dirty(p, row, k);
 	/* Mappings are never sampled. */
-	struct weight w = weight_of(kind_is_mapping(ev->kind) ? 0 : p->sample_rate, ev->size,
-				    ev->address, p->sequence.items[thread]);
-	p->sequence.items[thread]++;
+	struct weight w = weight_of(kind_is_mapping(ev->kind) ? 0 : sample_rate_of(p, k), ev->size,
+				    ev->address, sequence);
 	p->rows.states[row].allocated_bytes += w.bytes;
 	p->rows.states[row].allocated_count += w.count;
 	if (ev->address)	/* 0 is nobody's block and cannot be released */
-		put_bytes(p, row, w);
+		put_bytes(p, row, w, k);
 	if (p->live_bytes >= p->peak_bytes) {
 		p->peak_bytes = p->live_bytes;
 		row_table_peak(&p->rows);
 		p->v->peak_ticks = ev->ticks;
 	}
 	point_note(p, ev->ticks);
-	if (p->temporal)
+	if (temporal_of(p, k))
 		temporal_heap(p->temporal, ev->ticks, p->live_bytes);
 	count_allocation(p->v, ev, w);
 	return NULL;
 }
 
-static inline struct mt_error *release(struct views_pass *p, const struct capture_event *ev)
+static __attribute__((noinline)) struct mt_error *release_mapping(struct views_pass *p,
+								  const struct capture_event *ev)
+{
+	bool found;
+	struct mt_error *err = ranges_unmap(&p->ranges, ev->address, ev->size, &found, range_released, p);
+	p->v->unknown_releases += !err && !found;
+	return err;
+}
+
+HOT struct mt_error *release(struct views_pass *p, const struct capture_event *ev, uint64_t hash,
+			     enum keeps k)
 {
 	struct views *v = p->v;
 	v->releases++;
 	v->kind_count[ev->kind]++;
 	v->kind_bytes[ev->kind] += ev->size;
-	if (capture_kind_has_size(ev->kind)) {
-		bool found;
-		struct mt_error *err = ranges_unmap(&p->ranges, ev->address, ev->size, &found,
-						    range_released, p);
-		v->unknown_releases += !err && !found;
-		return err;
-	}
-	struct live_block *b = live_find(&p->live, ev->address);
+	if (__builtin_expect(capture_kind_has_size(ev->kind), 0))
+		return release_mapping(p, ev);
+	struct live_block *b = live_find(&p->live, ev->address, hash);
 	if (b)
-		end_block(p, b);
+		end_block(p, b, k);
 	else
 		v->unknown_releases++;
 	return NULL;
@@ -321,30 +406,76 @@ void views_restamp(struct views_pass *p)
 	temporal_restamp_end(p->temporal);
 }
 
-/* An event that comes soon: its block's entry first; when that is there, its row. Nobody foresees whether
- * an event allocates, so there is no branch here. (Inline by force: gcc 12 drops calls of functions that do
- * nothing but prefetch.) */
-static inline __attribute__((always_inline)) void look_ahead(struct views_pass *p,
-							     const struct capture_event *next)
+/* Events that come soon: first the block's entry; when that is there, the row. Nobody foresees whether
+ * an event allocates, so there is no branch here. */
+HOT void look_ahead(struct views_pass *p, uint64_t hash, const struct capture_event *at_row,
+		    uint64_t hash_at_row, enum keeps k)
 {
-	const struct capture_event *at_row = next - LOOK_AHEAD + LOOK_AT_ROW;
-	if (!p->live.cap)
+	if (__builtin_expect(!p->live.cap, 0))
 		return;
-	live_prefetch(&p->live, next->address);
+	live_prefetch(&p->live, hash);
 	uint32_t allocates = -(uint32_t)(at_row->stack != 0);
-	uint32_t thread = p->options.split_threads ? at_row->thread : 0;
+	uint32_t thread = row_thread(p, at_row->thread, k);
 	uint32_t row = (row_table_last(&p->rows, at_row->stack, thread)->row_1 & allocates) |
-		       (live_row_near(&p->live, at_row->address) & ~allocates);
+		       (live_row_near(&p->live, hash_at_row) & ~allocates);
 	row -= row != 0;
 	__builtin_prefetch(p->rows.states + row, 1);
-	if (p->aggregate) {
+	if (aggregate_of(p, k)) {
 		__builtin_prefetch(&p->temporal->births.items[row]);
 		__builtin_prefetch(&p->aggregate->rows.items[row]);
 	}
 }
 
+HOT struct mt_error *take(struct views_pass *p, const struct capture_event *events, size_t count, enum keeps k)
+{
+	uint64_t hashes[HASHES];	/* of the addresses of what comes */
+	for (size_t i = 0; i < count && i < LOOK_AHEAD; i++) {
+		hashes[i] = live_hash(events[i].address);
+		if (p->live.cap)
+			live_prefetch(&p->live, hashes[i]);
+	}
+	for (size_t i = 0; i < count; i++) {
+		const struct capture_event *ev = &events[i];
+		uint64_t hash = hashes[i % HASHES];
+		if (i + LOOK_AHEAD < count) {
+			uint64_t next = live_hash(ev[LOOK_AHEAD].address);
+			hashes[(i + LOOK_AHEAD) % HASHES] = next;
+			look_ahead(p, next, ev + LOOK_AT_ROW, hashes[(i + LOOK_AT_ROW) % HASHES], k);
+		}
+		struct mt_error *err = NULL;
+		if (__builtin_expect(ev->ticks >= p->due, 0))
+			err = time_passed(p, ev->ticks);
+		if (!err)
+			err = capture_kind_allocates(ev->kind) ? allocate(p, ev, hash, k) :
+								 release(p, ev, hash, k);
+		if (__builtin_expect(err != NULL, 0))
+			return err;
+	}
+	return NULL;
+}
+
+static struct mt_error *take_for_views(struct views_pass *p, const struct capture_event *events, size_t count)
+{
+	return take(p, events, count, KEEPS_VIEWS);
+}
+
+static struct mt_error *take_for_temporal(struct views_pass *p, const struct capture_event *events, size_t count)
+{
+	return take(p, events, count, KEEPS_TEMPORAL);
+}
+
+static struct mt_error *take_for_any(struct views_pass *p, const struct capture_event *events, size_t count)
+{
+	return take(p, events, count, KEEPS_ANY);
+}
+
 struct mt_error *views_pass_take(const struct capture_event *events, size_t count, void *arg)
 {
+	static struct mt_error *(*const takes[])(struct views_pass *, const struct capture_event *, size_t) = {
+		[KEEPS_VIEWS] = take_for_views,
+		[KEEPS_TEMPORAL] = take_for_temporal,
+		[KEEPS_ANY] = take_for_any,
+	};
 	struct views_pass *p = arg;
 	struct views *v = p->v;
 	if (p->growth)		/* its clock may have been at the end */
@@ -353,23 +484,9 @@ struct mt_error *views_pass_take(const struct capture_event *events, size_t coun
 		v->first_ticks = events[0].ticks;
 	if (p->aggregate && temporal_stamps_low(p->temporal))
 		views_restamp(p);
-	for (size_t i = 0; i < count && i < LOOK_AHEAD && p->live.cap; i++)
-		live_prefetch(&p->live, events[i].address);
-	for (size_t i = 0; i < count; i++) {
-		const struct capture_event *ev = &events[i];
-		if (i + LOOK_AHEAD < count)
-			look_ahead(p, &events[i + LOOK_AHEAD]);
-		if (ev->ticks >= p->ms_end)
-			clock_next(p, ev->ticks);
-		if (ev->ticks >= p->point_end || !p->points.len) {
-			struct mt_error *err = point_next(p, ev->ticks);
-			if (err)
-				return err;
-		}
-		struct mt_error *err = capture_kind_allocates(ev->kind) ? allocate(p, ev) : release(p, ev);
-		if (err)
-			return err;
-	}
+	struct mt_error *err = takes[keeps(p)](p, events, count);
+	if (err)
+		return err;
 	v->events += count;
 	v->last_ticks = events[count - 1].ticks;
 	if (p->options.progress)

@@ -18,7 +18,7 @@ bool live_renew(struct live_blocks *live)
 	for (size_t i = 0; i < live->cap; i++) {
 		if (!live_is(&live->slots[i]))
 			continue;
-		size_t at = live_home(&next, live->slots[i].address);
+		size_t at = live_home(&next, live_hash(live->slots[i].address));
 		while (next.slots[at].address)
 			at = (at + 1) & (next.cap - 1);
 		next.slots[at] = live->slots[i];

@@ -41,27 +41,32 @@ static inline bool live_is(const struct live_block *b)
 }
 
 /* Addresses are multiples of 16 and come in runs: a multiplication spreads them well enough. */
-static inline size_t live_home(const struct live_blocks *live, uint64_t address)
+static inline uint64_t live_hash(uint64_t address)
 {
-	return (size_t)((address >> 4) * 0x9e3779b97f4a7c15ull >> 20) & (live->cap - 1);
+	return (address >> 4) * 0x9e3779b97f4a7c15ull >> 20;
+}
+
+static inline size_t live_home(const struct live_blocks *live, uint64_t hash)
+{
+	return (size_t)hash & (live->cap - 1);
 }
 
 /* These two: there is a table. The slot is wanted soon: a large table is mostly cache misses, which can overlap. A
  * macro, because gcc 12 drops calls of functions that do nothing but prefetch. */
-#define live_prefetch(live, address) \
-	__builtin_prefetch(&(live)->slots[live_home((live), (address))], 1)
+#define live_prefetch(live, hash) __builtin_prefetch(&(live)->slots[live_home((live), (hash))], 1)
 
 /* Row + 1 of what is in the slot of the address: the block that is meant, unless others were there first. 0: none. */
-static inline uint32_t live_row_near(const struct live_blocks *live, uint64_t address)
+static inline uint32_t live_row_near(const struct live_blocks *live, uint64_t hash)
 {
-	return live->slots[live_home(live, address)].row_1;
+	return live->slots[live_home(live, hash)].row_1;
 }
 
-static inline struct live_block *live_find(const struct live_blocks *live, uint64_t address)
+/* `hash` is the address's: who looks ahead has it already. */
+static inline struct live_block *live_find(const struct live_blocks *live, uint64_t address, uint64_t hash)
 {
 	if (!live->len)
 		return NULL;
-	for (size_t i = live_home(live, address); live->slots[i].address;
+	for (size_t i = live_home(live, hash); live->slots[i].address;
 	     i = (i + 1) & (live->cap - 1))
 		if (live->slots[i].address == address)
 			return live_is(&live->slots[i]) ? &live->slots[i] : NULL;
@@ -79,12 +84,12 @@ bool live_renew(struct live_blocks *live);
 
 /* The entry to be filled for the address; with a live block in it, that is still there and to be removed
  * first. The caller fills all of it, and counts it with live_added(). NULL: out of memory. */
-static inline struct live_block *live_entry(struct live_blocks *live, uint64_t address)
+static inline struct live_block *live_entry(struct live_blocks *live, uint64_t address, uint64_t hash)
 {
 	struct live_block *dead = NULL;
 	if (__builtin_expect(live->used * 8 >= live->cap * 5, 0) && !live_renew(live))
 		return NULL;
-	for (size_t i = live_home(live, address);; i = (i + 1) & (live->cap - 1)) {
+	for (size_t i = live_home(live, hash);; i = (i + 1) & (live->cap - 1)) {
 		struct live_block *b = &live->slots[i];
 		if (b->address == address)
 			return b;

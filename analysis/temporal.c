@@ -15,6 +15,7 @@
 #define ENTRIES_MAX 120000u	/* about 3 bytes each in a page */
 #define SLOTS_MIN 16u		/* fewer are of little help: */
 #define ENTRIES_FACTOR 4u	/* only for so many times as many entries */
+#define TOGETHER 64u		/* entries that are asked of memory at once: the table is large */
 
 void temporal_init(struct temporal *t)
 {
@@ -38,9 +39,14 @@ static uint64_t key_of(uint32_t row, uint32_t born, uint32_t gone)
 	return (row + 1ull) << 18 | (uint64_t)born << 9 | gone;
 }
 
+static size_t home(const struct temporal *t, uint64_t key)
+{
+	return mt_hash64(key) & (t->cap - 1);
+}
+
 static struct temporal_entry *find(const struct temporal *t, uint64_t key)
 {
-	size_t i = mt_hash64(key) & (t->cap - 1);
+	size_t i = home(t, key);
 	while (t->entries[i].key && t->entries[i].key != key)
 		i = (i + 1) & (t->cap - 1);
 	return &t->entries[i];
@@ -63,7 +69,7 @@ static void put(struct temporal *t, const struct temporal_entry *e)
 static void place(struct temporal *t, struct temporal_entry e)
 {
 	while (e.key) {
-		size_t i = mt_hash64(e.key) & (t->cap - 1);
+		size_t i = home(t, e.key);
 		while (t->entries[i].key & PLACED && t->entries[i].key != (e.key | PLACED))
 			i = (i + 1) & (t->cap - 1);
 		struct temporal_entry there = t->entries[i];
@@ -146,10 +152,9 @@ static uint32_t first_instant(const struct temporal *t, uint32_t stamp)
 	return (uint32_t)low;
 }
 
-/* It was gone at instant `gone`, and no longer is what is left. */
-static void settle_one(struct temporal *t, const struct temporal_released *r, uint32_t gone)
+/* It was live from instant `born` on and gone at instant `gone`, and no longer is what is left. */
+static void settle_one(struct temporal *t, const struct temporal_released *r, uint32_t born, uint32_t gone)
 {
-	uint32_t born = first_instant(t, r->stamp);
 	add(t, r->row, born, gone, r->bytes, r->count);
 	if (t->follow)		/* sums may be below 0 for a while: they are taken modulo 2^64 */
 		add(t, r->row, born, TEMPORAL_NEVER, -r->bytes, -r->count);
@@ -158,8 +163,18 @@ static void settle_one(struct temporal *t, const struct temporal_released *r, ui
 /* What waited was gone at instant `gone`, and live at the one before. */
 static void settle(struct temporal *t, uint32_t gone)
 {
-	for (size_t i = 0; i < t->released.len; i++)
-		settle_one(t, &t->released.items[i], gone);
+	const struct temporal_released *r = t->released.items;
+	uint32_t born[TOGETHER];
+	for (size_t done = 0, n; done < t->released.len; done += n, r += n) {
+		n = t->released.len - done < TOGETHER ? t->released.len - done : TOGETHER;
+		for (size_t i = 0; i < n; i++) {
+			born[i] = first_instant(t, r[i].stamp);
+			if (t->cap)
+				__builtin_prefetch(&t->entries[home(t, key_of(r[i].row, born[i], gone))], 1);
+		}
+		for (size_t i = 0; i < n; i++)
+			settle_one(t, &r[i], born[i], gone);
+	}
 	t->released.len = 0;
 }
 
@@ -323,7 +338,7 @@ void temporal_highest(struct temporal *t, uint64_t ticks, uint64_t heap)
 	for (size_t i = 0; i < t->released.len; i++) {
 		const struct temporal_released *r = &t->released.items[i];
 		if (r->stamp <= older) {
-			settle_one(t, r, number);
+			settle_one(t, r, first_instant(t, r->stamp), number);
 		} else if (t->follow) {
 			struct temporal_birth *b = temporal_birth_active(t, r->row);
 			b->seen_bytes -= r->bytes;

@@ -44,6 +44,7 @@ struct views_pass {
 	MT_ARRAY(struct view_point) points;
 	uint64_t point_ticks, point_end;
 	uint64_t start_ticks, ms_ticks, ms_end;	/* ms_end: when `ms` is over */
+	uint64_t due;				/* the first of both ends */
 	uint32_t ms;				/* since the start */
 	struct growth *growth;			/* NULL: not asked for */
 	struct temporal *temporal;		/* NULL: not asked for */

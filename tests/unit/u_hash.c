@@ -111,7 +111,7 @@ static void test_map_empty(void **state)
 static void live_step(struct live_blocks *live, struct model *m, bool growing)
 {
 	size_t i = (size_t)random() % KEYS;
-	struct live_block *b = live_find(live, m->key[i]);
+	struct live_block *b = live_find(live, m->key[i], live_hash(m->key[i]));
 	assert_true(!!b == m->there[i]);
 	if (b) {
 		assert_true(b->address == m->key[i] && b->size == m->value[i]);
@@ -121,7 +121,7 @@ static void live_step(struct live_blocks *live, struct model *m, bool growing)
 		m->len--;
 	} else {
 		m->value[i] = random64();
-		b = live_entry(live, m->key[i]);
+		b = live_entry(live, m->key[i], live_hash(m->key[i]));
 		assert_non_null(b);
 		assert_false(live_is(b));
 		*b = (struct live_block){ .address = m->key[i], .size = m->value[i], .row_1 = 1 };
@@ -146,9 +146,9 @@ static void test_live(void **state)
 			assert_int_equal(live.len, m.len);
 		}
 		for (size_t i = 0; i < KEYS; i++)
-			assert_true(!!live_find(&live, m.key[i]) == m.there[i]);
+			assert_true(!!live_find(&live, m.key[i], live_hash(m.key[i])) == m.there[i]);
 		live_deinit(&live);
-		assert_null(live_find(&live, m.key[0]));
+		assert_null(live_find(&live, m.key[0], live_hash(m.key[0])));
 	}
 }
 
