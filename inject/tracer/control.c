@@ -87,14 +87,6 @@ struct open_page {
 	uint64_t slot, value;		/* what was written last */
 };
 
-/* A word that may be unmapped at any time, read by the kernel, which cannot fault. As the system call. */
-static long read_by_kernel(uint64_t address, uint64_t *ret)
-{
-	struct sys_iovec local = { ret, sizeof(*ret) };
-	struct sys_iovec remote = { (void *)address, sizeof(*ret) };
-	return sys_call6(SYS_process_vm_readv, tracer.header->target_pid, (long)&local, 1, (long)&remote, 1, 0);
-}
-
 /* Its library may have been closed by another thread since the controller looked, and anything may lie there
  * now: to write there would be a fault, to protect it somebody else's. Asked of the kernel, which cannot fault;
  * true where it may not be asked, or cannot tell. A forked child has no header. */
@@ -103,7 +95,7 @@ static bool slot_holds(uint64_t slot, uint64_t value)
 	uint64_t found;
 	if (!tracer.local || !tracer.local->alive || tracer.header->options & WIRE_OPT_NO_PROBE)
 		return true;
-	long rc = read_by_kernel(slot, &found);
+	long rc = tracer_read(slot, &found, sizeof(found));
 	return rc == (long)sizeof(found) ? found == value : rc != -EFAULT;
 }
 
@@ -241,7 +233,7 @@ static bool table_changed(uint32_t domain)
 	static uint64_t told[WIRE_PYTHON_DOMAINS];	/* what the controller was asked about */
 	const struct wire_header *h = tracer.header;
 	uint64_t function = 0;
-	if (read_by_kernel(h->python_tables[domain] + 8, &function) != sizeof(function))
+	if (tracer_read(h->python_tables[domain] + 8, &function, sizeof(function)) != sizeof(function))
 		return false;
 	if (function - h->thunk_page < PAGE || function == told[domain])
 		return false;

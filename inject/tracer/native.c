@@ -33,10 +33,7 @@ struct walk {
 static bool probe_word(uint64_t address)
 {
 	uint64_t word;
-	struct sys_iovec local = { &word, sizeof(word) };
-	struct sys_iovec remote = { (void *)address, sizeof(word) };
-	return sys_call6(SYS_process_vm_readv, tracer.header->target_pid, (long)&local, 1,
-			 (long)&remote, 1, 0) == (long)sizeof(word);
+	return tracer_read(address, &word, sizeof(word)) == (long)sizeof(word);
 }
 
 /* The stack pointer left the memory known to be readable. Usually the stack grew a little: the
@@ -125,11 +122,8 @@ static bool follows_call(uint64_t address)
 {
 	static const uint8_t lengths[] = { 2, 3, 4, 6, 7 };	/* of an indirect one */
 	uint8_t code[8];
-	struct sys_iovec local = { code, sizeof(code) };
-	struct sys_iovec remote = { (void *)(address - sizeof(code)), sizeof(code) };
 	if (tracer.header->options & WIRE_OPT_NO_PROBE ||
-	    sys_call6(SYS_process_vm_readv, tracer.header->target_pid, (long)&local, 1, (long)&remote, 1,
-		      0) != (long)sizeof(code))
+	    tracer_read(address - sizeof(code), code, sizeof(code)) != (long)sizeof(code))
 		return false;
 	if (code[3] == 0xe8)
 		return true;

@@ -216,10 +216,7 @@ static __attribute__((noinline)) uint64_t holder_if_mine(uint64_t tstate)
 	uint64_t holder = load64(py->runtime + py->runtime_current), thread = 0, self;
 	if (!holder || holder == tstate || tracer.header->options & WIRE_OPT_NO_PROBE)
 		return tstate;
-	struct sys_iovec local = { &thread, sizeof(thread) };
-	struct sys_iovec remote = { (void *)(holder + py->tstate_thread), sizeof(thread) };
-	if (sys_call6(SYS_process_vm_readv, tracer.header->target_pid, (long)&local, 1, (long)&remote,
-		      1, 0) != (long)sizeof(thread))
+	if (tracer_read(holder + py->tstate_thread, &thread, sizeof(thread)) != (long)sizeof(thread))
 		return tstate;
 	__asm__("mov %%fs:0, %0" : "=r"(self));
 	return thread == self ? holder : tstate;

@@ -160,6 +160,15 @@ struct tracer {
 
 extern struct tracer tracer;
 
+/* Memory of this process that may be unmapped at any time, read by the kernel, which cannot fault. Bytes, or
+ * -errno; not where WIRE_OPT_NO_PROBE says that it may not be asked. */
+static inline long tracer_read(uint64_t address, void *ret, size_t size)
+{
+	struct sys_iovec local = { ret, size };
+	struct sys_iovec remote = { (void *)address, size };
+	return sys_call6(SYS_process_vm_readv, tracer.header->target_pid, (long)&local, 1, (long)&remote, 1, 0);
+}
+
 static inline bool tracer_armed(void)
 {
 	/* Not 0 and not marked by the kernel as the word of a dead owner. */
