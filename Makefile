@@ -136,12 +136,15 @@ demo:
 	@$(MAKE) --no-print-directory -j $(shell nproc) O=$(O)
 	@MEMTRACE=$(O)/memtrace examples/leaky-service/demo.sh $(O)/demo
 
+# Memray and newer Pythons are in a folder with a newer Debian, made once: by root, with a network.
+ROOTFS ?= /var/tmp/memtrace-bench
 bench: all $(O)/bench/pair $(O)/bench/ticker $(O)/bench/storm $(O)/bench/paths
 	@./deps.sh bench
 	@O=$(O) bench/attach.py
 	@O=$(O) bench/pair.py
 	@O=$(O) bench/paths.py
-	@O=$(O) bench/run.py --peers --write docs/performance.md
+	@root=$(ROOTFS); bench/rootfs.sh "$$root" || { root=; echo "bench: with this machine's Python, and those peers that it has"; }; \
+		O=$(O) ROOTFS="$$root" bench/run.py --peers --write docs/performance.md
 
 # 10^9 events of four threads: the target's count, the counters and the file agree. Minutes, and 4 GB of disk;
 # the tests do 10^7.

@@ -16,7 +16,7 @@ test="libcmocka-dev clang libclang-rt-dev|libclang-rt-14-dev|libclang-rt-18-dev|
 	golang-go=go graphviz valgrind sqlite3"
 real="gunicorn python3-django postgresql postgresql-contrib redis-server redis-tools
 	nginx-light|nginx wrk default-jdk-headless=javac rustc=rustc"
-bench="python3-numpy python3-django heaptrack"
+bench="python3-numpy python3-django heaptrack debootstrap"
 
 usage()
 {

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # bench/rootfs.sh - a folder with a newer Debian: Python 3.14, memray, heaptrack, to compare with.
 # Knows: debootstrap, apt, package names. Does not know: what is measured in it.
-# Called by hand, once, as root: bench/rootfs.sh DIR; then ROOTFS=DIR make bench.
+# Called by `make bench` (ROOTFS=DIR), or by hand, as root: bench/rootfs.sh DIR. Once: it stays.
 set -eu
 
 SUITE=${SUITE:-forky}
