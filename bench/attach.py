@@ -121,7 +121,7 @@ def one_cycle(ticker, capture, want_memory):
     time.sleep(RECORDING_S)
     memory = tracer_memory(ticker.pid) if want_memory else 0
     end = time.monotonic()
-    memtrace.send_signal(signal.SIGINT)
+    memtrace.send_signal(signal.SIGTERM)        # as Ctrl-C, which is ignored in the background
     chatter = memtrace.stderr.read()
     code = memtrace.wait()
     gone = time.monotonic() - end

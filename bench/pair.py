@@ -56,7 +56,7 @@ def recorded(loop, options, folder, count=PAIRS):
             sys.exit("bench: attach failed:\n" + memtrace.stderr.read())
         time.sleep(0.001)
     value = loop.rounds(count)
-    memtrace.send_signal(signal.SIGINT)
+    memtrace.send_signal(signal.SIGTERM)
     rest = memtrace.stderr.read()
     if memtrace.wait():
         sys.exit(f"bench: attach failed: {rest}")

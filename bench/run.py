@@ -75,7 +75,7 @@ class Worker:
 def attached(worker, name, options, folder):
     with session.Attach(worker.proc.pid, *options, "-f", "-o", f"{folder}/cap.bin") as attach:
         value = worker.run(name)
-        attach.interrupt(check=None)
+        attach.interrupt(signal.SIGTERM, check=None)    # SIGINT is ignored in the background
         return value
 
 
