@@ -454,28 +454,8 @@ HOT struct mt_error *take(struct views_pass *p, const struct capture_event *even
 	return NULL;
 }
 
-static struct mt_error *take_for_views(struct views_pass *p, const struct capture_event *events, size_t count)
-{
-	return take(p, events, count, KEEPS_VIEWS);
-}
-
-static struct mt_error *take_for_temporal(struct views_pass *p, const struct capture_event *events, size_t count)
-{
-	return take(p, events, count, KEEPS_TEMPORAL);
-}
-
-static struct mt_error *take_for_any(struct views_pass *p, const struct capture_event *events, size_t count)
-{
-	return take(p, events, count, KEEPS_ANY);
-}
-
 struct mt_error *views_pass_take(const struct capture_event *events, size_t count, void *arg)
 {
-	static struct mt_error *(*const takes[])(struct views_pass *, const struct capture_event *, size_t) = {
-		[KEEPS_VIEWS] = take_for_views,
-		[KEEPS_TEMPORAL] = take_for_temporal,
-		[KEEPS_ANY] = take_for_any,
-	};
 	struct views_pass *p = arg;
 	struct views *v = p->v;
 	if (p->growth)		/* its clock may have been at the end */
@@ -484,7 +464,18 @@ struct mt_error *views_pass_take(const struct capture_event *events, size_t coun
 		v->first_ticks = events[0].ticks;
 	if (p->aggregate && temporal_stamps_low(p->temporal))
 		views_restamp(p);
-	struct mt_error *err = takes[keeps(p)](p, events, count);
+	struct mt_error *err = NULL;
+	switch (keeps(p)) {
+	case KEEPS_VIEWS:
+		err = take(p, events, count, KEEPS_VIEWS);
+		break;
+	case KEEPS_TEMPORAL:
+		err = take(p, events, count, KEEPS_TEMPORAL);
+		break;
+	case KEEPS_ANY:
+		err = take(p, events, count, KEEPS_ANY);
+		break;
+	}
 	if (err)
 		return err;
 	v->events += count;
