@@ -137,7 +137,7 @@ demo:
 	@MEMTRACE=$(O)/memtrace examples/leaky-service/demo.sh $(O)/demo
 
 # Memray and newer Pythons are in a folder with a newer Debian, made once: by root, with a network.
-ROOTFS ?= /var/tmp/memtrace-bench
+ROOTFS ?= bench/rootfs
 bench: all $(O)/bench/pair $(O)/bench/ticker $(O)/bench/storm $(O)/bench/paths
 	@./deps.sh bench
 	@O=$(O) bench/attach.py

@@ -8,6 +8,7 @@ set -eu
 SUITE=${SUITE:-forky}
 PACKAGES="python3 python3-numpy python3-django memray|python3-memray heaptrack libheaptrack"
 
+case ${1-} in ""|/) set --; esac	# never this system itself
 [ $# = 1 ] || { echo "usage: bench/rootfs.sh DIR" >&2; exit 2; }
 root=$1
 [ "$(id -u)" = 0 ] || { echo "rootfs: as root, please" >&2; exit 1; }
@@ -25,7 +26,7 @@ mirror=${MIRROR:-${mirror:?no Debian mirror in the configuration of apt: set MIR
 script=/usr/share/debootstrap/scripts/$SUITE
 [ -e "$script" ] || script=/usr/share/debootstrap/scripts/sid
 if [ ! -e "$root/etc/debian_version" ] || [ -e "$root/debootstrap" ]; then
-	rm -rf "$root"
+	[ ! -e "$root/debootstrap" ] || rm -rf "$root"	# what it left half done
 	debootstrap --variant=minbase "$SUITE" "$root" "$mirror" "$script"
 fi
 # The settings that let apt reach its mirror; the suite's Release file may be past its date.
