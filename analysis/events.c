@@ -13,6 +13,8 @@
 #define LOOK_AHEAD 32u		/* events; what they touch is fetched meanwhile */
 #define LOOK_AT_ROW 12u
 #define HASHES (2 * LOOK_AHEAD)
+/* Inline by force: what a pass keeps is a constant only there, and gcc 12 drops calls of functions that do
+ * nothing but prefetch. */
 #define HOT static inline __attribute__((always_inline))
 
 /* ---- what a pass keeps: a constant wherever it is given ---- */
